@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// podFields are the fields of a pod specification that tell who made it and
+// which nodes it needs.
+func podFields(prefix ...string) [][]string {
+	var out [][]string
+	for _, f := range []string{
+		"containers", "initContainers", "serviceAccountName", "nodeSelector", "affinity", "tolerations",
+		"volumes", "imagePullSecrets", "priorityClassName", "nodeName",
+	} {
+		out = append(out, append(append([]string{}, prefix...), f))
+	}
+	return out
+}
+
+// bodies names, by plural.group, the kinds of which ownership or impact needs
+// more than metadata, and the fields that are kept. Everything else is listed
+// as metadata only. Secrets are deliberately absent: their data is read in one
+// place, for Helm releases (Client.HelmReleases).
+var bodies = map[string][][]string{
+	"namespaces": {{"spec"}, {"status"}},
+	"nodes":      {{"spec"}, {"status", "conditions"}, {"status", "nodeInfo", "kubeletVersion"}},
+	"services":   {{"spec", "selector"}, {"spec", "type"}},
+	"deployments.apps": append(podFields("spec", "template", "spec"), []string{"spec", "replicas"},
+		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "readyReplicas"}),
+	"statefulsets.apps": append(podFields("spec", "template", "spec"), []string{"spec", "replicas"},
+		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "readyReplicas"}),
+	"daemonsets.apps": append(podFields("spec", "template", "spec"),
+		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "desiredNumberScheduled"}),
+	"jobs.batch": append(podFields("spec", "template", "spec"), []string{"spec", "suspend"},
+		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "active"}),
+	"cronjobs.batch": append(podFields("spec", "jobTemplate", "spec", "template", "spec"), []string{"spec", "suspend"},
+		[]string{"spec", "jobTemplate", "spec", "template", "metadata", "labels"}),
+	"persistentvolumeclaims":                                       {{"spec", "storageClassName"}, {"spec", "volumeName"}},
+	"persistentvolumes":                                            {{"spec", "storageClassName"}, {"spec", "claimRef"}},
+	"storageclasses.storage.k8s.io":                                {{"provisioner"}},
+	"runtimeclasses.node.k8s.io":                                   {{"handler"}, {"scheduling"}},
+	"clusterrolebindings.rbac.authorization.k8s.io":                {{"roleRef"}, {"subjects"}},
+	"rolebindings.rbac.authorization.k8s.io":                       {{"roleRef"}, {"subjects"}},
+	"mutatingwebhookconfigurations.admissionregistration.k8s.io":   {{"webhooks"}},
+	"validatingwebhookconfigurations.admissionregistration.k8s.io": {{"webhooks"}},
+	"apiservices.apiregistration.k8s.io":                           {{"spec"}, {"status"}},
+	"securitycontextconstraints.security.openshift.io":             {{"users"}, {"groups"}},
+	"poddisruptionbudgets.policy":                                  {{"spec", "selector"}},
+	"leases.coordination.k8s.io":                                   {{"spec", "holderIdentity"}, {"spec", "renewTime"}},
+	"clusters.castware.cast.ai":                                    {{"spec"}},
+}
+
+// project copies the named fields of an object, so that a snapshot holds no
+// more of a cluster than the rules look at.
+func project(in map[string]any, fields [][]string) map[string]any {
+	out := map[string]any{}
+	for _, path := range fields {
+		v, found, err := unstructured.NestedFieldNoCopy(in, path...)
+		if err != nil || !found {
+			continue
+		}
+		// The parents are maps that this function made, so setting can't fail.
+		_ = unstructured.SetNestedField(out, v, path...)
+	}
+	return out
+}

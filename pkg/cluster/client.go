@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// FieldManager is the name under which this plugin writes.
+const FieldManager = "kubectl-castai"
+
+// Without priority and fairness on the server, a client must restrain itself.
+const (
+	modestQPS   = 50
+	modestBurst = 100
+)
+
+// concurrency bounds the requests in flight to one server: enough to hide the
+// latency of a remote API server, few enough for priority and fairness not to
+// notice.
+const concurrency = 16
+
+// fairnessHeader is set on every answer of a server that runs API priority and
+// fairness (k8s.io/apiserver, pkg/server/filters/priority-and-fairness.go).
+const fairnessHeader = "X-Kubernetes-PF-FlowSchema-UID"
+
+// Client reads and writes one cluster.
+type Client struct {
+	server    Server
+	discovery discovery.DiscoveryInterface
+	metadata  metadata.Interface
+	dynamic   dynamic.Interface
+	typed     kubernetes.Interface
+}
+
+// Options of a client.
+type Options struct {
+	// UserAgent names the plugin in the audit log of the API server.
+	UserAgent string
+	// Warn receives the warnings that the server sends. Nil drops them.
+	Warn func(string)
+}
+
+// New connects to the cluster that the user's kubeconfig flags select. It
+// makes one request, which proves that the server can be reached and tells
+// whether it needs a client-side rate limit. Errors are sentences for a person.
+func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Options) (*Client, error) {
+	config, err := getter.ToRESTConfig()
+	if err != nil {
+		return nil, explainConfig(err)
+	}
+	config = rest.CopyConfig(config)
+	config.UserAgent = o.UserAgent
+	config.WarningHandler = warnings(o.Warn)
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, explainConfig(err)
+	}
+
+	c := &Client{server: Server{Host: config.Host}}
+	if raw, err := getter.ToRawKubeConfigLoader().RawConfig(); err == nil {
+		c.server.Context = raw.CurrentContext
+		if flags, ok := getter.(*genericclioptions.ConfigFlags); ok {
+			if flags.Context != nil && *flags.Context != "" {
+				c.server.Context = *flags.Context
+			}
+			if flags.ClusterName != nil {
+				c.server.ClusterName = *flags.ClusterName
+			}
+		}
+		if kubeContext := raw.Contexts[c.server.Context]; kubeContext != nil && c.server.ClusterName == "" {
+			c.server.ClusterName = kubeContext.Cluster
+		}
+	}
+
+	fair, err := probe(ctx, config, httpClient)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if fair {
+		config.QPS = -1
+	} else {
+		config.QPS, config.Burst = modestQPS, modestBurst
+	}
+
+	if c.discovery, err = discovery.NewDiscoveryClientForConfigAndClient(config, httpClient); err != nil {
+		return nil, explainConfig(err)
+	}
+	if c.metadata, err = metadata.NewForConfigAndClient(metadata.ConfigFor(config), httpClient); err != nil {
+		return nil, explainConfig(err)
+	}
+	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, explainConfig(err)
+	}
+	if c.typed, err = kubernetes.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, explainConfig(err)
+	}
+	return c, nil
+}
+
+// Server returns the identity of the cluster, as far as it is known without
+// reading objects.
+func (c *Client) Server() Server { return c.server }
+
+// probe asks for the server's version and reports whether the answer shows
+// that API priority and fairness is on.
+func probe(ctx context.Context, config *rest.Config, httpClient *http.Client) (bool, error) {
+	url, _, err := rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, config.TLSClientConfig.CAFile != "" || len(config.TLSClientConfig.CAData) > 0 || config.Insecure)
+	if err != nil {
+		return false, err
+	}
+	url = url.JoinPath("version")
+	timeout := config.Timeout
+	if timeout == 0 {
+		timeout = 30 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url.String(), nil)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("User-Agent", config.UserAgent)
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized {
+		return false, apierrors.NewUnauthorized("the server does not accept the credentials")
+	}
+	return resp.Header.Get(fairnessHeader) != "", nil
+}
+
+// explainConfig turns errors of reading a kubeconfig into what to do now.
+func explainConfig(err error) error {
+	msg := err.Error()
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return fmt.Errorf("no cluster is configured: set KUBECONFIG, or name a file with --kubeconfig: %w", err)
+	case strings.Contains(msg, "does not exist") && strings.Contains(msg, "context"):
+		return fmt.Errorf("%w: kubectl config get-contexts lists the ones there are", err)
+	}
+	return fmt.Errorf("the kubeconfig can't be used: %w", err)
+}
+
+// explain turns errors of reaching or entering the server into what to do now.
+func (c *Client) explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return err
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("the server %s does not accept the credentials of context %q (expired?): log in again: %w", c.server.Host, c.server.Context, err)
+	case isUnreachable(err):
+		return fmt.Errorf("the server %s of context %q can't be reached: check the address, the VPN and --context: %w", c.server.Host, c.server.Context, err)
+	}
+	return err
+}
+
+func isUnreachable(err error) bool {
+	var netErr interface{ Timeout() bool }
+	return errors.As(err, &netErr) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Version asks the server for its version.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	v, err := c.discovery.ServerVersion()
+	if err != nil {
+		return "", c.explain(err)
+	}
+	return v.GitVersion, ctx.Err()
+}
+
+// UserAgent builds the name under which the audit log shows a request.
+func UserAgent(version string) string {
+	return fmt.Sprintf("%s/%s (%s/%s)", FieldManager, version, runtime.GOOS, runtime.GOARCH)
+}
+
+type warnings func(string)
+
+// HandleWarningHeader passes a server's warning on.
+func (w warnings) HandleWarningHeader(_ int, _ string, text string) {
+	if w != nil {
+		w(text)
+	}
+}
+
+// kubeSystemUID identifies a cluster for good.
+func (c *Client) kubeSystemUID(ctx context.Context) (Server, error) {
+	s := c.server
+	ns, err := c.typed.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return s, err
+	}
+	s.KubeSystemUID = ns.UID
+	return s, nil
+}

@@ -1,0 +1,231 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/tools/pager"
+)
+
+// pageSize is how many objects one list request asks for.
+const pageSize = 500
+
+// Scope says how much of a cluster a snapshot covers. The zero value is all of it.
+type Scope struct {
+	// Namespaces limits the snapshot to the namespaced objects in these.
+	Namespaces []string
+	// Bodies adds fields for kinds, by plural.group, to what snapshots always keep.
+	Bodies map[string][][]string
+}
+
+// Snapshot reads every object of every resource that can be listed and deleted,
+// as metadata, in pages and in parallel. What can't be read (a broken API
+// group, a missing right) is named in the result instead of failing it; the
+// error is for a server that can't be reached at all.
+func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
+	snap := &Snapshot{Taken: time.Now()}
+	resources, unreadable, err := c.discover()
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	snap.Resources, snap.Unreadable = resources, unreadable
+	if snap.Server, err = c.identify(ctx); err != nil {
+		return nil, c.explain(err)
+	}
+
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for _, r := range resources {
+		for _, ns := range scope.namespacesFor(r) {
+			group.Go(func() error {
+				objects, err := c.list(ctx, r, ns, scope.fields(r))
+				mu.Lock()
+				defer mu.Unlock()
+				snap.Objects = append(snap.Objects, objects...)
+				switch {
+				case err == nil:
+				case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
+					// The kind went away since discovery, or was never really listable.
+				case errors.Is(err, context.Canceled), apierrors.IsUnauthorized(err):
+					return err
+				default:
+					snap.Unreadable = append(snap.Unreadable, Unreadable{What: r.GroupResource().String(), Message: err.Error()})
+				}
+				return nil
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, c.explain(err)
+	}
+	snap.normalize()
+	return snap, nil
+}
+
+// namespacesFor returns the namespaces in which to list a resource; "" is all.
+func (s Scope) namespacesFor(r *Resource) []string {
+	switch {
+	case len(s.Namespaces) == 0:
+		return []string{metav1.NamespaceAll}
+	case r.Namespaced:
+		return s.Namespaces
+	}
+	return nil
+}
+
+func (s Scope) fields(r *Resource) [][]string {
+	key := r.GroupResource().String()
+	return append(slices.Clone(bodies[key]), s.Bodies[key]...)
+}
+
+// identify completes the identity of the server.
+func (c *Client) identify(ctx context.Context) (Server, error) {
+	s, err := c.kubeSystemUID(ctx)
+	if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+		return s, err
+	}
+	if s.Version, err = c.Version(ctx); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// discover returns the resources whose objects can be listed and deleted, in
+// the version that the server prefers, and the groups that failed.
+func (c *Client) discover() ([]*Resource, []Unreadable, error) {
+	var failed []Unreadable
+	lists, err := c.discovery.ServerPreferredResources()
+	if err != nil {
+		groups, ok := discovery.GroupDiscoveryFailedErrorGroups(err)
+		if !ok {
+			return nil, nil, err
+		}
+		for gv, err := range groups {
+			failed = append(failed, Unreadable{What: gv.String(), GroupVersion: gv.String(), Message: err.Error()})
+		}
+	}
+	var out []*Resource
+	for _, list := range lists {
+		for _, api := range list.APIResources {
+			gv := list.GroupVersion
+			r := &Resource{Name: api.Name, Kind: api.Kind, Namespaced: api.Namespaced, Verbs: api.Verbs}
+			r.Group, r.Version = splitGroupVersion(gv)
+			if r.Can("list") && r.Can("delete") && !isEvent(r) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out, failed, nil
+}
+
+// isEvent tells whether the resource is Events: they expire by themselves and
+// go with their namespace.
+func isEvent(r *Resource) bool { return r.Name == "events" && r.Kind == "Event" }
+
+// list reads all objects of a resource, in one namespace or ("") in all.
+func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]string) ([]*Object, error) {
+	var out []*Object
+	p := pager.New(pager.SimplePageFunc(func(opts metav1.ListOptions) (runtime.Object, error) {
+		if len(fields) == 0 {
+			return c.metadata.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
+		}
+		return c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
+	}))
+	p.PageSize = pageSize
+	// A page at a time: no more than one is held beside what is kept of it.
+	p.PageBufferSize = 0
+	err := p.EachListItem(ctx, metav1.ListOptions{}, func(item runtime.Object) error {
+		o, err := newObject(r, item, fields)
+		if err != nil {
+			return err
+		}
+		out = append(out, o)
+		return nil
+	})
+	return out, err
+}
+
+// newObject keeps of a listed object what a snapshot needs.
+func newObject(r *Resource, item runtime.Object, fields [][]string) (*Object, error) {
+	meta, ok := item.(metav1.Object)
+	if !ok {
+		return nil, fmt.Errorf("%s: the server answered with an object without metadata", r.GroupResource())
+	}
+	o := &Object{
+		Resource:        r,
+		Namespace:       meta.GetNamespace(),
+		Name:            meta.GetName(),
+		UID:             meta.GetUID(),
+		ResourceVersion: meta.GetResourceVersion(),
+		Generation:      meta.GetGeneration(),
+		Created:         meta.GetCreationTimestamp().Time,
+		Labels:          meta.GetLabels(),
+		Annotations:     trim(meta.GetAnnotations()),
+		Owners:          meta.GetOwnerReferences(),
+		Finalizers:      meta.GetFinalizers(),
+		Managers:        managers(meta.GetManagedFields()),
+	}
+	if at := meta.GetDeletionTimestamp(); at != nil {
+		o.Deleting = at.Time
+	}
+	if u, ok := item.(*unstructured.Unstructured); ok && len(fields) > 0 {
+		o.Body = project(u.Object, fields)
+	}
+	return o, nil
+}
+
+// longestAnnotation is the longest value of interest to any rule; the rest
+// (applied configurations, mostly) would fill the memory for nothing.
+const longestAnnotation = 512
+
+func trim(in map[string]string) map[string]string {
+	out := make(map[string]string, len(in))
+	for k, v := range in {
+		if len(v) > longestAnnotation {
+			v = v[:longestAnnotation]
+		}
+		out[k] = v
+	}
+	return out
+}
+
+func managers(entries []metav1.ManagedFieldsEntry) []string {
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Manager)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// normalize sorts a snapshot and drops the objects that several groups serve
+// (an Ingress, say): the one that sorts first stays.
+func (s *Snapshot) normalize() {
+	slices.SortFunc(s.Objects, func(a, b *Object) int { return a.Ref().Compare(b.Ref()) })
+	seen := make(map[string]bool, len(s.Objects))
+	s.Objects = slices.DeleteFunc(s.Objects, func(o *Object) bool {
+		if o.UID == "" {
+			return false
+		}
+		dup := seen[string(o.UID)]
+		seen[string(o.UID)] = true
+		return dup
+	})
+	slices.SortFunc(s.Resources, func(a, b *Resource) int {
+		return cmpStrings(a.Group, b.Group, a.Name, b.Name)
+	})
+	slices.SortFunc(s.Unreadable, func(a, b Unreadable) int {
+		return cmpStrings(a.What, b.What, a.Message, b.Message)
+	})
+}

@@ -1,0 +1,177 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Resource is one resource type that the API server serves, in its preferred version.
+type Resource struct {
+	Group      string
+	Version    string
+	Name       string // plural, as in a URL
+	Kind       string
+	Namespaced bool
+	Verbs      []string
+}
+
+// GVR returns the resource as the REST clients want it.
+func (r *Resource) GVR() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: r.Group, Version: r.Version, Resource: r.Name}
+}
+
+// GroupResource returns plural.group, the name that a CustomResourceDefinition carries.
+func (r *Resource) GroupResource() schema.GroupResource {
+	return schema.GroupResource{Group: r.Group, Resource: r.Name}
+}
+
+// APIVersion returns group/version, or the version alone in the core group.
+func (r *Resource) APIVersion() string {
+	return schema.GroupVersion{Group: r.Group, Version: r.Version}.String()
+}
+
+// Can tells whether the API server offers a verb on this resource.
+func (r *Resource) Can(verb string) bool { return slices.Contains(r.Verbs, verb) }
+
+// Object is what the rules need of one object: its metadata and, for the kinds
+// listed in bodies, the few fields that decide whose it is.
+type Object struct {
+	Resource        *Resource
+	Namespace       string
+	Name            string
+	UID             types.UID
+	ResourceVersion string
+	Generation      int64
+	Created         time.Time
+	Deleting        time.Time // zero: not being deleted
+	Labels          map[string]string
+	Annotations     map[string]string
+	Owners          []metav1.OwnerReference
+	Finalizers      []string
+	Managers        []string       // field managers that wrote it, distinct, sorted
+	Body            map[string]any // only the fields that bodies.go names, nil for other kinds
+}
+
+// Ref returns the version-independent name of the object.
+func (o *Object) Ref() Ref {
+	return Ref{Group: o.Resource.Group, Kind: o.Resource.Kind, Namespace: o.Namespace, Name: o.Name}
+}
+
+// Terminating tells whether somebody has asked for the deletion of the object.
+func (o *Object) Terminating() bool { return !o.Deleting.IsZero() }
+
+// Controller returns the owner reference of the controlling object, or nil.
+func (o *Object) Controller() *metav1.OwnerReference {
+	for i := range o.Owners {
+		if o.Owners[i].Controller != nil && *o.Owners[i].Controller {
+			return &o.Owners[i]
+		}
+	}
+	return nil
+}
+
+// Unreadable is a part of the API that could not be read, so that nothing can
+// be said about what is in it.
+type Unreadable struct {
+	What    string `json:"what"` // group/version or plural.group
+	Message string `json:"message"`
+	// GroupVersion is set when a whole group/version failed in discovery.
+	GroupVersion string `json:"groupVersion,omitempty"`
+}
+
+// Server tells which cluster a snapshot was taken from.
+type Server struct {
+	Context       string    `json:"context,omitempty"`     // kubeconfig context
+	ClusterName   string    `json:"clusterName,omitempty"` // cluster entry of that context
+	Host          string    `json:"host"`
+	Version       string    `json:"version"`
+	KubeSystemUID types.UID `json:"kubeSystemUID,omitempty"` // identifies the cluster for good
+}
+
+// DisplayName is what a person calls the cluster: the kubeconfig's cluster
+// entry, else its context, else the server's address.
+func (s Server) DisplayName() string {
+	switch {
+	case s.ClusterName != "":
+		return s.ClusterName
+	case s.Context != "":
+		return s.Context
+	}
+	return s.Host
+}
+
+// Snapshot is the state of a cluster at one time. Objects are sorted by Ref, so
+// that nothing derived from it depends on the order in which lists arrived.
+type Snapshot struct {
+	Server     Server
+	Resources  []*Resource
+	Objects    []*Object
+	Unreadable []Unreadable
+	Taken      time.Time
+}
+
+// Find returns the object that ref names. Kind may be given in any case, as a
+// plural, and without its group where that is unambiguous; the namespace may be
+// left out for cluster-scoped kinds only.
+func (s *Snapshot) Find(ref Ref) (*Object, error) {
+	var kinds []*Resource
+	for _, r := range s.Resources {
+		if (strings.EqualFold(r.Kind, ref.Kind) || r.Name == strings.ToLower(ref.Kind)) &&
+			(ref.Group == "" || r.Group == ref.Group) {
+			kinds = append(kinds, r)
+		}
+	}
+	if len(kinds) == 0 {
+		return nil, fmt.Errorf("the cluster has no kind %q: kubectl api-resources lists them", ref.GroupKind().String())
+	}
+	for _, o := range s.Objects {
+		if o.Name == ref.Name && o.Namespace == ref.Namespace && slices.Contains(kinds, o.Resource) {
+			return o, nil
+		}
+	}
+	if kinds[0].Namespaced && ref.Namespace == "" {
+		return nil, fmt.Errorf("%s is namespaced: write %s/NAMESPACE/%s", kinds[0].Kind, kinds[0].Kind, ref.Name)
+	}
+	return nil, fmt.Errorf("there is no %s in the cluster", ref)
+}
+
+// cmpStrings compares a1 with b1, then a2 with b2.
+func cmpStrings(a1, b1, a2, b2 string) int {
+	return cmp.Or(strings.Compare(a1, b1), strings.Compare(a2, b2))
+}
+
+func splitGroupVersion(s string) (group, version string) {
+	gv, err := schema.ParseGroupVersion(s)
+	if err != nil {
+		return "", s
+	}
+	return gv.Group, gv.Version
+}
+
+// Target is everything that a write needs to hit one object and no other: its
+// name, the version to address it in, and the UID that it had when the decision
+// was made.
+type Target struct {
+	Ref
+	Version         string    `json:"version"`
+	Resource        string    `json:"resource"`
+	UID             types.UID `json:"uid,omitempty"`
+	ResourceVersion string    `json:"resourceVersion,omitempty"`
+}
+
+// GVR returns the resource as the REST clients want it.
+func (t Target) GVR() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: t.Group, Version: t.Version, Resource: t.Resource}
+}
+
+// Target returns the object as the target of a write.
+func (o *Object) Target() Target {
+	return Target{Ref: o.Ref(), Version: o.Resource.Version, Resource: o.Resource.Name, UID: o.UID, ResourceVersion: o.ResourceVersion}
+}

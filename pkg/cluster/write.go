@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// DeleteOptions are the conditions of a deletion.
+type DeleteOptions struct {
+	// GracePeriodSeconds overrides the object's own; nil keeps it.
+	GracePeriodSeconds *int64
+	// DryRun lets the server go through all its checks and change nothing.
+	DryRun bool
+}
+
+// Delete asks for the deletion of exactly the object that t was made from: the
+// server refuses with a Conflict when the UID is another one by now. An object
+// that is gone already is NotFound. Dependents follow in the background.
+func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
+	background := metav1.DeletePropagationBackground
+	opts := metav1.DeleteOptions{PropagationPolicy: &background, GracePeriodSeconds: o.GracePeriodSeconds, DryRun: dryRun(o.DryRun)}
+	if t.UID != "" {
+		opts.Preconditions = &metav1.Preconditions{UID: &t.UID}
+	}
+	return c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Delete(ctx, t.Name, opts)
+}
+
+// MergePatch applies an RFC 7386 patch. The UID of the target goes into the
+// patch, so that an object of the same name that was made since is refused.
+func (c *Client) MergePatch(ctx context.Context, t Target, patch map[string]any, dry bool) error {
+	body := map[string]any{}
+	for k, v := range patch {
+		body[k] = v
+	}
+	meta := map[string]any{}
+	if m, ok := patch["metadata"].(map[string]any); ok {
+		for k, v := range m {
+			meta[k] = v
+		}
+	}
+	if t.UID != "" {
+		meta["uid"] = string(t.UID)
+	}
+	body["metadata"] = meta
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("patch of %s: %w", t.Ref, err)
+	}
+	_, err = c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data,
+		metav1.PatchOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
+	return err
+}
+
+// StripFinalizers removes the named finalizers, and only these, from exactly
+// the state of the object that o describes: a change in between is a Conflict.
+// The caller must have seen a deletion timestamp on it.
+func (c *Client) StripFinalizers(ctx context.Context, t Target, o *Object, names []string, dry bool) error {
+	keep := slices.DeleteFunc(slices.Clone(o.Finalizers), func(f string) bool { return slices.Contains(names, f) })
+	if keep == nil {
+		keep = []string{}
+	}
+	t.UID = o.UID
+	return c.MergePatch(ctx, t, map[string]any{
+		"metadata": map[string]any{"finalizers": keep, "resourceVersion": o.ResourceVersion},
+	}, dry)
+}
+
+// FinalizeNamespace clears spec.finalizers and metadata.finalizers of a
+// namespace through its finalize subresource, as the namespace controller does
+// at the end of its work. It refuses a namespace that is not being deleted, and
+// one whose UID is not the target's; the resourceVersion read here is the lock
+// of the write (storage of namespaces, finalizeREST.Update, k8s.io/kubernetes
+// v1.36.3 pkg/registry/core/namespace/storage).
+func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) error {
+	ns, err := c.typed.CoreV1().Namespaces().Get(ctx, t.Name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if t.UID != "" && ns.UID != t.UID {
+		return apierrors.NewConflict(corev1.Resource("namespaces"), t.Name, fmt.Errorf("it was made anew since (UID %s, not %s)", ns.UID, t.UID))
+	}
+	if ns.DeletionTimestamp == nil {
+		return fmt.Errorf("namespace %s is not Terminating: finalizing it would orphan its content at its next deletion", t.Name)
+	}
+	ns.Spec.Finalizers = nil
+	ns.Finalizers = nil
+	_, err = c.typed.CoreV1().Namespaces().Finalize(ctx, ns, metav1.UpdateOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
+	return err
+}
+
+// CreateNamespace makes an empty namespace and returns it. It exists to reach
+// objects that were orphaned when their namespace went: up to Kubernetes 1.36
+// no update is admitted in a missing namespace (NamespaceLifecycle admission).
+func (c *Client) CreateNamespace(ctx context.Context, name string, annotations map[string]string) (Target, error) {
+	ns, err := c.typed.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations},
+	}, metav1.CreateOptions{FieldManager: FieldManager})
+	if err != nil {
+		return Target{}, err
+	}
+	return NamespaceTarget(name, ns.UID), nil
+}
+
+// NamespaceTarget addresses a namespace.
+func NamespaceTarget(name string, uid types.UID) Target {
+	return Target{Ref: Ref{Kind: "Namespace", Name: name}, Version: "v1", Resource: "namespaces", UID: uid}
+}
+
+// Get reads the metadata of the target, and fields where some are named. An
+// object of the same name with another UID is NotFound: the one meant is gone.
+func (c *Client) Get(ctx context.Context, t Target, fields ...[]string) (*Object, error) {
+	r := &Resource{Group: t.Group, Version: t.Version, Name: t.Resource, Kind: t.Kind, Namespaced: t.Namespace != ""}
+	var o *Object
+	if len(fields) == 0 {
+		meta, err := c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		if o, err = newObject(r, meta, nil); err != nil {
+			return nil, err
+		}
+	} else {
+		u, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		if o, err = newObject(r, u, fields); err != nil {
+			return nil, err
+		}
+	}
+	if t.UID != "" && o.UID != t.UID {
+		return nil, apierrors.NewNotFound(t.GVR().GroupResource(), t.Name)
+	}
+	return o, nil
+}
+
+func dryRun(on bool) []string {
+	if on {
+		return []string{metav1.DryRunAll}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// EventType says what happened.
+type EventType string
+
+// The types of events, in the order in which a phase brings them.
+const (
+	PhaseStarted EventType = "phase-started"
+	StepStarted  EventType = "step-started" // Message says what and why
+	Requested    EventType = "requested"    // the server accepted the write
+	Done         EventType = "done"         // the write has had its effect (a deleted object is gone)
+	Waiting      EventType = "waiting"      // Message says for what
+	Stripped     EventType = "stripped"     // finalizers were removed; Message names them
+	Failed       EventType = "failed"       // Err says why
+	Left         EventType = "left"         // the phase ended and the object is still there
+	PhaseEnded   EventType = "phase-ended"
+)
+
+// Event is one thing that happened during a run.
+type Event struct {
+	Type    EventType
+	Time    time.Time
+	Phase   *Phase
+	Verb    Verb
+	Target  cluster.Target
+	Message string
+	Err     error
+	// Done and Total count the objects of the phase that are finished.
+	Done, Total int
+}
+
+// Outcome is how one action ended.
+type Outcome struct {
+	Phase      string      `json:"phase"`
+	Verb       Verb        `json:"verb"`
+	Object     cluster.Ref `json:"object"`
+	Result     Result      `json:"result"`
+	Message    string      `json:"message,omitempty"`
+	Finalizers []string    `json:"strippedFinalizers,omitempty"`
+}
+
+// Result of an action.
+type Result string
+
+// The results.
+const (
+	ResultDone    Result = "done"    // done, and seen to be done
+	ResultGone    Result = "gone"    // there was nothing to do: the object was gone before
+	ResultLeft    Result = "left"    // asked for, but the object is still there
+	ResultFailed  Result = "failed"  // the server refused
+	ResultSkipped Result = "skipped" // never tried: the run ended before
+)
+
+// PhaseTime is how long a phase took.
+type PhaseTime struct {
+	Name    string        `json:"name"`
+	Title   string        `json:"title"`
+	Seconds float64       `json:"seconds"`
+	Elapsed time.Duration `json:"-"`
+}
+
+// Report is what a run did.
+type Report struct {
+	DryRun   bool        `json:"dryRun,omitempty"`
+	Outcomes []Outcome   `json:"outcomes"`
+	Phases   []PhaseTime `json:"phases"`
+}
+
+// Count returns how many actions ended with the result.
+func (r *Report) Count(result Result) int {
+	n := 0
+	for _, o := range r.Outcomes {
+		if o.Result == result {
+			n++
+		}
+	}
+	return n
+}

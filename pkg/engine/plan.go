@@ -1,0 +1,98 @@
+// Package engine carries out plans: phases of actions, with preconditions,
+// bounded concurrency and deadlines, on watches instead of sleeps, telling what
+// happens as events. It decides nothing: offboard and finalize say what to do.
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// Verb is one way of changing an object.
+type Verb string
+
+// The verbs of an action.
+const (
+	// Delete asks for deletion and, in a phase that waits, sees it through: it
+	// may strip the finalizers that the action names once they hold the object.
+	Delete Verb = "delete"
+	// Patch applies a JSON merge patch (stop a workload, suspend a CronJob).
+	Patch Verb = "patch"
+	// StripFinalizers removes the named finalizers of an object that is being
+	// deleted; on any other it fails.
+	StripFinalizers Verb = "strip-finalizers"
+	// Finalize clears the finalizers of a Terminating namespace through its
+	// finalize subresource.
+	Finalize Verb = "finalize"
+	// CreateNamespace makes an empty namespace, to reach orphans in it.
+	CreateNamespace Verb = "create-namespace"
+)
+
+// Action is one write on one object.
+type Action struct {
+	Verb   Verb           `json:"verb"`
+	Target cluster.Target `json:"target"`
+	// Why says in a few words why this object, for a person.
+	Why string `json:"why"`
+	// Command is what one would type to do the same with kubectl.
+	Command string `json:"command,omitempty"`
+	// Patch is the merge patch of a Patch action.
+	Patch map[string]any `json:"patch,omitempty"`
+	// Finalizers are those that may be removed, by exact name. "*" stands for
+	// every finalizer that is on the object.
+	Finalizers []string `json:"finalizers,omitempty"`
+	// StripAfter is how long the finalizers' own controllers get.
+	StripAfter time.Duration `json:"stripAfter,omitempty"`
+	// GracePeriodSeconds overrides the object's own grace period.
+	GracePeriodSeconds *int64 `json:"gracePeriodSeconds,omitempty"`
+}
+
+// AnyFinalizer in Action.Finalizers allows every finalizer.
+const AnyFinalizer = "*"
+
+// Phase is a set of actions that may run in any order.
+type Phase struct {
+	Name    string   `json:"name"`
+	Title   string   `json:"title"`
+	Actions []Action `json:"actions"`
+	// WaitFor are further objects that must be gone before the phase is done
+	// (the pods of stopped workloads, say), beside everything it deletes.
+	WaitFor []cluster.Target `json:"waitFor,omitempty"`
+	// Timeout bounds the whole phase; zero leaves it to the run's deadline.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// Patience is how long the phase watches without any change before Next is
+	// asked what to do about the rest.
+	Patience time.Duration `json:"-"`
+	// Next looks again at a cluster that stopped making progress and says what
+	// to do about the objects that are left. No further step ends the phase with
+	// these objects left.
+	Next func(ctx context.Context, left []cluster.Target) (*Step, error) `json:"-"`
+	// Gate: if anything in this phase fails or stays, the run ends before the
+	// next phase, which would do harm without it.
+	Gate bool `json:"gate,omitempty"`
+}
+
+// Step is a further round of a phase.
+type Step struct {
+	// Title says what this round does and why, in a sentence.
+	Title   string
+	Actions []Action
+	// Patience replaces the phase's; a step without actions just watches.
+	Patience time.Duration
+}
+
+// Plan is what a run will do, in order.
+type Plan struct {
+	Phases []Phase `json:"phases"`
+}
+
+// Actions counts the actions of all phases.
+func (p *Plan) Actions() int {
+	n := 0
+	for _, phase := range p.Phases {
+		n += len(phase.Actions)
+	}
+	return n
+}
