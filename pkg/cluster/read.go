@@ -24,6 +24,12 @@ const pageSize = 500
 type Scope struct {
 	// Namespaces limits the snapshot to the namespaced objects in these.
 	Namespaces []string
+	// Whole names the kinds, by plural.group, that are read in the whole cluster
+	// even if Namespaces limits the rest. Without Namespaces it changes nothing.
+	Whole []string
+	// Backends looks up the Services that the API server calls: those of the
+	// webhooks and APIServices that the snapshot holds.
+	Backends bool
 	// Bodies adds fields for kinds, by plural.group, to what snapshots always keep.
 	Bodies map[string][][]string
 }
@@ -33,7 +39,7 @@ type Scope struct {
 // group, a missing right) is named in the result instead of failing it; the
 // error is for a server that can't be reached at all.
 func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
-	snap := &Snapshot{Taken: time.Now()}
+	snap := &Snapshot{Taken: time.Now(), Scope: scope}
 	resources, unreadable, err := c.discover()
 	if err != nil {
 		return nil, c.explain(err)
@@ -44,12 +50,12 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 	}
 
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(ctx)
+	group, listCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 	for _, r := range resources {
 		for _, ns := range scope.namespacesFor(r) {
 			group.Go(func() error {
-				objects, err := c.list(ctx, r, ns, scope.fields(r))
+				objects, err := c.list(listCtx, r, ns, scope.fields(r))
 				mu.Lock()
 				defer mu.Unlock()
 				snap.Objects = append(snap.Objects, objects...)
@@ -60,7 +66,9 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 				case errors.Is(err, context.Canceled), apierrors.IsUnauthorized(err):
 					return err
 				default:
-					snap.Unreadable = append(snap.Unreadable, Unreadable{What: r.GroupResource().String(), Message: err.Error()})
+					snap.Unreadable = append(snap.Unreadable, Unreadable{
+						What: r.GroupResource().String(), Message: err.Error(), Forbidden: apierrors.IsForbidden(err),
+					})
 				}
 				return nil
 			})
@@ -69,6 +77,11 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 	if err := group.Wait(); err != nil {
 		return nil, c.explain(err)
 	}
+	if scope.Backends {
+		if err := c.readBackends(ctx, snap); err != nil {
+			return nil, c.explain(err)
+		}
+	}
 	snap.normalize()
 	return snap, nil
 }
@@ -76,7 +89,7 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 // namespacesFor returns the namespaces in which to list a resource; "" is all.
 func (s Scope) namespacesFor(r *Resource) []string {
 	switch {
-	case len(s.Namespaces) == 0:
+	case len(s.Namespaces) == 0, slices.Contains(s.Whole, r.GroupResource().String()):
 		return []string{metav1.NamespaceAll}
 	case r.Namespaced:
 		return s.Namespaces
@@ -228,4 +241,20 @@ func (s *Snapshot) normalize() {
 	slices.SortFunc(s.Unreadable, func(a, b Unreadable) int {
 		return cmpStrings(a.What, b.What, a.Message, b.Message)
 	})
+}
+
+// Fill reads further fields of objects that a snapshot holds as metadata only.
+// An object that went away in between stays as it is.
+func (c *Client) Fill(ctx context.Context, objects []*Object, fields ...[]string) error {
+	for _, o := range objects {
+		full, err := c.Get(ctx, o.Target(), fields...)
+		if IsGone(err, o.Target()) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("can't read %s: %w", o.Ref(), c.explain(err))
+		}
+		o.Body = full.Body
+	}
+	return nil
 }

@@ -82,6 +82,8 @@ func (o *Object) Controller() *metav1.OwnerReference {
 type Unreadable struct {
 	What    string `json:"what"` // group/version or plural.group
 	Message string `json:"message"`
+	// Forbidden: only the rights of this user are missing.
+	Forbidden bool `json:"forbidden,omitempty"`
 	// GroupVersion is set when a whole group/version failed in discovery.
 	GroupVersion string `json:"groupVersion,omitempty"`
 }
@@ -111,9 +113,11 @@ func (s Server) DisplayName() string {
 // that nothing derived from it depends on the order in which lists arrived.
 type Snapshot struct {
 	Server     Server
+	Scope      Scope // what of the cluster was read
 	Resources  []*Resource
 	Objects    []*Object
 	Unreadable []Unreadable
+	Backends   []Backend // of webhooks and APIServices, if the scope asked for them
 	Taken      time.Time
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -75,8 +76,8 @@ func (c *Client) StripFinalizers(ctx context.Context, t Target, o *Object, names
 // FinalizeNamespace clears spec.finalizers and metadata.finalizers of a
 // namespace through its finalize subresource, as the namespace controller does
 // at the end of its work. It refuses a namespace that is not being deleted, and
-// one whose UID is not the target's; the resourceVersion read here is the lock
-// of the write (storage of namespaces, finalizeREST.Update, k8s.io/kubernetes
+// one whose UID is not the target's, or whose resourceVersion is not, if the
+// target has one; the resourceVersion read here is the lock of the write (storage of namespaces, finalizeREST.Update, k8s.io/kubernetes
 // v1.36.3 pkg/registry/core/namespace/storage).
 func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) error {
 	ns, err := c.typed.CoreV1().Namespaces().Get(ctx, t.Name, metav1.GetOptions{})
@@ -85,6 +86,9 @@ func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) erro
 	}
 	if t.UID != "" && ns.UID != t.UID {
 		return apierrors.NewConflict(corev1.Resource("namespaces"), t.Name, fmt.Errorf("it was made anew since (UID %s, not %s)", ns.UID, t.UID))
+	}
+	if t.ResourceVersion != "" && ns.ResourceVersion != t.ResourceVersion {
+		return apierrors.NewConflict(corev1.Resource("namespaces"), t.Name, errors.New("it was changed since it was looked at"))
 	}
 	if ns.DeletionTimestamp == nil {
 		return fmt.Errorf("namespace %s is not Terminating: finalizing it would orphan its content at its next deletion", t.Name)

@@ -57,6 +57,9 @@ const (
 	ResultSkipped Result = "skipped" // never tried: the run ended before
 )
 
+// ok tells whether nothing more has to be done.
+func (r Result) ok() bool { return r == ResultDone || r == ResultGone }
+
 // PhaseTime is how long a phase took.
 type PhaseTime struct {
 	Name    string        `json:"name"`

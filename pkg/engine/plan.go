@@ -45,6 +45,11 @@ type Action struct {
 	Finalizers []string `json:"finalizers,omitempty"`
 	// StripAfter is how long the finalizers' own controllers get.
 	StripAfter time.Duration `json:"stripAfter,omitempty"`
+	// Seen is the state of the object that the decision was made on. Stripping
+	// starts from it and reads the object only if that is no longer its state.
+	Seen *cluster.Object `json:"-"`
+	// Annotations are those of a namespace to be created.
+	Annotations map[string]string `json:"annotations,omitempty"`
 	// GracePeriodSeconds overrides the object's own grace period.
 	GracePeriodSeconds *int64 `json:"gracePeriodSeconds,omitempty"`
 }

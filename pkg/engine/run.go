@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 
@@ -82,8 +83,8 @@ type runner struct {
 // job is an object that a phase has something to do with.
 type job struct {
 	action  Action
-	wait    bool // must be gone at the end
-	result  Result
+	wait    bool   // must be gone at the end
+	result  Result // set by phaseRun.end only
 	message string
 	strips  []string
 	tries   int
@@ -93,9 +94,19 @@ type job struct {
 type phaseRun struct {
 	*runner
 	phase   *Phase
-	jobs    map[cluster.Ref]*job
-	order   []cluster.Ref
+	jobs    map[jobKey]*job
+	order   []jobKey
+	done    int           // jobs that are done or gone
 	changed chan struct{} // something happened: patience starts anew
+}
+
+// jobKey tells jobs apart. An object that took the place of another of the same
+// name is another job, and so are a write that is over when it is sent and the
+// wait for the object to be gone.
+type jobKey struct {
+	ref  cluster.Ref
+	uid  types.UID
+	wait bool
 }
 
 func (r *runner) emit(e Event) {
@@ -109,7 +120,7 @@ func (r *runner) emit(e Event) {
 // phase runs one phase to its end.
 func (r *runner) phase(ctx context.Context, phase *Phase) error {
 	start := time.Now()
-	p := &phaseRun{runner: r, phase: phase, jobs: map[cluster.Ref]*job{}, changed: make(chan struct{}, 1)}
+	p := &phaseRun{runner: r, phase: phase, jobs: map[jobKey]*job{}, changed: make(chan struct{}, 1)}
 	for _, t := range phase.WaitFor {
 		p.add(Action{Target: t}, true)
 	}
@@ -131,10 +142,10 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	failed := 0
-	for _, ref := range p.order {
-		j := p.jobs[ref]
+	for _, key := range p.order {
+		j := p.jobs[key]
 		if j.result == "" {
-			j.result = ResultLeft
+			p.end(j, ResultLeft)
 			r.emit(Event{Type: Left, Phase: phase, Verb: j.action.Verb, Target: j.action.Target, Message: j.message})
 		}
 		if j.result == ResultFailed || j.result == ResultLeft {
@@ -144,7 +155,7 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 			continue // only waited for, and gone
 		}
 		r.report.Outcomes = append(r.report.Outcomes, Outcome{
-			Phase: phase.Name, Verb: j.action.Verb, Object: ref, Result: j.result, Message: j.message, Finalizers: j.strips,
+			Phase: phase.Name, Verb: j.action.Verb, Object: key.ref, Result: j.result, Message: j.message, Finalizers: j.strips,
 		})
 	}
 	elapsed := time.Since(start)
@@ -191,17 +202,28 @@ func (p *phaseRun) rounds(ctx context.Context) error {
 }
 
 func (p *phaseRun) add(a Action, mustGo bool) *job {
-	if j, ok := p.jobs[a.Target.Ref]; ok {
+	key := jobKey{a.Target.Ref, a.Target.UID, mustGo}
+	if j, ok := p.jobs[key]; ok {
 		// A further step on the same object: what was allowed before still is.
 		a.Finalizers = append(slices.Clone(j.action.Finalizers), a.Finalizers...)
-		j.action, j.result, j.tries = a, "", 0
-		j.wait = j.wait || mustGo
+		j.action, j.tries = a, 0
+		p.end(j, "")
 		return j
 	}
 	j := &job{action: a, wait: mustGo}
-	p.jobs[a.Target.Ref] = j
-	p.order = append(p.order, a.Target.Ref)
+	p.jobs[key] = j
+	p.order = append(p.order, key)
 	return j
+}
+
+// end sets the result of a job; none starts it anew.
+func (p *phaseRun) end(j *job, r Result) {
+	if j.result.ok() {
+		p.done--
+	}
+	if j.result = r; r.ok() {
+		p.done++
+	}
 }
 
 func (p *phaseRun) tell(e Event) {
@@ -220,23 +242,15 @@ func (p *phaseRun) tellLocked(e Event) {
 	}
 }
 
-func (p *phaseRun) count() (done, total int) {
-	for _, j := range p.jobs {
-		total++
-		if j.result == ResultDone || j.result == ResultGone {
-			done++
-		}
-	}
-	return done, total
-}
+func (p *phaseRun) count() (done, total int) { return p.done, len(p.order) }
 
 // left returns the objects that must go and have not gone.
 func (p *phaseRun) left() []cluster.Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []cluster.Target
-	for _, ref := range p.order {
-		if j := p.jobs[ref]; j.wait && (j.result == "" || j.result == ResultFailed) {
+	for _, key := range p.order {
+		if j := p.jobs[key]; j.wait && (j.result == "" || j.result == ResultFailed) {
 			out = append(out, j.action.Target)
 		}
 	}
@@ -276,12 +290,18 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 	case StripFinalizers:
 		return p.stripNow(ctx, j)
 	case Finalize:
-		return retry(ctx, isPassingOrConflict, func() error { return p.cluster.FinalizeNamespace(ctx, a.Target, dry) })
+		// A resource version in the target is the state that was judged: if it
+		// has changed, whoever judged it must look again.
+		may := isPassing
+		if a.Target.ResourceVersion == "" {
+			may = isPassingOrConflict
+		}
+		return retry(ctx, may, func() error { return p.cluster.FinalizeNamespace(ctx, a.Target, dry) })
 	case CreateNamespace:
 		if dry {
 			return nil
 		}
-		_, err := p.cluster.CreateNamespace(ctx, a.Target.Name, nil)
+		_, err := p.cluster.CreateNamespace(ctx, a.Target.Name, a.Annotations)
 		return err
 	}
 	return fmt.Errorf("%s %s: unknown verb", a.Verb, a.Target.Ref)
@@ -305,13 +325,18 @@ func (p *phaseRun) delete(ctx context.Context, a Action) error {
 	return err
 }
 
-// stripNow reads the object and takes the allowed finalizers off, again when
-// somebody else changed it in between.
+// stripNow takes the allowed finalizers off the object in the state that the
+// action was decided on, and reads it again when somebody changed it since.
 func (p *phaseRun) stripNow(ctx context.Context, j *job) error {
+	seen := j.action.Seen
 	return retry(ctx, isPassingOrConflict, func() error {
-		o, err := p.cluster.Get(ctx, j.action.Target)
-		if err != nil {
-			return err
+		o := seen
+		seen = nil
+		if o == nil {
+			var err error
+			if o, err = p.cluster.Get(ctx, j.action.Target); err != nil {
+				return err
+			}
 		}
 		if !o.Terminating() {
 			return fmt.Errorf("%s is not being deleted: its finalizers stay", j.action.Target.Ref)
@@ -343,17 +368,22 @@ func (p *phaseRun) settle(j *job, err error) {
 	e := Event{Verb: j.action.Verb, Target: j.action.Target}
 	switch {
 	case err == nil && (!j.wait || p.options.DryRun):
-		j.result, e.Type = ResultDone, Done
+		p.end(j, ResultDone)
+		e.Type = Done
 	case err == nil:
 		e.Type = Requested
 	case j.wait && cluster.IsGone(err, j.action.Target):
-		j.result, e.Type = ResultGone, Done
+		p.end(j, ResultGone)
+		e.Type = Done
 	case j.action.Verb == Patch && cluster.IsGone(err, j.action.Target):
-		j.result, e.Type = ResultGone, Done
+		p.end(j, ResultGone)
+		e.Type = Done
 	case j.action.Verb == CreateNamespace && apierrors.IsAlreadyExists(err):
-		j.result, e.Type = ResultDone, Done
+		p.end(j, ResultDone)
+		e.Type = Done
 	default:
-		j.result, j.message = ResultFailed, err.Error()
+		p.end(j, ResultFailed)
+		j.message = err.Error()
 		e.Type, e.Err, e.Message = Failed, err, err.Error()
 	}
 	p.tellLocked(e)
@@ -364,8 +394,8 @@ func (p *phaseRun) settle(j *job, err error) {
 func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 	var targets []cluster.Target
 	p.mu.Lock()
-	for _, ref := range p.order {
-		if j := p.jobs[ref]; j.wait && j.result == "" {
+	for _, key := range p.order {
+		if j := p.jobs[key]; j.wait && j.result == "" {
 			targets = append(targets, j.action.Target)
 		}
 	}
@@ -410,12 +440,13 @@ func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j := p.jobs[s.Target.Ref]
+	j := p.jobs[jobKey{s.Target.Ref, s.Target.UID, true}]
 	if j.result != "" {
 		return
 	}
 	if s.Object == nil {
-		j.result, j.message = ResultDone, ""
+		p.end(j, ResultDone)
+		j.message = ""
 		p.tellLocked(Event{Type: Done, Verb: j.action.Verb, Target: s.Target})
 		return
 	}

@@ -1,0 +1,132 @@
+package footprint
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// hints notes what looks like Cast AI's on objects that no rule could claim, so
+// that a person sees them and decides.
+func (w *world) hints() {
+	for _, o := range w.snap.Objects {
+		if w.owned(o) {
+			continue
+		}
+		w.hintMarks(o)
+		switch {
+		case isCRD(o):
+			w.hintCRD(o)
+		case o.Ref().GroupKind().String() == "PodDisruptionBudget.policy":
+			// GR pdb-controller/cmd/main.go:823 names them so and gives them no other mark.
+			if strings.HasPrefix(o.Name, "castai-") && strings.HasSuffix(o.Name, "-pdb") && slices.ContainsFunc(o.Managers, isPDBController) {
+				w.hint(o, Evidence{Rule: "guardrails", Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
+			}
+		}
+	}
+	for _, i := range w.items {
+		if i.Verdict != Owned && len(i.Hints) > 0 {
+			i.Verdict = Unclear
+		}
+	}
+}
+
+func isPDBController(manager string) bool { return strings.Contains(manager, "pdb-controller") }
+
+func (w *world) hintMarks(o *cluster.Object) {
+	if l, listed := w.listed[o.Ref()]; listed && o.Resource.Kind != "Namespace" && !w.castAIRelease(l.release) {
+		return // another release's, whatever its labels say
+	}
+	for _, r := range w.releases {
+		if o.Annotations["meta.helm.sh/release-name"] == r.Name && o.Annotations["meta.helm.sh/release-namespace"] == r.Namespace &&
+			w.castAIRelease(r) && o.Resource.Kind != "Namespace" {
+			w.hint(o, Evidence{Rule: "release", Text: text("Helm's marks name the release %s/%s", r.Namespace, r.Name), From: &r.Stored})
+			w.deny(o, Evidence{Rule: "release", Text: "that release does not list it: the marks may have been copied"})
+		}
+	}
+	if component, chart := w.cat.labelledChart(o); component != nil && o.Resource.Kind != "Namespace" {
+		m := chartLabel.FindStringSubmatch(chart)
+		if unmistakable(m[1]) {
+			w.hint(o, Evidence{Rule: "chart-label", Text: "label helm.sh/chart=" + chart})
+			w.deny(o, Evidence{Rule: "chart-label", Text: "a label alone may have been copied"})
+		}
+	}
+	if w.runsCastAI(o) && o.Controller() == nil {
+		w.hint(o, Evidence{Rule: "image", Text: "it runs Cast AI's images"})
+		w.deny(o, Evidence{Rule: "image", Text: "neither its name nor its labels are those of one of Cast AI's components"})
+	}
+}
+
+func (w *world) hintCRD(o *cluster.Object) {
+	_, group, _ := strings.Cut(o.Name, ".")
+	switch {
+	case w.cat.inDomain(group) && w.cat.group(group) == nil:
+		w.hint(o, Evidence{Rule: "group", Text: text("the API group %s is below a domain of Cast AI's", group)})
+		w.deny(o, Evidence{Rule: "group", Text: "it is not one of Cast AI's known groups: it may be yours"})
+	case w.cat.group(group) != nil && strings.HasSuffix(group, liqoGroup) && (w.liqo == liqoBoth || w.liqo == liqoNone):
+		w.hint(o, Evidence{Rule: "group", Text: text("Cast AI's Liqo uses the API group %s", group)})
+		against := "nothing in the cluster tells whose Liqo it was"
+		if w.liqo == liqoBoth {
+			against = "a Liqo that is not Cast AI's uses it, too"
+		}
+		w.deny(o, Evidence{Rule: "group", Text: against})
+	}
+}
+
+// override changes verdicts by the user's word.
+func (w *world) override(opts Options) {
+	for _, r := range opts.Include {
+		o := w.byRef[r]
+		if o == nil {
+			continue
+		}
+		if o.Resource.Kind == "Namespace" {
+			// It goes only if everything in it goes, too.
+			w.homes[o.Name] = Evidence{Rule: "include", Text: "named with --include", From: ref(o)}
+			continue
+		}
+		w.own(o, nil, Evidence{Rule: "include", Text: "named with --include"})
+	}
+	if len(opts.Include) > 0 {
+		w.settle([]func(){w.ruleInstance, w.ruleOwner, w.ruleCompanions})
+	}
+	for _, r := range opts.Exclude {
+		if o := w.byRef[r]; o != nil {
+			w.exclude(o, Evidence{Rule: "exclude", Text: "named with --exclude"})
+		}
+	}
+}
+
+// exclude keeps an object, and with it what would take it along: its owners,
+// and the CRD of a custom resource. The objects of a CRD that stays stay, too.
+func (w *world) exclude(o *cluster.Object, e Evidence) {
+	if w.excluded[o] {
+		return
+	}
+	w.excluded[o] = true
+	i := w.item(o)
+	i.Verdict = Foreign
+	i.Against = append(i.Against, e)
+	because := Evidence{Rule: "exclude", Text: text("%s stays, because of --exclude", o.Ref()), From: ref(o)}
+	for _, owner := range o.Owners {
+		if up := w.byUID[owner.UID]; up != nil && w.owned(up) {
+			w.exclude(up, because)
+		}
+	}
+	if crd := w.byRef[crdOf(o)]; crd != nil && w.owned(crd) {
+		w.exclude(crd, because)
+	}
+	if isCRD(o) {
+		for _, cr := range w.snap.Objects {
+			if crdOf(cr) == o.Ref() && w.owned(cr) {
+				w.exclude(cr, because)
+			}
+		}
+	}
+}
+
+// crdOf returns the CRD that would define an object's kind.
+func crdOf(o *cluster.Object) cluster.Ref {
+	return cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()}
+}

@@ -1,0 +1,241 @@
+package footprint
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// Impact is what an offboarding means to what stays.
+type Impact struct {
+	// Nodes that Cast AI made: they stay, and go on costing.
+	Nodes Nodes `json:"nodes"`
+	// Workloads whose pods can only be placed where Cast AI's labels are.
+	Workloads []BoundWorkload `json:"workloads,omitempty"`
+	// ResizedPods counts the pods whose requests the workload autoscaler changed:
+	// they get their manifest's requests back at their next restart.
+	ResizedPods int `json:"resizedPods"`
+	// PodMutations that are in force until the webhook goes.
+	PodMutations []string `json:"podMutations,omitempty"`
+	// Settings are custom resources that users wrote and that go with their kinds.
+	Settings []cluster.Ref `json:"settings,omitempty"`
+	// Dangling are bindings of others to roles that go: they will grant nothing.
+	Dangling []cluster.Ref `json:"danglingBindings,omitempty"`
+}
+
+// Nodes counts the nodes that Cast AI made.
+type Nodes struct {
+	Count         int            `json:"count"`
+	Spot          int            `json:"spot,omitempty"`
+	InstanceTypes map[string]int `json:"instanceTypes,omitempty"`
+}
+
+// BoundWorkload is a workload that needs what Cast AI puts on nodes.
+type BoundWorkload struct {
+	Object   cluster.Ref `json:"object"`
+	Replicas int64       `json:"replicas"`
+	// Needs are the node labels that its node selector or required affinity name.
+	Needs []string `json:"needs"`
+}
+
+// castAINodeKeys are the label domains that Cast AI puts on nodes (DOC
+// autoscaler-reference-node-labels-and-taints).
+var castAINodeKeys = []string{"scheduling.cast.ai/", "provisioner.cast.ai/", "autoscaling.cast.ai/", "live.cast.ai/", "topology.cast.ai/", "omni.cast.ai/", "charts.cast.ai/"}
+
+func isCastAINodeKey(key string) bool {
+	return slices.ContainsFunc(castAINodeKeys, func(p string) bool { return strings.HasPrefix(key, p) })
+}
+
+// madeByCastAI tells whether Cast AI provisioned a node: CC internal/types.go:14.
+func madeByCastAI(o *cluster.Object) bool {
+	return o.Labels["provisioner.cast.ai/managed-by"] == "cast.ai" || o.Labels["provisioner.cast.ai/node-id"] != ""
+}
+
+func (w *world) impact() Impact {
+	impact := Impact{Nodes: Nodes{InstanceTypes: map[string]int{}}}
+	for _, o := range w.byKind["Node"] {
+		if w.owned(o) || !madeByCastAI(o) {
+			continue
+		}
+		impact.Nodes.Count++
+		if o.Labels["scheduling.cast.ai/spot"] == "true" {
+			impact.Nodes.Spot++
+		}
+		if t := o.Labels["node.kubernetes.io/instance-type"]; t != "" {
+			impact.Nodes.InstanceTypes[t]++
+		}
+	}
+	for _, o := range w.byKind["Pod"] {
+		if o.Annotations["autoscaling.cast.ai/vertical-recommendation-hash"] != "" && !w.owned(o) {
+			impact.ResizedPods++
+		}
+	}
+	for _, o := range w.snap.Objects {
+		if w.owned(o) {
+			if w.cat.Setting(o.Ref()) {
+				impact.Settings = append(impact.Settings, o.Ref())
+			}
+			if o.Ref().GroupKind().String() == "PodMutation.pod-mutations.cast.ai" {
+				impact.PodMutations = append(impact.PodMutations, o.Name)
+			}
+			continue
+		}
+		if spec, ok := podSpec(o); ok && o.Controller() == nil {
+			if needs := nodeNeeds(spec); len(needs) > 0 {
+				replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas")
+				if !found || err != nil {
+					replicas, _, _ = unstructured.NestedInt64(o.Body, "status", "desiredNumberScheduled")
+				}
+				impact.Workloads = append(impact.Workloads, BoundWorkload{o.Ref(), replicas, needs})
+			}
+		}
+		if o.Resource.Group == rbac && strings.HasSuffix(o.Resource.Kind, "Binding") && w.ownedRef(boundRole(o)) {
+			impact.Dangling = append(impact.Dangling, o.Ref())
+		}
+	}
+	return impact
+}
+
+// nodeNeeds lists Cast AI's node labels without which the pods stay Pending:
+// those of the node selector and of the required node affinity.
+func nodeNeeds(spec map[string]any) []string {
+	seen := map[string]bool{}
+	selector, _ := spec["nodeSelector"].(map[string]any)
+	for key := range selector {
+		if isCastAINodeKey(key) {
+			seen[key] = true
+		}
+	}
+	terms, _, err := unstructured.NestedSlice(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+	if err == nil {
+		for _, t := range terms {
+			term, _ := t.(map[string]any)
+			expressions, _ := term["matchExpressions"].([]any)
+			for _, e := range expressions {
+				expr, _ := e.(map[string]any)
+				key, _ := expr["key"].(string)
+				op, _ := expr["operator"].(string)
+				if isCastAINodeKey(key) && (op == "In" || op == "Exists" || op == "Gt" || op == "Lt") {
+					seen[key] = true
+				}
+			}
+		}
+	}
+	out := make([]string, 0, len(seen))
+	for key := range seen {
+		out = append(out, key)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Blocker is a condition under which a person must decide before anything is removed.
+type Blocker struct {
+	Name    string        `json:"name"` // what --accept takes
+	Text    string        `json:"text"`
+	Remedy  string        `json:"remedy"`
+	Objects []cluster.Ref `json:"objects,omitempty"`
+}
+
+// gitOpsMarks are the labels and annotations by which a tool says that it will
+// put an object back.
+var gitOpsMarks = map[string]string{
+	"argocd.argoproj.io/tracking-id":       "Argo CD",
+	"argocd.argoproj.io/instance":          "Argo CD",
+	"kustomize.toolkit.fluxcd.io/name":     "Flux",
+	"helm.toolkit.fluxcd.io/name":          "Flux",
+	"configmanagement.gke.io/managed":      "Config Sync",
+	"configsync.gke.io/resource-id":        "Config Sync",
+	"fleet.cattle.io/bundle-id":            "Fleet",
+	"objectset.rio.cattle.io/owner-gvk":    "Fleet",
+	"kapp.k14s.io/app":                     "kapp",
+	"applyset.kubernetes.io/part-of":       "an ApplySet",
+	"pulumi.com/autonamed":                 "Pulumi",
+	"app.terraform.io/managed":             "Terraform",
+	"terraform.io/managed":                 "Terraform",
+	"crossplane.io/external-name":          "Crossplane",
+	"addons.cluster.x-k8s.io/resource-set": "Cluster API",
+}
+
+// blockers finds what a person must decide about.
+func (w *world) blockers() []Blocker {
+	gitOps := Blocker{Name: "gitops", Remedy: "remove Cast AI there (or suspend its syncing) first, or it comes back"}
+	paused := Blocker{Name: "hibernation", Text: "the cluster is hibernated: nodes are tainted scheduling.cast.ai/paused-cluster", Remedy: "resume it first (kubectl create job --from=cronjob/hibernate-resume), or its workloads stay Pending"}
+	migrations := Blocker{Name: "migrations", Text: "live migrations exist", Remedy: "wait for them to end, or delete them"}
+	awsNode := Blocker{Name: "aws-node", Text: "castai-live has patched the DaemonSet kube-system/aws-node", Remedy: "run helm uninstall castai-live first, which takes the patch back, or nodes stay without a network"}
+	karpenter := Blocker{Name: "karpenter", Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes", Remedy: "move these pods first: deleting such a NodePool deletes its nodes"}
+	data := Blocker{Name: "data", Text: "volumes would be deleted with their data", Remedy: "copy what you need, or keep them with --exclude"}
+	proxies := Blocker{Name: "database-proxies", Text: "database proxies of Cast AI run here; whether applications connect through them can't be seen from outside", Remedy: "point applications at their databases first"}
+	tools := map[string]bool{}
+	for _, o := range w.snap.Objects {
+		kind := o.Ref().GroupKind().String()
+		if w.owned(o) {
+			if tool := managedBy(o); tool != "" {
+				tools[tool] = true
+				gitOps.Objects = append(gitOps.Objects, o.Ref())
+			}
+			switch {
+			case kind == "Migration.live.cast.ai":
+				migrations.Objects = append(migrations.Objects, o.Ref())
+			case kind == "PersistentVolumeClaim":
+				data.Objects = append(data.Objects, o.Ref())
+			case w.item(o).Component == "castai-db-optimizer" && kind == "Service":
+				proxies.Objects = append(proxies.Objects, o.Ref())
+			}
+			continue
+		}
+		switch {
+		case kind == "Node" && hasTaint(o, "scheduling.cast.ai/paused-cluster"):
+			paused.Objects = append(paused.Objects, o.Ref())
+		case kind == "DaemonSet.apps" && o.Namespace == "kube-system" && o.Name == "aws-node" && mentions(o, "live.cast.ai/"):
+			awsNode.Objects = append(awsNode.Objects, o.Ref())
+		case kind == "NodePool.karpenter.sh" && slices.ContainsFunc(o.Managers, func(m string) bool { return strings.Contains(m, "kentroller") }):
+			karpenter.Objects = append(karpenter.Objects, o.Ref())
+		}
+	}
+	names := make([]string, 0, len(tools))
+	for t := range tools {
+		names = append(names, t)
+	}
+	slices.Sort(names)
+	gitOps.Text = strings.Join(names, " and ") + " manages objects of Cast AI"
+	var out []Blocker
+	for _, b := range []Blocker{gitOps, paused, migrations, awsNode, karpenter, data, proxies} {
+		if len(b.Objects) > 0 {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// managedBy names the tool that will put an object back, or "".
+func managedBy(o *cluster.Object) string {
+	for _, marks := range []map[string]string{o.Labels, o.Annotations} {
+		for key := range marks {
+			if tool := gitOpsMarks[key]; tool != "" {
+				return tool
+			}
+		}
+	}
+	if slices.ContainsFunc(o.Managers, func(m string) bool { return m == "Terraform" || m == "HashiCorp" }) {
+		return "Terraform"
+	}
+	if terraform, _, err := unstructured.NestedBool(o.Body, "spec", "terraform"); err == nil && terraform {
+		return "Terraform" // castware Cluster, CW api/v1alpha1/cluster_types.go
+	}
+	return ""
+}
+
+func hasTaint(o *cluster.Object, key string) bool {
+	return slices.ContainsFunc(nested(o, "spec", "taints"), func(t map[string]any) bool { return str(t, "key") == key })
+}
+
+// mentions tells whether the kept fields of an object contain a text.
+func mentions(o *cluster.Object, s string) bool {
+	raw, err := json.Marshal(o.Body)
+	return err == nil && strings.Contains(string(raw), s)
+}

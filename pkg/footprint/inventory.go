@@ -1,0 +1,167 @@
+package footprint
+
+import (
+	"slices"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// Verdict says whose an object is.
+type Verdict string
+
+// The verdicts.
+const (
+	Owned   Verdict = "owned"   // Cast AI's: offboard removes it
+	Unclear Verdict = "unclear" // some evidence, not enough: removed only when named with --include
+	Foreign Verdict = "foreign" // somebody else's: never touched
+)
+
+// Evidence is one reason for or against an object being Cast AI's.
+type Evidence struct {
+	// Rule names the rule that found it, as docs/ownership.md lists them.
+	Rule string `json:"rule"`
+	// Text says it to a person.
+	Text string `json:"text"`
+	// From is the object that the evidence rests on, if it is another one.
+	From *cluster.Ref `json:"from,omitempty"`
+}
+
+// Item is an object with its verdict.
+type Item struct {
+	Object    *cluster.Object
+	Verdict   Verdict
+	Component string     // of the catalogue, where it is known
+	For       []Evidence // strong evidence
+	Hints     []Evidence // weak evidence: never enough alone
+	Against   []Evidence
+	// Setting: users write objects of this kind.
+	Setting bool
+	// Dependent: Kubernetes itself removes it with its owner.
+	Dependent bool
+}
+
+// Home is a namespace in which Cast AI's software lives.
+type HomeNamespace struct {
+	Name string
+	// Namespace is nil when it does not exist (any more).
+	Namespace *cluster.Object
+	Evidence  Evidence
+	// Keep lists what lives in it and is not removed; empty: it goes whole.
+	Keep []cluster.Ref
+}
+
+// Inventory is what of Cast AI is in a cluster.
+type Inventory struct {
+	Server   cluster.Server
+	Identity Identity
+	// Items are the owned and unclear objects, in the order of their references.
+	Items []*Item
+	Homes []HomeNamespace
+	// Releases are the Helm releases of Cast AI's charts, as NAMESPACE/NAME (chart-version).
+	Releases []string
+	// Unreadable is what could not be looked at: nothing is known of it.
+	Unreadable []cluster.Unreadable
+	Impact     Impact
+	Blockers   []Blocker
+
+	world *world
+}
+
+// Owned returns the objects that are Cast AI's.
+func (inv *Inventory) Owned() []*Item { return inv.with(Owned) }
+
+// Unclear returns the objects that only a person can decide about.
+func (inv *Inventory) Unclear() []*Item { return inv.with(Unclear) }
+
+func (inv *Inventory) with(v Verdict) []*Item {
+	var out []*Item
+	for _, i := range inv.Items {
+		if i.Verdict == v {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// Item returns the entry of an object, or nil if it is foreign.
+func (inv *Inventory) Item(r cluster.Ref) *Item {
+	i, found := slices.BinarySearchFunc(inv.Items, r, func(i *Item, r cluster.Ref) int { return i.Object.Ref().Compare(r) })
+	if !found {
+		return nil
+	}
+	return inv.Items[i]
+}
+
+// IsOwned tells whether an object is Cast AI's.
+func (inv *Inventory) IsOwned(r cluster.Ref) bool {
+	i := inv.Item(r)
+	return i != nil && i.Verdict == Owned
+}
+
+// Objects returns the snapshot that the inventory was made of.
+func (inv *Inventory) Objects() []*cluster.Object { return inv.world.snap.Objects }
+
+// Options change verdicts by the user's word.
+type Options struct {
+	Include []cluster.Ref // removed although unclear or foreign
+	Exclude []cluster.Ref // kept although owned
+}
+
+// ReleaseRecords returns the records of Helm releases that must be read before
+// Take: the newest revision of each release in a namespace where something
+// points to Cast AI. No other Secret's data is needed, ever.
+func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue) []cluster.Target {
+	w := newWorld(snap, cat)
+	near := map[string]bool{}
+	for _, o := range snap.Objects {
+		if o.Namespace != "" && w.named(o.Namespace) != nil {
+			near[o.Namespace] = true
+		}
+		comp, _ := cat.labelledChart(o)
+		if comp == nil && !w.runsCastAI(o) && cat.app(o.Labels["app.kubernetes.io/name"]) == nil &&
+			!(isCRD(o) && w.crdGroup(o) != nil) {
+			continue
+		}
+		if o.Namespace != "" {
+			near[o.Namespace] = true
+		}
+		if ns := o.Annotations["meta.helm.sh/release-namespace"]; ns != "" {
+			near[ns] = true
+		}
+	}
+	newest := map[[2]string]*cluster.Object{}
+	for _, o := range snap.Objects {
+		if !isReleaseRecord(o) || !near[o.Namespace] {
+			continue
+		}
+		key := [2]string{o.Namespace, o.Labels["name"]}
+		if old := newest[key]; old == nil || revision(o) > revision(old) {
+			newest[key] = o
+		}
+	}
+	var out []cluster.Target
+	for _, o := range newest {
+		out = append(out, o.Target())
+	}
+	slices.SortFunc(out, func(a, b cluster.Target) int { return a.Compare(b.Ref) })
+	return out
+}
+
+// Take judges every object of the snapshot.
+func Take(snap *cluster.Snapshot, stored []cluster.StoredRelease, cat *Catalogue, opts Options) *Inventory {
+	w := newWorld(snap, cat)
+	w.read(stored)
+	w.judge()
+	w.override(opts)
+	inv := &Inventory{Server: snap.Server, Unreadable: snap.Unreadable, Homes: w.keep(), Releases: w.releaseNames(), world: w}
+	for _, o := range snap.Objects {
+		if i := w.items[o]; i != nil && (i.Verdict == Owned || i.Verdict == Unclear) {
+			i.Setting = cat.Setting(o.Ref())
+			inv.Items = append(inv.Items, i)
+		}
+	}
+	inv.Identity = w.identity()
+	inv.Impact = w.impact()
+	inv.Blockers = w.blockers()
+	return inv
+}

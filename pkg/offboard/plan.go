@@ -1,0 +1,224 @@
+// Package offboard turns an inventory into the plan that takes Cast AI out of
+// a cluster: what is removed in which order, and why in this order.
+//
+// It is pure; pkg/engine carries the plan out.
+package offboard
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+)
+
+// Names of the phases, in order.
+//
+// Nothing is removed before what it proves: roles go before the bindings that
+// tell whose they are, custom resources before their CRDs, and the namespaces
+// with their Helm releases and ServiceAccounts last, so that a run that is
+// interrupted anywhere finds the rest again.
+const (
+	PhaseCleanUp     = "clean-up"
+	PhaseRecreators  = "stop-recreators"
+	PhaseStop        = "stop"
+	PhaseAdmission   = "admission"
+	PhaseResources   = "custom-resources"
+	PhaseRoles       = "roles"
+	PhaseCluster     = "cluster"
+	PhaseDefinitions = "definitions"
+	PhaseNamespaces  = "namespaces"
+	PhaseRecords     = "records"
+)
+
+// Options of a plan.
+type Options struct {
+	// CleanUp is how long Cast AI's own controllers get to clean up after
+	// themselves where they do it well; zero does not ask them.
+	CleanUp time.Duration
+	// Phase bounds each phase.
+	Phase time.Duration
+}
+
+// stopLabel is a node label that no node has: a DaemonSet that selects it has no pods.
+const stopLabel = "castai.kubectl.dev/stopped"
+
+// New returns the plan for an inventory. It holds an action for every owned
+// object, except those that Kubernetes collects with their owners.
+func New(inv *footprint.Inventory, cat *footprint.Catalogue, o Options) *engine.Plan {
+	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*footprint.Item{}}
+	for _, h := range inv.Homes {
+		p.whole[h.Name] = h.Namespace != nil && inv.IsOwned(h.Namespace.Ref())
+	}
+	for _, i := range inv.Owned() {
+		p.byUID[i.Object.UID] = i
+	}
+	phases := []engine.Phase{
+		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: o.CleanUp},
+		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
+		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
+		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
+		{Name: PhaseResources, Title: "Remove custom resources", Timeout: o.Phase},
+		{Name: PhaseRoles, Title: "Remove roles", Timeout: o.Phase},
+		{Name: PhaseCluster, Title: "Remove bindings and what is cluster-wide", Timeout: o.Phase},
+		{Name: PhaseDefinitions, Title: "Remove custom resource definitions", Timeout: o.Phase},
+		{Name: PhaseNamespaces, Title: "Remove namespaces and what is in them", Timeout: o.Phase},
+		{Name: PhaseRecords, Title: "Remove the last records", Timeout: o.Phase},
+	}
+	byName := map[string]*engine.Phase{}
+	for i := range phases {
+		byName[phases[i].Name] = &phases[i]
+	}
+	for _, i := range inv.Owned() {
+		if name, a, ok := p.stop(i); ok {
+			byName[name].Actions = append(byName[name].Actions, a)
+		}
+		if o.CleanUp > 0 && cat.Graceful(i.Object.Ref()) && p.controllersLive(i) {
+			a := p.remove(i)
+			a.Finalizers = nil // that is what these controllers are for
+			byName[PhaseCleanUp].Actions = append(byName[PhaseCleanUp].Actions, a)
+		}
+		if t, stops := p.stoppedPod(i); stops {
+			byName[t].WaitFor = append(byName[t].WaitFor, i.Object.Target())
+		}
+		if name := p.phaseOf(i); name != "" {
+			byName[name].Actions = append(byName[name].Actions, p.remove(i))
+		}
+	}
+	plan := &engine.Plan{}
+	for _, phase := range phases {
+		if len(phase.Actions) > 0 {
+			plan.Phases = append(plan.Phases, phase)
+		}
+	}
+	return plan
+}
+
+type planner struct {
+	inv   *footprint.Inventory
+	cat   *footprint.Catalogue
+	whole map[string]bool // namespaces that go whole
+	byUID map[types.UID]*footprint.Item
+}
+
+// phaseOf says in which phase an owned object is removed, or "" if Kubernetes
+// does it.
+func (p *planner) phaseOf(i *footprint.Item) string {
+	o := i.Object
+	kind := o.Ref().GroupKind().String()
+	custom := p.inv.IsOwned(cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()})
+	switch {
+	case custom:
+		return PhaseResources
+	case i.Dependent:
+		return ""
+	case kind == "Namespace":
+		return PhaseNamespaces
+	case o.Resource.Group == "admissionregistration.k8s.io", kind == "APIService.apiregistration.k8s.io":
+		return PhaseAdmission
+	case kind == "CustomResourceDefinition.apiextensions.k8s.io":
+		return PhaseDefinitions
+	case kind == "RuntimeClass.node.k8s.io":
+		return PhaseRecords // it tells that Liqo is Cast AI's
+	case isHelmRecord(o) && !p.whole[o.Namespace]:
+		return PhaseRecords
+	case p.isHome(o.Namespace):
+		return PhaseNamespaces
+	case kind == "ClusterRole.rbac.authorization.k8s.io", kind == "Role.rbac.authorization.k8s.io":
+		return PhaseRoles
+	}
+	return PhaseCluster
+}
+
+func (p *planner) isHome(ns string) bool {
+	return ns != "" && slices.ContainsFunc(p.inv.Homes, func(h footprint.HomeNamespace) bool { return h.Name == ns })
+}
+
+func isHelmRecord(o *cluster.Object) bool {
+	return o.Resource.Group == "" && o.Labels["owner"] == "helm" && (o.Resource.Kind == "Secret" || o.Resource.Kind == "ConfigMap")
+}
+
+// remove returns the action that deletes an owned object.
+func (p *planner) remove(i *footprint.Item) engine.Action {
+	o := i.Object
+	a := engine.Action{Verb: engine.Delete, Target: o.Target(), Why: i.For[0].Text, Command: kubectl("delete", o)}
+	for _, f := range o.Finalizers {
+		if p.cat.OwnFinalizer(f) {
+			a.Finalizers = append(a.Finalizers, f)
+		}
+	}
+	return a
+}
+
+// stop returns the action that ends what a workload writes, without removing it.
+func (p *planner) stop(i *footprint.Item) (phase string, a engine.Action, ok bool) {
+	o := i.Object
+	if i.Dependent {
+		return "", a, false
+	}
+	var patch map[string]any
+	switch o.Ref().GroupKind().String() {
+	case "Deployment.apps", "StatefulSet.apps":
+		if replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas"); err == nil && found && replicas == 0 {
+			return "", a, false
+		}
+		patch = map[string]any{"spec": map[string]any{"replicas": 0}}
+	case "DaemonSet.apps":
+		patch = map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{stopLabel: "true"}}}}}
+	case "CronJob.batch":
+		patch = map[string]any{"spec": map[string]any{"suspend": true}}
+	case "Job.batch":
+		if active, _, err := unstructured.NestedInt64(o.Body, "status", "active"); err != nil || active == 0 {
+			return "", a, false
+		}
+		patch = map[string]any{"spec": map[string]any{"suspend": true}}
+	default:
+		return "", a, false
+	}
+	phase = PhaseStop
+	if p.cat.Recreates(i.Component) {
+		phase = PhaseRecreators
+	}
+	return phase, engine.Action{Verb: engine.Patch, Target: o.Target(), Patch: patch, Why: i.For[0].Text, Command: kubectl("patch", o)}, true
+}
+
+// stoppedPod says in which phase the pod of a stopped workload must go.
+func (p *planner) stoppedPod(i *footprint.Item) (string, bool) {
+	if i.Object.Resource.Kind != "Pod" || i.Object.Resource.Group != "" {
+		return "", false
+	}
+	for owner := i.Object.Controller(); owner != nil; {
+		up := p.byUID[owner.UID]
+		if up == nil {
+			return "", false
+		}
+		if phase, _, ok := p.stop(up); ok && up.Object.Resource.Kind != "CronJob" {
+			return phase, true
+		}
+		owner = up.Object.Controller()
+	}
+	return "", false
+}
+
+// controllersLive tells whether a workload of the component is ready, so that
+// it is worth letting it clean up.
+func (p *planner) controllersLive(i *footprint.Item) bool {
+	return slices.ContainsFunc(p.inv.Owned(), func(w *footprint.Item) bool {
+		ready, _, err := unstructured.NestedInt64(w.Object.Body, "status", "readyReplicas")
+		return err == nil && ready > 0 && w.Component == i.Component
+	})
+}
+
+// kubectl returns the command that does the same.
+func kubectl(verb string, o *cluster.Object) string {
+	words := []string{"kubectl", verb}
+	if o.Namespace != "" {
+		words = append(words, "-n", o.Namespace)
+	}
+	return strings.Join(append(words, o.Resource.GroupResource().String()+"/"+o.Name), " ")
+}
