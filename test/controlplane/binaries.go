@@ -1,0 +1,261 @@
+package controlplane
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The names of the components, which are also the names of their binaries.
+const (
+	Etcd              = "etcd"
+	APIServer         = "kube-apiserver"
+	ControllerManager = "kube-controller-manager"
+	Scheduler         = "kube-scheduler"
+	Kwok              = "kwok"
+)
+
+const modulePath = "github.com/castai/kubectl-castai/test/controlplane"
+
+// sources says where each binary comes from: a package, and the module below
+// binaries/ whose go.mod pins it.
+var sources = []struct{ name, module, pkg string }{
+	{Etcd, "etcd", "go.etcd.io/etcd/server/v3"},
+	{APIServer, "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
+	{ControllerManager, "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+	{Scheduler, "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{"kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl"},
+	{Kwok, "kwok", "sigs.k8s.io/kwok/cmd/kwok"},
+}
+
+// Bin holds the paths of the binaries.
+type Bin struct {
+	Etcd              string
+	APIServer         string
+	ControllerManager string
+	Scheduler         string
+	Kubectl           string
+	Kwok              string
+}
+
+// CacheDir returns the folder that holds everything this package keeps between
+// runs: the binaries, and the clusters of the controlplane command.
+func CacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	return filepath.Join(dir, "kubectl-castai", "controlplane"), nil
+}
+
+// Binaries returns the paths of all binaries and builds those that are missing,
+// which takes minutes the first time. The result is cached by content: other
+// checkouts and later runs build nothing. Binaries found in the folder named by
+// the environment variable KUBEBUILDER_ASSETS are used as they are.
+func Binaries(ctx context.Context) (Bin, error) {
+	paths := map[string]string{}
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	for _, s := range sources {
+		if path := filepath.Join(assets, s.name); assets != "" && executable(path) {
+			paths[s.name] = path
+		}
+	}
+	if len(paths) < len(sources) {
+		if err := buildMissing(ctx, paths); err != nil {
+			return Bin{}, err
+		}
+	}
+	return Bin{
+		Etcd:              paths[Etcd],
+		APIServer:         paths[APIServer],
+		ControllerManager: paths[ControllerManager],
+		Scheduler:         paths[Scheduler],
+		Kubectl:           paths["kubectl"],
+		Kwok:              paths[Kwok],
+	}, nil
+}
+
+// buildMissing adds to paths every binary that is not in it yet.
+func buildMissing(ctx context.Context, paths map[string]string) error {
+	src, err := sourceDir(ctx)
+	if err != nil {
+		return err
+	}
+	ldflags, err := stamps(src)
+	if err != nil {
+		return err
+	}
+	key, err := cacheKey(src, ldflags)
+	if err != nil {
+		return err
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(cache, key)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create the folder for binaries: %w", err)
+	}
+
+	var unlock func()
+	for _, s := range sources {
+		if paths[s.name] != "" {
+			continue
+		}
+		path := filepath.Join(dir, s.name)
+		// Once the lock is held, look again: somebody else may have built it.
+		if !executable(path) && unlock == nil {
+			if unlock, err = lock(ctx, dir+".lock"); err != nil {
+				return err
+			}
+			defer unlock()
+		}
+		if !executable(path) {
+			if err := build(ctx, filepath.Join(src, "binaries", s.module), s.pkg, ldflags, path); err != nil {
+				return err
+			}
+		}
+		paths[s.name] = path
+	}
+	return nil
+}
+
+// build compiles pkg of the module in dir. The result appears under path only
+// when it is complete.
+func build(ctx context.Context, dir, pkg, ldflags, path string) error {
+	name := filepath.Base(path)
+	fmt.Fprintf(os.Stderr, "controlplane: building %s (only once, this can take minutes)\n", name)
+	begin := time.Now()
+	part := path + ".part"
+	//nolint:gosec // all arguments are constants of this package and paths below the cache
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
+		"-ldflags="+ldflags, "-o", part, pkg)
+	cmd.Dir = dir
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", name, err, out)
+	}
+	if err := os.Rename(part, path); err != nil {
+		return fmt.Errorf("build %s: %w", name, err)
+	}
+	fmt.Fprintf(os.Stderr, "controlplane: built %s in %s\n", name, time.Since(begin).Round(time.Second))
+	return nil
+}
+
+// sourceDir returns the folder of this module, also in programs that were
+// compiled with -trimpath.
+func sourceDir(ctx context.Context) (string, error) {
+	if _, file, _, ok := runtime.Caller(0); ok {
+		dir := filepath.Dir(file)
+		if info, err := os.Stat(filepath.Join(dir, "binaries")); err == nil && info.IsDir() {
+			return dir, nil
+		}
+	}
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", modulePath).Output()
+	if err != nil {
+		return "", fmt.Errorf("find the sources of %s (run this inside its checkout): %w", modulePath, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+var kubernetesVersion = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)`)
+
+// stamps returns the linker flags that give the binaries the version of the
+// Kubernetes release they are built from.
+func stamps(src string) (string, error) {
+	mod, err := os.ReadFile(filepath.Join(src, "binaries", "kubernetes", "go.mod")) //nolint:gosec // part of this module
+	if err != nil {
+		return "", fmt.Errorf("read the version of Kubernetes: %w", err)
+	}
+	v := kubernetesVersion.FindSubmatch(mod)
+	if v == nil {
+		return "", errors.New("read the version of Kubernetes: binaries/kubernetes/go.mod does not require k8s.io/kubernetes")
+	}
+	const pkg = "-X k8s.io/component-base/version."
+	return fmt.Sprintf("-s -w %[1]sgitVersion=%[2]s %[1]sgitMajor=%[3]s %[1]sgitMinor=%[4]s %[1]sgitCommit= %[1]sgitTreeState=clean",
+		pkg, v[1], v[2], v[3]), nil
+}
+
+// cacheKey hashes everything that the binaries depend on.
+func cacheKey(src, ldflags string) (string, error) {
+	h := sha256.New()
+	_, _ = fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, ldflags, sources)
+	files, err := filepath.Glob(filepath.Join(src, "binaries", "*", "go.*"))
+	if err != nil {
+		return "", fmt.Errorf("hash the sources: %w", err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file) //nolint:gosec // part of this module
+		if err != nil {
+			return "", fmt.Errorf("hash the sources: %w", err)
+		}
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", filepath.Base(file), len(content), content)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+// lock takes an exclusive lock on the file, and says so if it has to wait. The
+// kernel drops the lock when the process ends, however it ends.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // below the cache
+	if err != nil {
+		return nil, fmt.Errorf("lock the folder for binaries: %w", err)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+		}
+		if !told {
+			fmt.Fprintln(os.Stderr, "controlplane: waiting for another process that builds the binaries")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, ctx.Err()), f.Close())
+		case <-tick.C:
+		}
+	}
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path) //nolint:gosec // the user's choice of folder
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// tail returns what a file holds after offset, at most its last max bytes.
+func tail(path string, offset, limit int64) string {
+	f, err := os.Open(path) //nolint:gosec // a log file of ours
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return ""
+		}
+		return err.Error()
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil {
+		offset = max(offset, info.Size()-limit)
+	}
+	content, err := io.ReadAll(io.NewSectionReader(f, offset, limit))
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(content))
+}
