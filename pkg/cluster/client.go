@@ -52,8 +52,6 @@ type Client struct {
 type Options struct {
 	// UserAgent names the plugin in the audit log of the API server.
 	UserAgent string
-	// Warn receives the warnings that the server sends. Nil drops them.
-	Warn func(string)
 }
 
 // New connects to the cluster that the user's kubeconfig flags select. It
@@ -66,7 +64,8 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	}
 	config = rest.CopyConfig(config)
 	config.UserAgent = o.UserAgent
-	config.WarningHandler = warnings(o.Warn)
+	// Reading every kind there is would warn of every deprecated one.
+	config.WarningHandler = rest.NoWarnings{}
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, explainConfig(err)
@@ -191,15 +190,6 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 // UserAgent builds the name under which the audit log shows a request.
 func UserAgent(version string) string {
 	return fmt.Sprintf("%s/%s (%s/%s)", FieldManager, version, runtime.GOOS, runtime.GOARCH)
-}
-
-type warnings func(string)
-
-// HandleWarningHeader passes a server's warning on.
-func (w warnings) HandleWarningHeader(_ int, _ string, text string) {
-	if w != nil {
-		w(text)
-	}
 }
 
 // kubeSystemUID identifies a cluster for good.

@@ -75,11 +75,16 @@ type Report struct {
 	Phases   []PhaseTime `json:"phases"`
 }
 
-// Count returns how many actions ended with the result.
+// Count returns how many objects ended with the result. What an earlier phase
+// left and a later one finished is finished.
 func (r *Report) Count(result Result) int {
-	n := 0
+	last := map[cluster.Ref]Result{}
 	for _, o := range r.Outcomes {
-		if o.Result == result {
+		last[o.Object] = o.Result
+	}
+	n := 0
+	for _, l := range last {
+		if l == result {
 			n++
 		}
 	}

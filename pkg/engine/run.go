@@ -121,8 +121,10 @@ func (r *runner) emit(e Event) {
 func (r *runner) phase(ctx context.Context, phase *Phase) error {
 	start := time.Now()
 	p := &phaseRun{runner: r, phase: phase, jobs: map[jobKey]*job{}, changed: make(chan struct{}, 1)}
-	for _, t := range phase.WaitFor {
-		p.add(Action{Target: t}, true)
+	if !r.options.DryRun {
+		for _, t := range phase.WaitFor {
+			p.add(Action{Target: t}, true)
+		}
 	}
 	r.mu.Lock()
 	r.emit(Event{Type: PhaseStarted, Phase: phase, Total: len(phase.Actions)})
@@ -142,6 +144,9 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	failed := 0
+	// Of several jobs on one object the last tells what became of it: whether it
+	// is gone.
+	slices.SortStableFunc(p.order, func(a, b jobKey) int { return compareBool(a.wait, b.wait) })
 	for _, key := range p.order {
 		j := p.jobs[key]
 		if j.result == "" {
@@ -530,6 +535,17 @@ func isPassing(err error) bool {
 
 // isPassingOrConflict is for writes that read the object afresh each time.
 func isPassingOrConflict(err error) bool { return isPassing(err) || apierrors.IsConflict(err) }
+
+// compareBool sorts false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
 
 func objects(n int) string {
 	if n == 1 {

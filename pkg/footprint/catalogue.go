@@ -210,3 +210,26 @@ func (c *Catalogue) image(image string) bool {
 		return strings.HasPrefix(image, p)
 	})
 }
+
+// componentImage returns the first of the images that is the component's own:
+// from a repository that only Cast AI publishes to, under the component's name
+// (castai-agent runs .../agent). Cast AI mirrors other images there, too, which
+// prove nothing.
+func (c *Catalogue) componentImage(comp *Component, images []string) string {
+	if comp == nil {
+		return ""
+	}
+	for _, image := range images {
+		repository, _, _ := strings.Cut(image, "@")
+		if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
+			repository = repository[:colon]
+		}
+		base := path.Base(repository)
+		if c.image(image) && slices.ContainsFunc(slices.Concat(comp.Charts, comp.Workloads, []string{comp.Name}), func(name string) bool {
+			return name == base || strings.TrimPrefix(name, "castai-") == base
+		}) {
+			return image
+		}
+	}
+	return ""
+}

@@ -48,7 +48,7 @@ func (w *world) hintMarks(o *cluster.Object) {
 	if component, chart := w.cat.labelledChart(o); component != nil && o.Resource.Kind != "Namespace" {
 		m := chartLabel.FindStringSubmatch(chart)
 		if unmistakable(m[1]) {
-			w.hint(o, Evidence{Rule: "chart-label", Text: "label helm.sh/chart=" + chart})
+			w.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + chart})
 			w.deny(o, Evidence{Rule: "chart-label", Text: "a label alone may have been copied"})
 		}
 	}

@@ -2,6 +2,7 @@ package footprint
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -153,15 +154,29 @@ func Take(snap *cluster.Snapshot, stored []cluster.StoredRelease, cat *Catalogue
 	w.read(stored)
 	w.judge()
 	w.override(opts)
-	inv := &Inventory{Server: snap.Server, Unreadable: snap.Unreadable, Homes: w.keep(), Releases: w.releaseNames(), world: w}
+	inv := &Inventory{Server: snap.Server, Homes: w.keep(), Releases: w.releaseNames(), world: w}
 	for _, o := range snap.Objects {
 		if i := w.items[o]; i != nil && (i.Verdict == Owned || i.Verdict == Unclear) {
 			i.Setting = cat.Setting(o.Ref())
 			inv.Items = append(inv.Items, i)
 		}
 	}
+	inv.Unreadable = w.unreadable()
 	inv.Identity = w.identity()
 	inv.Impact = w.impact()
 	inv.Blockers = w.blockers()
 	return inv
+}
+
+// unreadable says of API groups that fail because of a dead APIService of Cast
+// AI's that this is so.
+func (w *world) unreadable() []cluster.Unreadable {
+	out := slices.Clone(w.snap.Unreadable)
+	for i, u := range out {
+		group, version, ok := strings.Cut(u.GroupVersion, "/")
+		if ok && w.ownedRef(cluster.Ref{Group: "apiregistration.k8s.io", Kind: "APIService", Name: version + "." + group}) {
+			out[i].Message = "nothing answers for it; its APIService is Cast AI's and goes"
+		}
+	}
+	return out
 }

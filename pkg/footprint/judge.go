@@ -225,10 +225,10 @@ func (w *world) marks(o *cluster.Object) (*Component, []string) {
 	var out []string
 	component, chart := w.cat.labelledChart(o)
 	if component != nil {
-		out = append(out, "label helm.sh/chart="+chart)
+		out = append(out, "the label helm.sh/chart="+chart)
 	}
 	if c := w.cat.app(o.Labels["app.kubernetes.io/name"]); c != nil {
-		out = append(out, "label app.kubernetes.io/name="+o.Labels["app.kubernetes.io/name"])
+		out = append(out, "the label app.kubernetes.io/name="+o.Labels["app.kubernetes.io/name"])
 		if component == nil {
 			component = c
 		}
@@ -242,8 +242,9 @@ func (w *world) marks(o *cluster.Object) (*Component, []string) {
 	return component, out
 }
 
-// ruleWorkload: it runs Cast AI's images under a component's name or labels; in
-// a namespace of Cast AI's, one of these is enough.
+// ruleWorkload: it runs a component's own image under that component's name or
+// labels, or it has a component's name or labels and runs as a ServiceAccount of
+// Cast AI's. In a namespace of Cast AI's, one of these is enough.
 func (w *world) ruleWorkload() {
 	for _, o := range w.snap.Objects {
 		spec, ok := podSpec(o)
@@ -253,14 +254,14 @@ func (w *world) ruleWorkload() {
 		component, marks := w.marks(o)
 		account := w.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: serviceAccount(spec)}]
 		accountOwned := account != nil && w.owned(account)
-		switch {
-		case w.runsCastAI(o) && (len(marks) > 0 || accountOwned):
-			w.claim(o, component, Evidence{Rule: "workload", Text: text("it runs %s and %s", images(spec)[0], firstOr(marks, "the ServiceAccount of a component"))})
-		case w.named(o.Namespace) == nil:
-		case len(marks) > 0, w.runsSomeCastAI(o):
+		home := w.named(o.Namespace) != nil
+		switch own := w.cat.componentImage(component, images(spec)); {
+		case own != "":
+			w.claim(o, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", own, marks[0])})
+		case accountOwned && (len(marks) > 0 || home):
+			w.claim(o, component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s of Cast AI's", o.Namespace, account.Name), From: ref(account)})
+		case home && (len(marks) > 0 || w.runsSomeCastAI(o)):
 			w.claim(o, component, Evidence{Rule: "workload", Text: text("it is in namespace %s and has %s", o.Namespace, firstOr(marks, "one of Cast AI's images"))})
-		case accountOwned:
-			w.claim(o, component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s", o.Namespace, account.Name), From: ref(account)})
 		}
 	}
 }
@@ -315,7 +316,7 @@ func (w *world) ruleInstance() {
 		if crd == nil || !w.owned(crd) || w.owned(o) {
 			continue
 		}
-		w.own(o, w.cat.group(o.Resource.Group), Evidence{Rule: "instance", Text: text("it is a %s", o.Resource.Kind), From: ref(crd)})
+		w.own(o, w.cat.group(o.Resource.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
 	}
 }
 

@@ -1,0 +1,58 @@
+// Command kubectl-castai is a kubectl plugin: kubectl castai.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // every way of logging in that kubectl has
+
+	"github.com/castai/kubectl-castai/pkg/plugin"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// Stamped by the linker.
+var (
+	version = "dev"
+	commit  = "unknown"
+	date    = "unknown"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, stop := interruptible()
+	defer stop()
+	name := plugin.DisplayName(os.Args[0])
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	cmd := plugin.New(name, plugin.Version{Version: version, Commit: commit, Date: date}, streams)
+	err := cmd.ExecuteContext(ctx)
+	if err != nil && context.Cause(ctx) != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, printer.Escape(plugin.ErrorText(name, err)))
+	}
+	return plugin.ExitCode(err)
+}
+
+// interruptible returns a context that the first signal ends; the second one
+// ends the process.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(plugin.ErrInterrupted)
+		<-signals
+		os.Exit(plugin.ExitInterrupted)
+	}()
+	return ctx, func() { signal.Stop(signals); cancel(nil) }
+}

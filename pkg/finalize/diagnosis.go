@@ -1,0 +1,298 @@
+package finalize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// The type of the document that a Diagnosis marshals to.
+const (
+	APIVersion = "castai.kubectl.dev/v1alpha1"
+	Kind       = "Diagnosis"
+)
+
+// Diagnosis says why a namespace does not go away, and what will be done.
+type Diagnosis struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace"`
+	// UID and ResourceVersion are those of the namespace that was judged.
+	UID             types.UID `json:"uid,omitempty"`
+	ResourceVersion string    `json:"resourceVersion,omitempty"`
+	State           State     `json:"state"`
+	// Since is when the deletion of the namespace was asked for.
+	Since      time.Time `json:"since,omitzero"`
+	ObservedAt time.Time `json:"observedAt"`
+	// Summary is the whole diagnosis in a sentence.
+	Summary            string   `json:"summary"`
+	SpecFinalizers     []string `json:"specFinalizers,omitempty"`
+	MetadataFinalizers []string `json:"metadataFinalizers,omitempty"`
+	Content            Content  `json:"content"`
+	// Causes are sorted by the force that they need, the least first.
+	Causes []Cause `json:"causes"`
+	// Conditions are what the namespace controller wrote down. They are hints:
+	// nothing is decided by them.
+	Conditions []Condition `json:"conditions,omitempty"`
+	// Refusal is set if this namespace will not be touched.
+	Refusal *Refusal `json:"refusal,omitempty"`
+
+	object  *cluster.Object   // the namespace; nil: missing
+	objects []*cluster.Object // its content
+	helper  bool              // it was made to reach orphans
+	server  string            // version of the API server
+}
+
+// State of a namespace.
+type State string
+
+// The states.
+const (
+	Terminating State = "Terminating"
+	Active      State = "Active"
+	Missing     State = "Missing" // objects may be there all the same
+)
+
+// Content counts what is in a namespace.
+type Content struct {
+	Objects     int `json:"objects"`
+	Terminating int `json:"terminating"`
+	// Unknown names the groups and resources that could not be looked into.
+	Unknown []string `json:"unknown,omitempty"`
+}
+
+// Empty tells whether it is certain that nothing is in the namespace.
+func (c Content) Empty() bool { return c.Objects == 0 && len(c.Unknown) == 0 }
+
+// CauseType says what kind of thing keeps a namespace.
+type CauseType string
+
+// The types of causes.
+const (
+	// Progressing: nothing holds the namespace, its deletion is under way.
+	Progressing CauseType = "Progressing"
+	// UnavailableAPI: the server can't say what is in an API group, so that the
+	// namespace controller can't know that it removed everything.
+	UnavailableAPI CauseType = "UnavailableAPI"
+	// BlockingWebhook: an admission webhook that nobody answers would reject
+	// what has to be done.
+	BlockingWebhook CauseType = "BlockingWebhook"
+	// LostPods: no kubelet will confirm that these pods have ended.
+	LostPods CauseType = "LostPods"
+	// TerminatingPods: a kubelet has yet to confirm that these pods have ended.
+	TerminatingPods CauseType = "TerminatingPods"
+	// NotDeleting: objects whose deletion nobody has asked for yet.
+	NotDeleting CauseType = "NotDeleting"
+	// UnreadableContent: objects may be there that can't be listed.
+	UnreadableContent CauseType = "UnreadableContent"
+	// Finalizer: objects that wait for somebody to remove their finalizer.
+	Finalizer CauseType = "Finalizer"
+	// SpecFinalizer: the namespace has a finalizer beside Kubernetes' own.
+	SpecFinalizer CauseType = "SpecFinalizer"
+	// MetadataFinalizer: the namespace object itself has a finalizer.
+	MetadataFinalizer CauseType = "MetadataFinalizer"
+	// Orphans: objects whose namespace is gone.
+	Orphans CauseType = "Orphans"
+)
+
+// Rung is a step of the ladder of force.
+type Rung string
+
+// The rungs, from the least force to the most.
+const (
+	// Nothing will be done: the remedy is for a person.
+	Nothing          Rung = "none"
+	Wait             Rung = "wait"
+	RemoveAPIService Rung = "remove-apiservice"
+	RemoveWebhook    Rung = "remove-webhook"
+	DeletePods       Rung = "delete-pods"
+	DeleteContent    Rung = "delete-content"
+	ClearFinalizers  Rung = "clear-finalizers"
+	Finalize         Rung = "finalize"
+	Sweep            Rung = "sweep"
+)
+
+// Cause is one thing that keeps a namespace.
+type Cause struct {
+	Type CauseType `json:"type"`
+	// Summary says what is wrong, in a sentence.
+	Summary string `json:"summary"`
+	// Action is what will be done about it; Remedy says it in a sentence, or
+	// what a person has to do if the action is "none".
+	Action Rung   `json:"action"`
+	Remedy string `json:"remedy"`
+	// Command does the same with kubectl; with many objects, for the first.
+	Command string `json:"command,omitempty"`
+	// Blocks: as long as this is so, the namespace can't go, whatever else is done.
+	Blocks bool `json:"blocks,omitempty"`
+	// Since is when the oldest of the objects got stuck.
+	Since time.Time `json:"since,omitzero"`
+	// Until is how long the controller gets before force is used.
+	Until      time.Time   `json:"until,omitzero"`
+	Objects    []Group     `json:"objects,omitempty"`
+	Finalizer  string      `json:"finalizer,omitempty"`
+	Controller *Controller `json:"controller,omitempty"`
+	API        *API        `json:"api,omitempty"`
+	Webhook    *Webhook    `json:"webhook,omitempty"`
+	Node       *Node       `json:"node,omitempty"`
+
+	objects []*cluster.Object // those to act on
+}
+
+// Group is the objects of one kind.
+type Group struct {
+	Group    string   `json:"group,omitempty"`
+	Kind     string   `json:"kind"`
+	Resource string   `json:"resource"`
+	Count    int      `json:"count"`
+	Names    []string `json:"names"`
+}
+
+// Controller is who should have removed a finalizer.
+type Controller struct {
+	Name string `json:"name"`
+	// Alive is "yes", "no" or "unknown"; Evidence says from what that follows.
+	Alive    Liveness `json:"alive"`
+	Evidence string   `json:"evidence,omitempty"`
+	// CastAI: the controller is a component of Cast AI.
+	CastAI bool `json:"castai,omitempty"`
+	// Guards is what may be lost if the finalizer is removed by force.
+	Guards string `json:"guards,omitempty"`
+}
+
+// Liveness tells whether a controller still works.
+type Liveness string
+
+// The values of Liveness.
+const (
+	Alive       Liveness = "yes"
+	Gone        Liveness = "no"
+	AliveUnsure Liveness = "unknown"
+)
+
+// API is an API group and version that can't be reached.
+type API struct {
+	GroupVersion string `json:"groupVersion"`
+	APIService   string `json:"apiService,omitempty"`
+	Service      string `json:"service,omitempty"` // namespace/name
+	Message      string `json:"message,omitempty"`
+	// CastAI: it belongs to Cast AI. Owner says whose it seems to be otherwise.
+	CastAI bool   `json:"castai,omitempty"`
+	Owner  string `json:"owner,omitempty"`
+	// CustomResources are CustomResourceDefinitions of the same group: their
+	// objects may be hidden behind the API.
+	CustomResources []string `json:"customResources,omitempty"`
+}
+
+// Webhook is an admission webhook that nobody answers.
+type Webhook struct {
+	Configuration string `json:"configuration"`
+	Name          string `json:"name"`
+	Service       string `json:"service"` // namespace/name
+	Operation     string `json:"operation"`
+	CastAI        bool   `json:"castai,omitempty"`
+	Owner         string `json:"owner,omitempty"`
+	// Conditional: it has match conditions, which only the server evaluates.
+	Conditional bool `json:"conditional,omitempty"`
+}
+
+// Node is the node of pods that nobody confirms.
+type Node struct {
+	Name    string `json:"name"`
+	Missing bool   `json:"missing,omitempty"`
+	Virtual bool   `json:"virtual,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// Blocked returns the causes about which a person has to do something before
+// the namespace can go.
+func (d *Diagnosis) Blocked() []Cause {
+	var out []Cause
+	for _, c := range d.Causes {
+		if c.Blocks && c.Action == Nothing {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Freed tells whether nothing of the namespace is left, as far as can be known.
+func (d *Diagnosis) Freed() bool { return d.State == Missing && d.Content.Objects == 0 }
+
+// Orphaned returns what would lose its namespace if it were finalized now.
+func (d *Diagnosis) Orphaned() []Group { return groups(d.objects) }
+
+// Count returns how many objects are concerned.
+func (c *Cause) Count() int {
+	n := 0
+	for _, g := range c.Objects {
+		n += g.Count
+	}
+	return n
+}
+
+// groups sorts objects by kind.
+func groups(objects []*cluster.Object) []Group {
+	var out []Group
+	at := map[*cluster.Resource]int{}
+	for _, o := range objects {
+		i, ok := at[o.Resource]
+		if !ok {
+			i = len(out)
+			at[o.Resource] = i
+			out = append(out, Group{Group: o.Resource.Group, Kind: o.Resource.Kind, Resource: o.Resource.Name})
+		}
+		out[i].Count++
+		out[i].Names = append(out[i].Names, o.Name)
+	}
+	slices.SortFunc(out, func(a, b Group) int {
+		return strings.Compare(a.Group+"/"+a.Kind, b.Group+"/"+b.Kind)
+	})
+	return out
+}
+
+// String returns "ConfigMap settings" or "12 configmaps".
+func (g Group) String() string {
+	if g.Count == 1 {
+		return g.Kind + " " + g.Names[0]
+	}
+	name := g.Resource
+	if g.Group != "" {
+		name += "." + g.Group
+	}
+	return fmt.Sprintf("%d %s", g.Count, name)
+}
+
+// describe lists objects by kind, for a sentence.
+func describe(objects []*cluster.Object) string {
+	var parts []string
+	for _, g := range groups(objects) {
+		parts = append(parts, g.String())
+	}
+	return enumerate(parts)
+}
+
+// enumerate returns "a", "a and b" or "a, b and c".
+func enumerate(parts []string) string {
+	if len(parts) < 2 {
+		return strings.Join(parts, "")
+	}
+	last := len(parts) - 1
+	return strings.Join(parts[:last], ", ") + " and " + parts[last]
+}
+
+// oldest returns when the first of the objects was deleted.
+func oldest(objects []*cluster.Object) time.Time {
+	var out time.Time
+	for _, o := range objects {
+		if o.Terminating() && (out.IsZero() || o.Deleting.Before(out)) {
+			out = o.Deleting
+		}
+	}
+	return out
+}

@@ -1,0 +1,160 @@
+package finalize
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// Look takes a fresh snapshot of the namespaces that are being freed, in the
+// Scope of this package.
+type Look func(context.Context) (*cluster.Snapshot, error)
+
+// Plan returns the plan that frees the namespaces, or the Refusal of the first
+// one that will not be touched. It climbs the ladder while it runs: what it will
+// do if nothing changes in the meantime is shown by Preview.
+func Plan(ds []*Diagnosis, look Look, o Options) (*engine.Plan, error) {
+	if err := Refused(ds, o); err != nil {
+		return nil, err
+	}
+	return &engine.Plan{Phases: []engine.Phase{Phase(ds, look, o)}}, nil
+}
+
+// Refused returns the Refusal of the first namespace that will not be touched,
+// or nil. A namespace that something blocks is refused unless the options say
+// Partial or Force: what would be destroyed would not free it.
+func Refused(ds []*Diagnosis, o Options) error {
+	for _, d := range ds {
+		if d.Refusal != nil {
+			return d.Refusal
+		}
+	}
+	for _, d := range ds {
+		if len(d.Blocked()) > 0 && !o.Partial && !o.Force {
+			return refuseBlocked(d)
+		}
+	}
+	return nil
+}
+
+// Phase frees the diagnosed namespaces together, so that what blocks several of
+// them is removed once. It watches first, unless Patience has passed since they
+// were looked at, and uses force only while nothing changes.
+func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
+	l := &ladder{look: look, options: o, rungs: map[string]*climb{}, tried: map[string]int{}}
+	phase := engine.Phase{Name: "unstick", Patience: o.patience(), Next: l.next}
+	var names []string
+	for _, d := range ds {
+		names = append(names, d.Namespace)
+		l.rungs[d.Namespace] = &climb{uid: d.UID, last: d}
+		switch {
+		case d.State == Terminating:
+			phase.WaitFor = append(phase.WaitFor, cluster.NamespaceTarget(d.Namespace, d.UID))
+			if !o.Force {
+				continue
+			}
+			phase.Actions = append(phase.Actions, finalizeAction(d, o))
+		case d.helper:
+			phase.Actions = append(phase.Actions, deleteAction(d.object, helperWhy))
+		default:
+			phase.Actions = append(phase.Actions, sweepActions(d, o)...)
+		}
+		// What becomes, or is, an orphan must be seen to go.
+		for _, obj := range d.objects {
+			phase.WaitFor = append(phase.WaitFor, obj.Target())
+		}
+	}
+	phase.Title = "Free namespace " + enumerate(names)
+	if len(names) > 3 {
+		phase.Title = fmt.Sprintf("Free %d namespaces", len(names))
+	}
+	if len(ds) > 0 {
+		phase.Patience = max(time.Millisecond, o.patience()-o.now().Sub(ds[0].ObservedAt))
+	}
+	return phase
+}
+
+// Next returns the function of the same name of an engine.Phase that deletes
+// namespaces: it frees those that are stuck. They are those of the objects left.
+func Next(look Look, o Options) func(context.Context, []cluster.Target) (*engine.Step, error) {
+	l := &ladder{look: look, options: o, rungs: map[string]*climb{}, tried: map[string]int{}}
+	return l.next
+}
+
+// Preview returns what will be done if nothing changes by itself, with one
+// phase for each rung. Run with engine.Options.DryRun it lets the server check
+// every write.
+func Preview(ds []*Diagnosis, o Options) *engine.Plan {
+	plan := &engine.Plan{}
+	add := func(name, title string, actions []engine.Action) {
+		if len(actions) > 0 {
+			plan.Phases = append(plan.Phases, engine.Phase{Name: name, Title: title, Actions: actions})
+		}
+	}
+	var unblock, clear, final, create, sweep []engine.Action
+	for _, d := range ds {
+		if d.Refusal != nil {
+			continue
+		}
+		orphaned := d.State != Terminating || o.Force
+		if d.helper {
+			sweep = append(sweep, deleteAction(d.object, helperWhy))
+		}
+		if orphaned {
+			sweep = append(sweep, sweepActions(d, o)...)
+		}
+		if d.State == Terminating && o.Force {
+			final = append(final, finalizeAction(d, o))
+		}
+		if orphaned && needsHelper(d, o) {
+			if !d.helper {
+				create = append(create, createAction(d, o))
+			}
+			sweep = append(sweep, clearActions(d, o)...)
+		}
+		if !orphaned || needsHelper(d, o) {
+			unblock = append(unblock, unblockActions(d)...)
+		}
+		if !orphaned {
+			clear = append(clear, clearActions(d, o)...)
+			final = append(final, lastActions(d, o)...)
+		}
+	}
+	add("unblock", "Remove what blocks", unique(unblock))
+	add("clear", "Clear finalizers that nobody removes", unique(clear))
+	add("finalize", "Finalize", final)
+	add("create", "Create the namespace again, to reach orphans", create)
+	add("sweep", "Delete orphans", unique(sweep))
+	return plan
+}
+
+// unique drops the actions that several namespaces have in common.
+func unique(actions []engine.Action) []engine.Action {
+	var out []engine.Action
+	seen := map[string]bool{}
+	for _, a := range actions {
+		if id := identify(a); !seen[id] {
+			seen[id] = true
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// identify names an action on a state of an object, but for its resource version.
+func identify(a engine.Action) string {
+	return fmt.Sprint(a.Verb, a.Target.Ref, a.Target.UID, a.Finalizers)
+}
+
+// updatesInMissing tells whether a server lets updates of objects through whose
+// namespace does not exist: since 1.37 (NamespaceLifecycle in k8s.io/apiserver
+// v0.37.0; v0.36.3 answers NotFound).
+func updatesInMissing(server string) bool {
+	v, err := version.ParseGeneric(server)
+	return err == nil && v.AtLeast(version.MajorMinor(1, 37))
+}

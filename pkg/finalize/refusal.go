@@ -1,0 +1,72 @@
+package finalize
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Reason says why a namespace is not touched.
+type Reason string
+
+// The reasons.
+const (
+	NotFound       Reason = "NotFound"
+	NotTerminating Reason = "NotTerminating"
+	Protected      Reason = "Protected"
+	Blocked        Reason = "Blocked"
+)
+
+// Refusal is the error for a namespace that is not touched. Nothing was changed.
+type Refusal struct {
+	Namespace string `json:"-"`
+	Reason    Reason `json:"reason"`
+	// Message says what, which object, and what to do now.
+	Message string `json:"message"`
+}
+
+// Error returns the message.
+func (r *Refusal) Error() string { return r.Message }
+
+// protected namespaces are needed by the cluster itself. A name that ends in a
+// dash stands for all names that begin with it.
+//
+// The server refuses to delete the first three (NewLifecycle, Kubernetes 1.36.3
+// plugin namespace/lifecycle); the others it does not cover.
+var protected = []struct{ name, why string }{
+	{"default", "every cluster has it"},
+	{"kube-system", "the control plane lives in it"},
+	{"kube-public", "every cluster has it"},
+	{"kube-node-lease", "the heartbeats of all nodes are in it"},
+	{"openshift", "OpenShift needs it"},
+	{"openshift-", "OpenShift needs it"},
+	{"gke-managed-", "GKE needs it"},
+}
+
+// refuseProtected returns the refusal of a protected namespace, or nil.
+func refuseProtected(name string) *Refusal {
+	for _, p := range protected {
+		if name == p.name || strings.HasSuffix(p.name, "-") && strings.HasPrefix(name, p.name) {
+			return &Refusal{name, Protected, fmt.Sprintf(
+				"namespace %s is protected (%s): nothing in it is touched; repair what keeps it by hand, kubectl castai unstick-ns %[1]s --diagnose explains it", name, p.why)}
+		}
+	}
+	return nil
+}
+
+func refuseActive(name string) *Refusal {
+	return &Refusal{name, NotTerminating, fmt.Sprintf(
+		"namespace %s is not Terminating: finalizing it would orphan its content at its next deletion; delete it first with kubectl delete namespace %[1]s", name)}
+}
+
+func refuseMissing(name string) *Refusal {
+	return &Refusal{name, NotFound, fmt.Sprintf(
+		"there is no namespace %s, and no object claims to live in it: kubectl get namespaces lists the ones there are", name)}
+}
+
+func refuseBlocked(d *Diagnosis) *Refusal {
+	var whys []string
+	for _, c := range d.Blocked() {
+		whys = append(whys, c.Summary+": "+c.Remedy)
+	}
+	return &Refusal{d.Namespace, Blocked, fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed. %s", d.Namespace, strings.Join(whys, ". "))}
+}

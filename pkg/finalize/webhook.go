@@ -1,0 +1,167 @@
+package finalize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// findWebhooks finds the admission webhooks that would reject what has to be
+// done, because nobody answers at their Service and their failure policy is Fail.
+// What an answering webhook would say can't be known without asking it.
+func (e *examination) findWebhooks() {
+	for _, config := range e.snap.Objects {
+		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind, "WebhookConfiguration") {
+			continue
+		}
+		webhooks, _ := config.Body["webhooks"].([]any)
+		for _, item := range webhooks {
+			if w, ok := item.(map[string]any); ok {
+				e.findWebhook(config, w)
+			}
+		}
+	}
+}
+
+func (e *examination) findWebhook(config *cluster.Object, w map[string]any) {
+	text := func(path ...string) string { s, _, _ := unstructured.NestedString(w, path...); return s }
+	// The default in admissionregistration.k8s.io/v1 is Fail.
+	if text("failurePolicy") == "Ignore" {
+		return
+	}
+	ns, name := text("clientConfig", "service", "namespace"), text("clientConfig", "service", "name")
+	b, known := e.snap.Backend(ns, name)
+	if !known || !b.Dead() || !e.selects(w, "namespaceSelector", e.namespaceLabels()) {
+		return
+	}
+	for _, t := range e.writes() {
+		var hit []*cluster.Object
+		for _, o := range t.objects {
+			if matches(w, t.operation, o.Resource, t.subresource) && e.selects(w, "objectSelector", o.Labels) {
+				hit = append(hit, o)
+			}
+		}
+		if len(hit) == 0 {
+			continue
+		}
+		e.addWebhook(config, hit, &Webhook{
+			Configuration: config.Name, Name: text("name"), Service: ns + "/" + name, Operation: t.operation,
+			Conditional: w["matchConditions"] != nil,
+		})
+		return // one cause for each webhook is enough
+	}
+}
+
+func (e *examination) addWebhook(config *cluster.Object, hit []*cluster.Object, w *Webhook) {
+	w.CastAI = e.options.owned(config.Ref())
+	c := Cause{
+		Type: BlockingWebhook, Webhook: w, objects: []*cluster.Object{config}, Objects: groups(hit), Since: e.Since,
+		Command: fmt.Sprintf("kubectl delete %s", typeName(config)),
+	}
+	rejects := "rejects"
+	if w.Conditional {
+		rejects = "may reject"
+	}
+	c.Summary = fmt.Sprintf("the webhook %s of %s %s %s every %s of %s, because nobody answers at its Service %s",
+		w.Name, config.Resource.Kind, config.Name, rejects, w.Operation, describe(hit), w.Service)
+	if w.CastAI {
+		c.Action, c.Remedy = RemoveWebhook, fmt.Sprintf("remove %s: it is Cast AI's", config.Name)
+		e.add(c)
+		return
+	}
+	w.Owner = owner(config)
+	c.Action, c.Blocks = Nothing, !w.Conditional
+	c.Remedy = fmt.Sprintf("it is not Cast AI's%s: repair its Service, or remove it if it is not needed any more (%s)", of(w.Owner), c.Command)
+	e.add(c)
+}
+
+// write is a kind of request that has to be made on objects.
+type write struct {
+	operation, subresource string
+	objects                []*cluster.Object
+}
+
+// writes returns what has to pass admission for the namespace to go.
+func (e *examination) writes() []write {
+	var update, remove []*cluster.Object
+	for _, o := range e.objects {
+		if len(o.Finalizers) > 0 {
+			update = append(update, o)
+		}
+		// Asking once more for the deletion of a pod is how a kubelet's word is replaced.
+		if !o.Terminating() || isPod(o) {
+			remove = append(remove, o)
+		}
+	}
+	out := []write{{"UPDATE", "", update}, {"DELETE", "", remove}}
+	if e.object != nil && e.State == Terminating {
+		// The namespace controller, too, ends with it.
+		out = append(out, write{"UPDATE", "finalize", []*cluster.Object{e.object}})
+	}
+	return out
+}
+
+func (e *examination) namespaceLabels() map[string]string {
+	if e.object == nil {
+		// Of a namespace that is created again, only this label is certain.
+		return map[string]string{"kubernetes.io/metadata.name": e.Namespace}
+	}
+	return e.object.Labels
+}
+
+// selects tells whether a selector of the webhook matches; one that can't be
+// read does not.
+func (e *examination) selects(w map[string]any, field string, set map[string]string) bool {
+	m, found, err := unstructured.NestedMap(w, field)
+	if err != nil {
+		return false
+	}
+	if !found {
+		return true
+	}
+	var ls metav1.LabelSelector
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(m, &ls); err != nil {
+		return false
+	}
+	selector, err := metav1.LabelSelectorAsSelector(&ls)
+	return err == nil && selector.Matches(labels.Set(set))
+}
+
+// matches holds the rules of a webhook against a request, as the API server
+// does (k8s.io/apiserver v0.36.3 pkg/admission/plugin/webhook/predicates/rules).
+// A rule on another version matches, too, unless matchPolicy is Exact: then the
+// server converts (generic/webhook.go, ShouldCallHook).
+func matches(w map[string]any, operation string, r *cluster.Resource, subresource string) bool {
+	rules, _ := w["rules"].([]any)
+	for _, item := range rules {
+		rule, ok := item.(map[string]any)
+		if !ok {
+			continue
+		}
+		list := func(field string) []string { s, _, _ := unstructured.NestedStringSlice(rule, field); return s }
+		scope, _ := rule["scope"].(string)
+		if scope == "Namespaced" && !r.Namespaced || scope == "Cluster" && r.Namespaced {
+			continue
+		}
+		if oneOf(list("operations"), operation) && oneOf(list("apiGroups"), r.Group) &&
+			(w["matchPolicy"] != "Exact" || oneOf(list("apiVersions"), r.Version)) &&
+			slices.ContainsFunc(list("resources"), func(s string) bool {
+				name, sub, _ := strings.Cut(s, "/")
+				return (name == "*" || name == r.Name) && (sub == "*" || sub == subresource)
+			}) {
+			return true
+		}
+	}
+	return false
+}
+
+func oneOf(list []string, s string) bool {
+	return slices.Contains(list, "*") || slices.Contains(list, s)
+}

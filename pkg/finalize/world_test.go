@@ -1,0 +1,153 @@
+package finalize
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// noon is when all snapshots of the tests are taken.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const stuckFor = 3 * time.Hour
+
+// world is a snapshot that is put together by hand.
+type world struct {
+	snap      *cluster.Snapshot
+	resources map[string]*cluster.Resource
+}
+
+func newWorld() *world {
+	w := &world{snap: &cluster.Snapshot{Taken: noon, Server: cluster.Server{Version: "v1.36.3"}}, resources: map[string]*cluster.Resource{}}
+	for _, r := range []cluster.Resource{
+		{Version: "v1", Name: "namespaces", Kind: "Namespace"},
+		{Version: "v1", Name: "nodes", Kind: "Node"},
+		{Version: "v1", Name: "pods", Kind: "Pod", Namespaced: true},
+		{Version: "v1", Name: "configmaps", Kind: "ConfigMap", Namespaced: true},
+		{Version: "v1", Name: "secrets", Kind: "Secret", Namespaced: true},
+		{Version: "v1", Name: "services", Kind: "Service", Namespaced: true},
+		{Version: "v1", Name: "persistentvolumeclaims", Kind: "PersistentVolumeClaim", Namespaced: true},
+		{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment", Namespaced: true},
+		{Group: "example.com", Version: "v1", Name: "widgets", Kind: "Widget", Namespaced: true},
+		{Group: "apiregistration.k8s.io", Version: "v1", Name: "apiservices", Kind: "APIService"},
+		{Group: "apiextensions.k8s.io", Version: "v1", Name: "customresourcedefinitions", Kind: "CustomResourceDefinition"},
+		{Group: "admissionregistration.k8s.io", Version: "v1", Name: "validatingwebhookconfigurations", Kind: "ValidatingWebhookConfiguration"},
+	} {
+		w.resources[r.Name] = &r
+		w.snap.Resources = append(w.snap.Resources, &r)
+	}
+	return w
+}
+
+type edit func(*cluster.Object)
+
+// add puts an object into the world.
+func (w *world) add(resource, ns, name string, edits ...edit) *cluster.Object {
+	o := &cluster.Object{
+		Resource: w.resources[resource], Namespace: ns, Name: name, ResourceVersion: "1",
+		UID: types.UID(resource + "/" + ns + "/" + name), Created: noon.Add(-48 * time.Hour),
+	}
+	for _, e := range edits {
+		e(o)
+	}
+	w.snap.Objects = append(w.snap.Objects, o)
+	slices.SortFunc(w.snap.Objects, func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) })
+	return o
+}
+
+// namespace adds a Terminating namespace.
+func (w *world) namespace(name string, edits ...edit) *cluster.Object {
+	return w.add("namespaces", "", name, append([]edit{
+		deleting, body("spec", map[string]any{"finalizers": []any{"kubernetes"}}),
+		func(o *cluster.Object) { o.Labels = map[string]string{"kubernetes.io/metadata.name": name} },
+	}, edits...)...)
+}
+
+// drop removes an object.
+func (w *world) drop(gone *cluster.Object) {
+	w.snap.Objects = slices.DeleteFunc(slices.Clone(w.snap.Objects), func(o *cluster.Object) bool { return o == gone })
+}
+
+// deadAPI makes the discovery of a group/version fail, and adds its APIService.
+func (w *world) deadAPI(group, version string, edits ...edit) *cluster.Object {
+	gv := group + "/" + version
+	w.snap.Unreadable = append(w.snap.Unreadable, cluster.Unreadable{What: gv, GroupVersion: gv, Message: "stale GroupVersion discovery: " + gv})
+	return w.add("apiservices", "", version+"."+group, append([]edit{
+		body("spec", map[string]any{"service": map[string]any{"namespace": "omni", "name": "adapter", "port": int64(443)}}),
+		body("status", map[string]any{"conditions": []any{map[string]any{
+			"type": "Available", "status": "False", "lastTransitionTime": "2026-02-01T00:00:00Z",
+			"message": `service/adapter in "omni" is not present`,
+		}}}),
+	}, edits...)...)
+}
+
+// webhook adds a webhook whose Service nobody answers.
+func (w *world) webhook(name string, edits ...func(map[string]any)) *cluster.Object {
+	hook := map[string]any{
+		"name":          name + ".example.com",
+		"failurePolicy": "Fail",
+		"clientConfig":  map[string]any{"service": map[string]any{"namespace": "gone", "name": name}},
+		"rules": []any{map[string]any{
+			"operations": []any{"UPDATE"}, "apiGroups": []any{""}, "apiVersions": []any{"v1"}, "resources": []any{"configmaps"},
+		}},
+	}
+	for _, e := range edits {
+		e(hook)
+	}
+	w.snap.Backends = append(w.snap.Backends, cluster.Backend{Namespace: "gone", Name: name})
+	return w.add("validatingwebhookconfigurations", "", name, body("webhooks", []any{hook}))
+}
+
+func deleting(o *cluster.Object) { o.Deleting = noon.Add(-stuckFor) }
+
+func deletingSince(d time.Duration) edit {
+	return func(o *cluster.Object) { o.Deleting = noon.Add(-d) }
+}
+
+func held(finalizers ...string) edit {
+	return func(o *cluster.Object) { o.Finalizers = finalizers }
+}
+
+func body(field string, value any) edit {
+	return func(o *cluster.Object) {
+		if o.Body == nil {
+			o.Body = map[string]any{}
+		}
+		o.Body[field] = value
+	}
+}
+
+func onNode(name string) edit { return body("spec", map[string]any{"nodeName": name}) }
+
+func ready(status string) edit {
+	return body("status", map[string]any{"conditions": []any{map[string]any{
+		"type": "Ready", "status": status, "lastTransitionTime": "2026-03-01T09:00:00Z",
+	}}})
+}
+
+// options are those of a run at noon.
+func options() Options { return Options{Now: func() time.Time { return noon }, By: "a test"} }
+
+func diagnose(t *testing.T, w *world, name string, o Options) *Diagnosis {
+	t.Helper()
+	d, err := Diagnose(w.snap, name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// many adds n ConfigMaps with the finalizer.
+func (w *world) many(n int, ns, finalizer string) {
+	for i := range n {
+		w.snap.Objects = append(w.snap.Objects, &cluster.Object{
+			Resource: w.resources["configmaps"], Namespace: ns, Name: "c" + strconv.Itoa(i), UID: types.UID(ns + strconv.Itoa(i)),
+			ResourceVersion: "1", Deleting: noon.Add(-stuckFor), Finalizers: []string{finalizer},
+		})
+	}
+}

@@ -1,0 +1,323 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/offboard"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// Values of --dry-run, as in kubectl.
+const (
+	dryRunNone   = "none"
+	dryRunClient = "client"
+	dryRunServer = "server"
+)
+
+type offboardOptions struct {
+	*Root
+	output  string
+	dryRun  string
+	yes     bool
+	include []string
+	exclude []string
+	accept  []string
+	timeout time.Duration
+	cleanUp time.Duration
+	settle  time.Duration
+
+	client *cluster.Client
+	cat    *footprint.Catalogue
+	refs   footprint.Options
+}
+
+func newOffboard(r *Root) *cobra.Command {
+	o := &offboardOptions{Root: r}
+	cmd := &cobra.Command{
+		Use:   "offboard",
+		Short: "Take Cast AI out of the cluster, completely and safely",
+		Long: templates.LongDesc(`
+			Removes everything that is Cast AI's from the cluster, and nothing that is not. Shows the plan first and asks you
+			to type the cluster's name. Stops what would put things back, removes webhooks before they can block anything,
+			clears what hangs, frees stuck namespaces, and verifies that nothing is left.
+
+			Running it again goes on where it stopped.`),
+		Example: r.example(`
+			# Show the plan and ask before doing anything
+			%[1]s offboard
+
+			# Only show the plan, or let the server check every write of it
+			%[1]s offboard --dry-run=client
+			%[1]s offboard --dry-run=server
+
+			# In a script, with a report
+			%[1]s offboard --yes -o json
+
+			# Keep one object, and remove one that is unclear
+			%[1]s offboard --exclude PodMutation/spot-batch --include CustomResourceDefinition/things.pod.cast.ai`),
+		Args: noArgs,
+		RunE: run(o),
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
+	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write as a dry run")
+	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	f.StringArrayVar(&o.include, "include", nil, "Remove this object, too: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
+	f.StringArrayVar(&o.exclude, "exclude", nil, "Keep this object: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on although this blocker holds: its name, as status shows it (repeatable)")
+	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
+	f.DurationVar(&o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
+	f.DurationVar(&o.settle, "settle", 5*time.Second, "How long nothing may come back before the cluster counts as clean")
+	return cmd
+}
+
+// Complete reads the catalogue.
+func (o *offboardOptions) Complete(*cobra.Command, []string) (err error) {
+	o.cat, err = footprint.LoadCatalogue()
+	return err
+}
+
+// Validate checks the flags.
+func (o *offboardOptions) Validate() error {
+	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
+		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--timeout", o.timeout}, {"--clean-up-timeout", o.cleanUp}, {"--settle", o.settle}} {
+		if d.value < 0 || d.flag == "--timeout" && d.value == 0 {
+			return usage(fmt.Errorf("%s %s is no time to wait", d.flag, d.value))
+		}
+	}
+	for flag, texts := range map[string][]string{"--include": o.include, "--exclude": o.exclude} {
+		for _, text := range texts {
+			if _, err := cluster.ParseRef(text); err != nil {
+				return usage(fmt.Errorf("%s: %w", flag, err))
+			}
+		}
+	}
+	return outputFormats(o.output, "", "json", "yaml")
+}
+
+// Run plans, asks, removes and verifies.
+func (o *offboardOptions) Run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	var err error
+	if o.client, err = o.connect(ctx); err != nil {
+		return err
+	}
+	inv, err := o.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	plan := offboard.New(inv, o.cat, offboard.Options{CleanUp: o.cleanUp, Phase: o.timeout})
+	if err := o.show(inv, plan); err != nil {
+		return err
+	}
+	if len(plan.Phases) == 0 {
+		return o.report(inv, &engine.Report{}, inv, nil)
+	}
+	if o.dryRun == dryRunClient {
+		return nil
+	}
+	if err := o.unblocked(inv); err != nil {
+		return err
+	}
+	if err := o.allowed(ctx, plan); err != nil {
+		return err
+	}
+	if o.dryRun == dryRunNone {
+		question := fmt.Sprintf("This removes %d objects from cluster %s.", len(inv.Owned()), inv.Server.DisplayName())
+		if err := o.confirm(o.yes, question, inv.Server.DisplayName()); err != nil {
+			return err
+		}
+		if err := o.confirmIncluded(inv); err != nil {
+			return err
+		}
+	}
+	return o.remove(ctx, inv, plan)
+}
+
+// inventory looks at the cluster and judges it, with the user's exceptions.
+func (o *offboardOptions) inventory(ctx context.Context) (*footprint.Inventory, error) {
+	s, err := look(ctx, o.client, o.cat)
+	if err != nil {
+		return nil, err
+	}
+	if o.refs.Include, err = s.find("--include", o.include); err != nil {
+		return nil, err
+	}
+	if o.refs.Exclude, err = s.find("--exclude", o.exclude); err != nil {
+		return nil, err
+	}
+	return s.judge(o.refs), nil
+}
+
+// show prints the plan: the document to stdout where one was asked for and
+// nothing else follows, text otherwise.
+func (o *offboardOptions) show(inv *footprint.Inventory, plan *engine.Plan) error {
+	if o.output != "" {
+		if o.dryRun == dryRunClient {
+			return printer.Print(o.Out, o.output, printer.NewPlan(inv, plan))
+		}
+		return nil
+	}
+	text := printer.NewText(o.Out)
+	text.Plan(inv, plan)
+	return text.Err()
+}
+
+// unblocked refuses when a person must decide something first.
+func (o *offboardOptions) unblocked(inv *footprint.Inventory) error {
+	var open []footprint.Blocker
+	var names []string
+	for _, b := range inv.Blockers {
+		if !slices.Contains(o.accept, b.Name) {
+			open, names = append(open, b), append(names, b.Name)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	text := printer.NewText(o.ErrOut)
+	text.Blockers(open, true)
+	if err := text.Err(); err != nil {
+		return err
+	}
+	return refused(fmt.Errorf("%s must be decided about first: follow the remedy, or pass --accept", strings.Join(names, ", ")))
+}
+
+// allowed refuses when the user lacks a right that the plan needs, and prints
+// a ClusterRole that has all of the missing ones.
+func (o *offboardOptions) allowed(ctx context.Context, plan *engine.Plan) error {
+	missing, err := o.client.Missing(ctx, engine.Rights(plan))
+	if err != nil {
+		return err
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := printer.ClusterRole(o.ErrOut, "castai-offboard", missing); err != nil {
+		return err
+	}
+	return refused(fmt.Errorf("you lack %d rights that the plan needs: have an administrator bind the ClusterRole above to you", len(missing)))
+}
+
+// confirmIncluded asks again, by name, for each object that is somebody else's.
+func (o *offboardOptions) confirmIncluded(inv *footprint.Inventory) error {
+	for _, r := range o.refs.Include {
+		if i := inv.Item(r); i != nil && len(i.For) == 1 && len(i.Hints) == 0 {
+			question := fmt.Sprintf("%s is somebody else's: nothing connects it with Cast AI, but --include names it.", r)
+			if err := o.confirm(o.yes, question, r.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// remove carries the plan out and says what became of it.
+func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventory, plan *engine.Plan) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the removal %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
+	defer cancel()
+	o.escalate(before, plan)
+	dry := o.dryRun == dryRunServer
+	progress := printer.NewProgress(o.ErrOut, dry)
+	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: progress.Event})
+	if dry {
+		return o.report(before, report, nil, err)
+	}
+	var after *footprint.Inventory
+	if err == nil || errors.Is(err, engine.ErrGate) {
+		var lookErr error
+		if after, lookErr = o.settled(ctx); err == nil {
+			err = lookErr
+		}
+	}
+	return o.report(before, report, after, err)
+}
+
+// settled takes inventories until one has been empty for the settle time, or
+// shows that something is left.
+func (o *offboardOptions) settled(ctx context.Context) (*footprint.Inventory, error) {
+	inv, err := o.inventoryAfter(ctx)
+	if err != nil || !printer.Clean(inv) || o.settle == 0 {
+		return inv, err
+	}
+	timer := time.NewTimer(o.settle)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return inv, context.Cause(ctx)
+	case <-timer.C:
+		return o.inventoryAfter(ctx)
+	}
+}
+
+// inventoryAfter looks again. What the user named may be gone by now.
+func (o *offboardOptions) inventoryAfter(ctx context.Context) (*footprint.Inventory, error) {
+	s, err := look(ctx, o.client, o.cat)
+	if err != nil {
+		return nil, err
+	}
+	return s.judge(o.refs), nil
+}
+
+// report prints what was done and left, and returns the error that says how
+// the command ended.
+func (o *offboardOptions) report(before *footprint.Inventory, r *engine.Report, after *footprint.Inventory, err error) error {
+	if o.output != "" {
+		if printErr := printer.Print(o.Out, o.output, printer.NewReport(before.Server, r, after, err)); printErr != nil {
+			return printErr
+		}
+	} else {
+		text := printer.NewText(o.Out)
+		text.Report(r, after)
+		if printErr := text.Err(); printErr != nil {
+			return printErr
+		}
+	}
+	switch {
+	case err != nil && errors.Is(err, engine.ErrGate):
+		return &failure{ExitLeft, err}
+	case err != nil:
+		return err
+	case after != nil:
+		return leftError(after)
+	case r.Count(engine.ResultFailed) > 0:
+		return fmt.Errorf("the server refused %d of the writes", r.Count(engine.ResultFailed))
+	}
+	return nil
+}
+
+// escalate adds to the plan what to do when namespaces do not go by themselves.
+func (o *offboardOptions) escalate(inv *footprint.Inventory, plan *engine.Plan) {
+	var homes []string
+	for _, h := range inv.Homes {
+		homes = append(homes, h.Name)
+	}
+	observe := func(ctx context.Context) (*cluster.Snapshot, error) {
+		return o.client.Snapshot(ctx, finalize.Scope(homes...))
+	}
+	for i := range plan.Phases {
+		if plan.Phases[i].Name == offboard.PhaseNamespaces {
+			plan.Phases[i].Next = finalize.Next(observe, finalize.Options{
+				Owned: inv.IsOwned, Allow: finalize.CastAIOnly(inv.IsOwned), Partial: true, By: o.Name,
+			})
+		}
+	}
+}

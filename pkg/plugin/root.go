@@ -1,0 +1,148 @@
+// Package plugin holds the commands of kubectl castai: one file each, in
+// kubectl's pattern of Options with Complete, Validate and Run. What they do is
+// decided and done elsewhere.
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/kubectl/pkg/util/templates"
+)
+
+// Root is what all commands share.
+type Root struct {
+	genericiooptions.IOStreams
+	Kube *genericclioptions.ConfigFlags
+	// Name is what the user typed, for examples and hints: "kubectl castai".
+	Name string
+	// Version of this binary.
+	Version Version
+}
+
+// DisplayName turns the path that the binary was called by into what a user
+// types: kubectl-castai becomes "kubectl castai".
+func DisplayName(argv0 string) string {
+	name := strings.TrimSuffix(filepath.Base(argv0), ".exe")
+	if plugin, ok := strings.CutPrefix(name, "kubectl-"); ok {
+		return "kubectl " + strings.ReplaceAll(plugin, "_", "-")
+	}
+	return name
+}
+
+// New returns the command tree.
+func New(name string, version Version, streams genericiooptions.IOStreams) *cobra.Command {
+	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version}
+	cmd := &cobra.Command{
+		Use:         strings.ReplaceAll(name, " ", "-"),
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
+		Short:       "Take Cast AI out of a cluster, completely and safely",
+		Long: templates.LongDesc(`
+			Takes Cast AI out of a Kubernetes cluster: everything that is Cast AI's and nothing that is not, with the reason
+			for every single object, and a plan before anything is changed. Frees namespaces that are stuck in Terminating.`) + "\n\n" + exitCodes,
+		Example: r.example(`
+			# What of Cast AI is in this cluster?
+			%[1]s status
+
+			# Take it all out: shows the plan and asks first
+			%[1]s offboard
+
+			# Why is this namespace stuck in Terminating? Free it
+			%[1]s unstick-ns castai-agent`),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("there is no command %q: %s --help lists them", args[0], name))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetIn(streams.In)
+	cmd.SetOut(streams.Out)
+	cmd.SetErr(streams.ErrOut)
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w: see %s --help", err, c.CommandPath()))
+	})
+	r.Kube.AddFlags(cmd.PersistentFlags())
+
+	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "Namespaces:"})
+	for _, sub := range []struct {
+		group string
+		cmd   *cobra.Command
+	}{
+		{"castai", newStatus(r)}, {"castai", newOffboard(r)}, {"castai", newVerify(r)},
+		{"namespaces", newUnstick(r)},
+		{"", newVersion(r)},
+	} {
+		sub.cmd.GroupID = sub.group
+		cmd.AddCommand(sub.cmd)
+	}
+	return cmd
+}
+
+// example fills the name of the plugin into examples.
+func (r *Root) example(format string) string { return templates.Examples(fmt.Sprintf(format, r.Name)) }
+
+// options is the life of a command, as in kubectl: fill in, check, do.
+type options interface {
+	Complete(cmd *cobra.Command, args []string) error
+	Validate() error
+	Run(cmd *cobra.Command) error
+}
+
+// run is the one path of all commands through their options.
+func run(o options) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := o.Complete(cmd, args); err != nil {
+			return err
+		}
+		if err := o.Validate(); err != nil {
+			return err
+		}
+		return o.Run(cmd)
+	}
+}
+
+// noArgs refuses arguments with a sentence instead of cobra's "unknown command".
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("%s takes no arguments, but got %q", cmd.CommandPath(), args[0]))
+	}
+	return nil
+}
+
+// outputFormats checks the value of -o.
+func outputFormats(value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return usage(fmt.Errorf("-o %s is unknown here: it is %s", value, strings.Join(nonEmpty(allowed), ", ")))
+}
+
+func nonEmpty(in []string) []string {
+	var out []string
+	for _, s := range in {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// ErrorText is how an error is shown, on one line, with the name of the program.
+func ErrorText(name string, err error) string {
+	var f *failure
+	if errors.As(err, &f) && f.code == ExitRefused {
+		return fmt.Sprintf("%s: refused: %v", name, err)
+	}
+	return fmt.Sprintf("%s: %v", name, err)
+}

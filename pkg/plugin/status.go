@@ -1,0 +1,114 @@
+package plugin
+
+import (
+	"github.com/spf13/cobra"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+type statusOptions struct {
+	*Root
+	output string
+	object string
+
+	client *cluster.Client
+	cat    *footprint.Catalogue
+}
+
+func newStatus(r *Root) *cobra.Command {
+	o := &statusOptions{Root: r}
+	cmd := &cobra.Command{
+		Use:   "status [KIND[.GROUP]/[NAMESPACE/]NAME]",
+		Short: "Show what of Cast AI is in the cluster, and why we think so",
+		Long: templates.LongDesc(`
+			Shows what of Cast AI is in the cluster, why we think so, what is unclear, and what an offboarding would mean for
+			the rest. With an object, shows the chain of evidence that makes it Cast AI's, unclear, or somebody else's.
+
+			Changes nothing, and reads no Secret's data except Helm's own records.`),
+		Example: r.example(`
+			# What of Cast AI is in this cluster?
+			%[1]s status
+
+			# Every object with its evidence
+			%[1]s status -o wide
+
+			# Whose is this ClusterRole, and how do we know?
+			%[1]s status ClusterRole/castai-agent`),
+		Args: cobra.ArbitraryArgs,
+		RunE: run(o),
+	}
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json or yaml")
+	return cmd
+}
+
+// Complete connects to the cluster.
+func (o *statusOptions) Complete(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return noArgs(cmd, args[1:])
+	}
+	if len(args) == 1 {
+		o.object = args[0]
+	}
+	return nil
+}
+
+// Validate checks the flags.
+func (o *statusOptions) Validate() error {
+	if o.object != "" {
+		if _, err := cluster.ParseRef(o.object); err != nil {
+			return usage(err)
+		}
+		return outputFormats(o.output, "", "json", "yaml")
+	}
+	return outputFormats(o.output, "", "wide", "json", "yaml")
+}
+
+// Run prints the inventory, or the explanation of one object.
+func (o *statusOptions) Run(cmd *cobra.Command) error {
+	inv, s, err := o.inventory(cmd)
+	if err != nil {
+		return err
+	}
+	text := printer.NewText(o.Out)
+	if o.object != "" {
+		found, err := s.find("status", []string{o.object})
+		if err != nil {
+			return err
+		}
+		e, err := inv.Explain(found[0])
+		if err != nil {
+			return err
+		}
+		if o.output != "" {
+			return printer.Print(o.Out, o.output, printer.NewExplanation(inv.Server, e))
+		}
+		text.Explanation(e)
+		return text.Err()
+	}
+	if o.output == "json" || o.output == "yaml" {
+		return printer.Print(o.Out, o.output, printer.NewInventory(inv))
+	}
+	text.Inventory(inv, o.output == "wide")
+	return text.Err()
+}
+
+// inventory takes the inventory of the cluster that the flags select.
+func (r *Root) inventory(cmd *cobra.Command) (*footprint.Inventory, *survey, error) {
+	ctx := cmd.Context()
+	client, err := r.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	cat, err := footprint.LoadCatalogue()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := look(ctx, client, cat)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.judge(footprint.Options{}), s, nil
+}

@@ -1,0 +1,74 @@
+package plugin
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+type verifyOptions struct {
+	*Root
+	output string
+}
+
+func newVerify(r *Root) *cobra.Command {
+	o := &verifyOptions{Root: r}
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check whether anything of Cast AI's is left",
+		Long: templates.LongDesc(`
+			Checks whether anything of Cast AI's is left in the cluster. Exits with 0 if it is clean and with 4, and a list,
+			if something is left, or if a part of the API could not be read.`),
+		Example: r.example(`
+			# Is anything left?
+			%[1]s verify
+
+			# In a script
+			%[1]s verify -o json | jq '.owned | length'`),
+		Args: noArgs,
+		RunE: run(o),
+	}
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json or yaml")
+	return cmd
+}
+
+// Complete has nothing to fill in.
+func (o *verifyOptions) Complete(*cobra.Command, []string) error { return nil }
+
+// Validate checks the flags.
+func (o *verifyOptions) Validate() error { return outputFormats(o.output, "", "json", "yaml") }
+
+// Run takes a fresh inventory and says whether it is empty.
+func (o *verifyOptions) Run(cmd *cobra.Command) error {
+	inv, _, err := o.inventory(cmd)
+	if err != nil {
+		return err
+	}
+	if o.output != "" {
+		if err := printer.Print(o.Out, o.output, printer.NewInventory(inv)); err != nil {
+			return err
+		}
+		return leftError(inv)
+	}
+	text := printer.NewText(o.Out)
+	text.Verdict(inv)
+	if err := text.Err(); err != nil {
+		return err
+	}
+	return leftError(inv)
+}
+
+// leftError is the honest end of a command that looked for leftovers.
+func leftError(inv *footprint.Inventory) error {
+	switch owned := len(inv.Owned()); {
+	case owned > 0:
+		return fmt.Errorf("%w: %d objects", errLeft, owned)
+	case len(inv.Unreadable) > 0:
+		return fmt.Errorf("%w or not: %s could not be read", errLeft, inv.Unreadable[0].What)
+	}
+	return nil
+}

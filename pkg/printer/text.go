@@ -1,0 +1,395 @@
+package printer
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+)
+
+// Text writes documents for a person. Errors of the writer end the output and
+// are returned by Err.
+type Text struct {
+	w   io.Writer
+	err error
+}
+
+// NewText writes to w.
+func NewText(w io.Writer) *Text { return &Text{w: w} }
+
+// Err returns the first error of the writer.
+func (t *Text) Err() error { return t.err }
+
+// line writes one line. Strings among the arguments are escaped.
+func (t *Text) line(format string, args ...any) {
+	if t.err != nil {
+		return
+	}
+	for i, a := range args {
+		if s, ok := a.(fmt.Stringer); ok {
+			a = s.String()
+		}
+		if s, ok := a.(string); ok {
+			args[i] = Escape(s)
+		}
+	}
+	_, t.err = fmt.Fprintf(t.w, format+"\n", args...)
+}
+
+// table writes rows in aligned columns.
+func (t *Text) table(rows [][]string) {
+	if t.err != nil {
+		return
+	}
+	w := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = Escape(row[i])
+		}
+		if _, t.err = fmt.Fprintln(w, strings.Join(row, "\t")); t.err != nil {
+			return
+		}
+	}
+	t.err = w.Flush()
+}
+
+// Inventory shows what of Cast AI is in the cluster. wide names every object
+// with its evidence; otherwise each kind is a line.
+func (t *Text) Inventory(inv *footprint.Inventory, wide bool) {
+	t.identity(inv)
+	owned := inv.Owned()
+	switch {
+	case len(owned) == 0 && len(inv.Unreadable) == 0:
+		t.line("\nNothing of Cast AI's is in this cluster.")
+	case len(owned) == 0:
+		t.line("\nNothing of Cast AI's was found, but not everything could be read.")
+	case wide:
+		t.line("\nCast AI's: %s", count(len(owned), "object"))
+		rows := [][]string{{"  KIND", "NAMESPACE", "NAME", "WHY"}}
+		for _, i := range owned {
+			rows = append(rows, []string{"  " + kindName(i.Object.Ref()), cmp.Or(i.Object.Namespace, "-"), i.Object.Name, i.For[0].Text})
+		}
+		t.table(rows)
+	default:
+		t.line("\nCast AI's: %s", count(len(owned), "object"))
+		t.kinds(owned)
+	}
+	t.homes(inv)
+	t.unclear(inv)
+	t.unreadable(inv.Unreadable)
+	t.Impact(inv)
+	t.Blockers(inv.Blockers, false)
+}
+
+func (t *Text) identity(inv *footprint.Inventory) {
+	s, id := inv.Server, inv.Identity
+	rows := [][]string{{"Cluster", fmt.Sprintf("%s (context %s), %s, Kubernetes %s", s.DisplayName(), cmp.Or(s.Context, "none"), s.Host, s.Version)}}
+	switch {
+	case id.Conflict:
+		var says []string
+		for _, src := range id.Sources {
+			says = append(says, fmt.Sprintf("%s says %s", src.Object, src.ClusterID))
+		}
+		rows = append(rows, []string{"Cast AI", "cluster id unclear: " + strings.Join(says, ", ")})
+	case id.ClusterID != "":
+		rows = append(rows, []string{"Cast AI", strings.Join(nonEmpty("cluster "+id.ClusterID, prefixed("region ", id.Region), prefixed("provider ", id.Provider), prefixed("API ", id.APIURL)), ", ")})
+	}
+	for i, r := range inv.Releases {
+		label := ""
+		if i == 0 {
+			label = "Helm"
+		}
+		rows = append(rows, []string{label, r})
+	}
+	t.table(rows)
+}
+
+// kinds shows a line for each kind: how many, where, and why for the first.
+func (t *Text) kinds(items []*footprint.Item) {
+	byKind := map[string][]*footprint.Item{}
+	for _, i := range items {
+		byKind[kindName(i.Object.Ref())] = append(byKind[kindName(i.Object.Ref())], i)
+	}
+	rows := [][]string{{"  KIND", "COUNT", "WHERE", "WHY"}}
+	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
+		list := byKind[kind]
+		where := map[string]bool{}
+		for _, i := range list {
+			if i.Object.Namespace != "" {
+				where[i.Object.Namespace] = true
+			}
+		}
+		rows = append(rows, []string{"  " + kind, fmt.Sprint(len(list)), cmp.Or(some(slices.Sorted(maps.Keys(where)), 2), "-"),
+			fmt.Sprintf("%s: %s", list[0].Object.Name, list[0].For[0].Text)})
+	}
+	t.table(rows)
+}
+
+func (t *Text) homes(inv *footprint.Inventory) {
+	var kept [][]string
+	for _, h := range inv.Homes {
+		if len(h.Keep) > 0 {
+			kept = append(kept, []string{"  " + h.Name, fmt.Sprintf("stays, because of %s", some(refs(h.Keep), 3))})
+		}
+	}
+	if len(kept) > 0 {
+		t.line("\nNamespaces that stay: somebody else lives there, too. Cast AI's objects in them go one by one.")
+		t.table(kept)
+	}
+}
+
+func (t *Text) unclear(inv *footprint.Inventory) {
+	items := inv.Unclear()
+	if len(items) == 0 {
+		return
+	}
+	t.line("\nUnclear: %s for you to decide about. They stay, unless named with --include.", count(len(items), "object"))
+	for _, i := range items {
+		t.line("  %s", i.Object.Ref())
+		for _, e := range i.Hints {
+			t.line("    for      %s", e.Text)
+		}
+		for _, e := range i.Against {
+			t.line("    against  %s", e.Text)
+		}
+	}
+}
+
+func (t *Text) unreadable(list []cluster.Unreadable) {
+	if len(list) == 0 {
+		return
+	}
+	t.line("\nCould not be read, so nothing is known of it:")
+	for _, u := range list {
+		t.line("  %s: %s", u.What, u.Message)
+	}
+}
+
+// Impact says what an offboarding means to what stays.
+func (t *Text) Impact(inv *footprint.Inventory) {
+	var lines []string
+	i := inv.Impact
+	if n := i.Nodes.Count; n > 0 {
+		var kinds []string
+		for _, k := range slices.Sorted(maps.Keys(i.Nodes.InstanceTypes)) {
+			kinds = append(kinds, fmt.Sprintf("%d %s", i.Nodes.InstanceTypes[k], k))
+		}
+		line := fmt.Sprintf("nodes made by Cast AI stay and go on costing: %d", n)
+		if len(kinds) > 0 {
+			line += ", of type " + strings.Join(kinds, ", ")
+		}
+		if i.Nodes.Spot > 0 {
+			line += fmt.Sprintf(" (%d spot)", i.Nodes.Spot)
+		}
+		lines = append(lines, line)
+	}
+	for _, w := range i.Workloads {
+		lines = append(lines, fmt.Sprintf("%s (%s) needs nodes labelled %s: on others it stays Pending", w.Object, count(int(w.Replicas), "replica"), strings.Join(w.Needs, ", ")))
+	}
+	if i.ResizedPods > 0 {
+		lines = append(lines, fmt.Sprintf("pods whose requests Cast AI changed get their manifest's back at their next restart: %d", i.ResizedPods))
+	}
+	if len(i.PodMutations) > 0 {
+		lines = append(lines, fmt.Sprintf("new pods are no longer changed by PodMutations: %s", some(i.PodMutations, 5)))
+	}
+	if len(i.Settings) > 0 {
+		lines = append(lines, fmt.Sprintf("settings that people write go with their kinds: %s", some(refs(i.Settings), 5)))
+	}
+	if len(i.Dangling) > 0 {
+		lines = append(lines, fmt.Sprintf("bindings of others to Cast AI's roles stay and grant nothing any more: %s", some(refs(i.Dangling), 5)))
+	}
+	if len(lines) == 0 {
+		return
+	}
+	t.line("\nWhat it means for the rest:")
+	for _, l := range lines {
+		t.line("  %s", l)
+	}
+}
+
+// Blockers lists what a person must decide first.
+func (t *Text) Blockers(list []footprint.Blocker, refused bool) {
+	if len(list) == 0 {
+		return
+	}
+	t.line("\nTo be decided before an offboarding:")
+	for _, b := range list {
+		t.line("  %s: %s (%s)", b.Name, b.Text, some(refs(b.Objects), 3))
+		t.line("    %s", b.Remedy)
+		if refused {
+			t.line("    to go on regardless: --accept %s", b.Name)
+		}
+	}
+}
+
+// Plan shows what would be done, phase by phase.
+func (t *Text) Plan(inv *footprint.Inventory, plan *engine.Plan) {
+	t.identity(inv)
+	for n, p := range plan.Phases {
+		t.line("\n%d. %s: %s", n+1, p.Title, count(len(p.Actions), "object"))
+		for _, row := range actionRows(p.Actions) {
+			t.line("   %s", row)
+		}
+	}
+	t.homes(inv)
+	t.unclear(inv)
+	t.unreadable(inv.Unreadable)
+	t.Impact(inv)
+}
+
+// actionRows groups the actions of a phase by verb and kind.
+func actionRows(actions []engine.Action) []string {
+	type group struct{ verb, kind string }
+	names := map[group][]string{}
+	var order []group
+	for _, a := range actions {
+		g := group{verbName(a), kindName(a.Target.Ref)}
+		if names[g] == nil {
+			order = append(order, g)
+		}
+		name := a.Target.Name
+		if a.Target.Namespace != "" {
+			name = a.Target.Namespace + "/" + name
+		}
+		names[g] = append(names[g], name)
+	}
+	var out []string
+	for _, g := range order {
+		out = append(out, fmt.Sprintf("%-7s %s %s", g.verb, g.kind, some(names[g], 4)))
+	}
+	return out
+}
+
+func verbName(a engine.Action) string {
+	if a.Verb == engine.Patch {
+		return "stop"
+	}
+	return string(a.Verb)
+}
+
+// Explanation shows the chain of evidence of one object.
+func (t *Text) Explanation(e *footprint.Explanation) { t.explain(e, "") }
+
+func (t *Text) explain(e *footprint.Explanation, indent string) {
+	t.line("%s%s is %s", indent, e.Object, map[footprint.Verdict]string{
+		footprint.Owned: "Cast AI's", footprint.Unclear: "unclear", footprint.Foreign: "somebody else's",
+	}[e.Verdict])
+	for _, ev := range e.For {
+		t.line("%s  because  %s", indent, ev.Text)
+	}
+	for _, ev := range e.Hints {
+		t.line("%s  for      %s", indent, ev.Text)
+	}
+	for _, ev := range e.Against {
+		t.line("%s  against  %s", indent, ev.Text)
+	}
+	if len(e.For)+len(e.Hints)+len(e.Against) == 0 {
+		t.line("%s  because  nothing in the cluster connects it with Cast AI", indent)
+	}
+	for i := range e.RestsOn {
+		t.explain(&e.RestsOn[i], indent+"  ")
+	}
+}
+
+// Left lists what is still there, and why as far as it is known.
+func (t *Text) Left(after *footprint.Inventory, outcomes []engine.Outcome) {
+	reasons := map[cluster.Ref]string{}
+	for _, o := range outcomes {
+		if o.Message != "" {
+			reasons[o.Object] = o.Message
+		}
+	}
+	t.line("\nLeft: %s", count(len(after.Owned()), "object"))
+	for _, i := range after.Owned() {
+		if reason := reasons[i.Object.Ref()]; reason != "" {
+			t.line("  %s: %s", i.Object.Ref(), reason)
+		} else {
+			t.line("  %s", i.Object.Ref())
+		}
+	}
+	t.unreadable(after.Unreadable)
+}
+
+// Report says what was done, how long it took, and what is left. after is nil
+// when nothing was changed or nobody could look.
+func (t *Text) Report(r *engine.Report, after *footprint.Inventory) {
+	t.line("")
+	t.totals(r)
+	if after != nil {
+		t.Verdict(after)
+	}
+}
+
+func (t *Text) totals(r *engine.Report) {
+	if len(r.Phases) == 0 {
+		return
+	}
+	var total time.Duration
+	for _, p := range r.Phases {
+		total += p.Elapsed
+	}
+	t.line("%d done, %d gone before, %d left, %d failed, in %s",
+		r.Count(engine.ResultDone), r.Count(engine.ResultGone), r.Count(engine.ResultLeft), r.Count(engine.ResultFailed), seconds(total))
+}
+
+func kindName(r cluster.Ref) string {
+	if r.Group == "" || strings.HasSuffix(r.Group, ".k8s.io") || !strings.Contains(r.Group, ".") {
+		return r.Kind
+	}
+	return r.GroupKind().String()
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// some names the first few of a list.
+func some(list []string, most int) string {
+	if len(list) <= most+1 {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}
+
+func refs(list []cluster.Ref) []string {
+	out := make([]string, len(list))
+	for i, r := range list {
+		out[i] = r.String()
+	}
+	return out
+}
+
+func nonEmpty(list ...string) []string {
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// Verdict says whether the cluster is clean, and what is left if it is not.
+func (t *Text) Verdict(inv *footprint.Inventory) {
+	if Clean(inv) {
+		t.line("Clean: nothing of Cast AI's is in %s.", inv.Server.DisplayName())
+	} else {
+		t.Left(inv, nil)
+	}
+	t.homes(inv)
+	t.unclear(inv)
+}
