@@ -258,3 +258,8 @@ func (c *Client) Fill(ctx context.Context, objects []*Object, fields ...[]string
 	}
 	return nil
 }
+
+// NewObject keeps of an object what a snapshot would.
+func NewObject(r *Resource, item runtime.Object) (*Object, error) {
+	return newObject(r, item, bodies[r.GroupResource().String()])
+}

@@ -77,7 +77,7 @@ func counts(pattern *regexp.Regexp, list string) map[string]int {
 	var out map[string]int
 	for _, part := range strings.Split(list, ", ") {
 		m := pattern.FindStringSubmatch(part)
-		if m == nil {
+		if m == nil || m[1] == "." {
 			continue
 		}
 		n, err := strconv.Atoi(m[2])

@@ -40,7 +40,7 @@ func TestDiagnoseCauses(t *testing.T) {
 			},
 			want: []want{
 				{Finalizer, ClearFinalizers, false, []string{"Secret b waits", "crdreplicator.liqo.io/operator", "liqo-crd-replicator", "no workload named"}},
-				{Finalizer, ClearFinalizers, false, []string{"ConfigMap a, Secret b and Widget c wait", "example.com/hold", "whatever installed example.com"}},
+				{Finalizer, ClearFinalizers, false, []string{"ConfigMap a, Secret b and Widget c wait", "example.com/hold", "the unknown controller of example.com"}},
 			},
 		},
 		{
@@ -500,7 +500,7 @@ func TestJSON(t *testing.T) {
   "state": "Terminating",
   "since": "2026-03-01T09:00:00Z",
   "observedAt": "2026-03-01T12:00:00Z",
-  "summary": "namespace x is stuck: 2 configmaps wait for the finalizer example.com/hold, which whatever installed example.com should have removed",
+  "summary": "namespace x is stuck: 2 configmaps wait for the finalizer example.com/hold, which the unknown controller of example.com should have removed",
   "specFinalizers": [
     "kubernetes"
   ],
@@ -511,7 +511,7 @@ func TestJSON(t *testing.T) {
   "causes": [
     {
       "type": "Finalizer",
-      "summary": "2 configmaps wait for the finalizer example.com/hold, which whatever installed example.com should have removed",
+      "summary": "2 configmaps wait for the finalizer example.com/hold, which the unknown controller of example.com should have removed",
       "action": "clear-finalizers",
       "remedy": "remove this finalizer from them",
       "command": "kubectl patch configmaps/a -n x --type=merge -p '{\"metadata\":{\"finalizers\":[]}}'",
@@ -529,7 +529,7 @@ func TestJSON(t *testing.T) {
       ],
       "finalizer": "example.com/hold",
       "controller": {
-        "name": "whatever installed example.com",
+        "name": "the unknown controller of example.com",
         "alive": "unknown"
       }
     }

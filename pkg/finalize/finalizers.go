@@ -86,9 +86,9 @@ func lookUp(finalizer string) (known, bool) {
 func controller(snap *cluster.Snapshot, finalizer string, objects []*cluster.Object) *Controller {
 	k, ok := lookUp(finalizer)
 	if !ok {
-		c := &Controller{Name: "unknown", Alive: AliveUnsure}
+		c := &Controller{Name: "an unknown controller", Alive: AliveUnsure}
 		if domain, _, qualified := strings.Cut(finalizer, "/"); qualified || strings.Contains(finalizer, ".") {
-			c.Name = "whatever installed " + domain
+			c.Name = "the unknown controller of " + domain
 		}
 		if by := writers(objects); len(by) > 0 {
 			c.Evidence = "last written by " + enumerate(by)

@@ -53,8 +53,8 @@ func (w *world) hintMarks(o *cluster.Object) {
 		}
 	}
 	if w.runsCastAI(o) && o.Controller() == nil {
-		w.hint(o, Evidence{Rule: "image", Text: "it runs Cast AI's images"})
-		w.deny(o, Evidence{Rule: "image", Text: "neither its name nor its labels are those of one of Cast AI's components"})
+		w.hint(o, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
+		w.deny(o, Evidence{Rule: "image", Text: "they are not the image of a component whose name or labels it has"})
 	}
 }
 

@@ -27,7 +27,7 @@ func (w *world) findHomes() {
 		case home != nil && (owned > 0 || foreign == 0):
 			w.homes[ns.Name] = Evidence{Rule: "home", Text: text("Cast AI installs into namespace %s (%s)", ns.Name, home.Source), From: ref(ns)}
 		case home == nil && !builtinNamespace(ns.Name) && owned > 0 && foreign == 0:
-			w.homes[ns.Name] = Evidence{Rule: "home", Text: text("every workload in namespace %s is Cast AI's", ns.Name), From: ref(ns)}
+			w.homes[ns.Name] = Evidence{Rule: "home", Text: text("all workloads and releases in namespace %s are Cast AI's", ns.Name), From: ref(ns)}
 		}
 	}
 }
@@ -44,7 +44,7 @@ func (w *world) residents(ns string) (owned, foreign int) {
 		switch {
 		case !w.owned(o):
 			foreign++
-		case workload:
+		case workload, isReleaseRecord(o):
 			owned++
 		}
 	}
