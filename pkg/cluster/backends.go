@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // Backend is a Service that the API server itself calls, for an admission
@@ -93,7 +94,7 @@ func (c *Client) readBackends(ctx context.Context, snap *Snapshot) error {
 }
 
 func (c *Client) readBackend(ctx context.Context, b *Backend) error {
-	service, err := c.typed.CoreV1().Services(b.Namespace).Get(ctx, b.Name, metav1.GetOptions{})
+	service, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("services")).Namespace(b.Namespace).Get(ctx, b.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
@@ -102,17 +103,22 @@ func (c *Client) readBackend(ctx context.Context, b *Backend) error {
 		return ctx.Err()
 	}
 	b.Found = true
-	if b.External = service.Spec.Type == corev1.ServiceTypeExternalName; b.External {
+	kind, _, _ := unstructured.NestedString(service.Object, "spec", "type")
+	if b.External = kind == string(corev1.ServiceTypeExternalName); b.External {
 		return nil
 	}
-	slices, err := c.typed.DiscoveryV1().EndpointSlices(b.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: discoveryv1.LabelServiceName + "=" + b.Name,
-	})
+	list, err := c.dynamic.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(b.Namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + b.Name})
 	if err != nil {
 		b.Unreadable = err.Error()
 		return ctx.Err()
 	}
-	for _, s := range slices.Items {
+	for _, item := range list.Items {
+		var s discoveryv1.EndpointSlice
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &s); err != nil {
+			b.Unreadable = err.Error()
+			return nil
+		}
 		for _, e := range s.Endpoints {
 			// Unset means ready (EndpointConditions, k8s.io/api/discovery/v1).
 			if e.Conditions.Ready == nil || *e.Conditions.Ready {

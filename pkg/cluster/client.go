@@ -10,12 +10,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -45,7 +43,6 @@ type Client struct {
 	discovery discovery.DiscoveryInterface
 	metadata  metadata.Interface
 	dynamic   dynamic.Interface
-	typed     kubernetes.Interface
 }
 
 // Options of a client.
@@ -104,9 +101,6 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 		return nil, explainConfig(err)
 	}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
-		return nil, explainConfig(err)
-	}
-	if c.typed, err = kubernetes.NewForConfigAndClient(config, httpClient); err != nil {
 		return nil, explainConfig(err)
 	}
 	return c, nil
@@ -190,15 +184,4 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 // UserAgent builds the name under which the audit log shows a request.
 func UserAgent(version string) string {
 	return fmt.Sprintf("%s/%s (%s/%s)", FieldManager, version, runtime.GOOS, runtime.GOARCH)
-}
-
-// kubeSystemUID identifies a cluster for good.
-func (c *Client) kubeSystemUID(ctx context.Context) (Server, error) {
-	s := c.server
-	ns, err := c.typed.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return s, err
-	}
-	s.KubeSystemUID = ns.UID
-	return s, nil
 }

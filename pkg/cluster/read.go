@@ -104,8 +104,12 @@ func (s Scope) fields(r *Resource) [][]string {
 
 // identify completes the identity of the server.
 func (c *Client) identify(ctx context.Context) (Server, error) {
-	s, err := c.kubeSystemUID(ctx)
-	if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+	s := c.server
+	system, err := c.metadata.Resource(namespaces).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		s.KubeSystemUID = system.UID // identifies a cluster for good
+	case !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err):
 		return s, err
 	}
 	if s.Version, err = c.Version(ctx); err != nil {

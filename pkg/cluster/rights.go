@@ -7,6 +7,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // Right is one thing that a user may or may not do.
@@ -27,17 +29,13 @@ func (c *Client) Missing(ctx context.Context, rights []Right) ([]Right, error) {
 	group.SetLimit(concurrency)
 	for i, r := range rights {
 		group.Go(func() error {
-			review, err := c.typed.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Verb: r.Verb, Namespace: r.Namespace,
-				}},
-			}, metav1.CreateOptions{})
+			allowed, err := c.allowed(ctx, r)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			denied[i] = !review.Status.Allowed
+			denied[i] = !allowed
 			return nil
 		})
 	}
@@ -51,4 +49,23 @@ func (c *Client) Missing(ctx context.Context, rights []Right) ([]Right, error) {
 		}
 	}
 	return out, nil
+}
+
+func (c *Client) allowed(ctx context.Context, r Right) (bool, error) {
+	review, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&authorizationv1.SelfSubjectAccessReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: authorizationv1.SchemeGroupVersion.String(), Kind: "SelfSubjectAccessReview"},
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Group: r.Group, Resource: r.Resource, Subresource: r.Subresource, Verb: r.Verb, Namespace: r.Namespace,
+		}},
+	})
+	if err != nil {
+		return false, err
+	}
+	answer, err := c.dynamic.Resource(authorizationv1.SchemeGroupVersion.WithResource("selfsubjectaccessreviews")).
+		Create(ctx, &unstructured.Unstructured{Object: review}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	allowed, _, err := unstructured.NestedBool(answer.Object, "status", "allowed")
+	return allowed, err
 }

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
+
+var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 
 // DeleteOptions are the conditions of a deletion.
 type DeleteOptions struct {
@@ -80,22 +83,23 @@ func (c *Client) StripFinalizers(ctx context.Context, t Target, o *Object, names
 // target has one; the resourceVersion read here is the lock of the write (storage of namespaces, finalizeREST.Update, k8s.io/kubernetes
 // v1.36.3 pkg/registry/core/namespace/storage).
 func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) error {
-	ns, err := c.typed.CoreV1().Namespaces().Get(ctx, t.Name, metav1.GetOptions{})
+	api := c.dynamic.Resource(namespaces)
+	ns, err := api.Get(ctx, t.Name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	if t.UID != "" && ns.UID != t.UID {
-		return apierrors.NewConflict(corev1.Resource("namespaces"), t.Name, fmt.Errorf("it was made anew since (UID %s, not %s)", ns.UID, t.UID))
+	if t.UID != "" && ns.GetUID() != t.UID {
+		return apierrors.NewConflict(namespaces.GroupResource(), t.Name, fmt.Errorf("it was made anew since (UID %s, not %s)", ns.GetUID(), t.UID))
 	}
-	if t.ResourceVersion != "" && ns.ResourceVersion != t.ResourceVersion {
-		return apierrors.NewConflict(corev1.Resource("namespaces"), t.Name, errors.New("it was changed since it was looked at"))
+	if t.ResourceVersion != "" && ns.GetResourceVersion() != t.ResourceVersion {
+		return apierrors.NewConflict(namespaces.GroupResource(), t.Name, errors.New("it was changed since it was looked at"))
 	}
-	if ns.DeletionTimestamp == nil {
+	if ns.GetDeletionTimestamp() == nil {
 		return fmt.Errorf("namespace %s is not Terminating: finalizing it would orphan its content at its next deletion", t.Name)
 	}
-	ns.Spec.Finalizers = nil
-	ns.Finalizers = nil
-	_, err = c.typed.CoreV1().Namespaces().Finalize(ctx, ns, metav1.UpdateOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
+	unstructured.RemoveNestedField(ns.Object, "spec", "finalizers")
+	ns.SetFinalizers(nil)
+	_, err = api.Update(ctx, ns, metav1.UpdateOptions{FieldManager: FieldManager, DryRun: dryRun(dry)}, "finalize")
 	return err
 }
 
@@ -103,13 +107,14 @@ func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) erro
 // objects that were orphaned when their namespace went: up to Kubernetes 1.36
 // no update is admitted in a missing namespace (NamespaceLifecycle admission).
 func (c *Client) CreateNamespace(ctx context.Context, name string, annotations map[string]string) (Target, error) {
-	ns, err := c.typed.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations},
-	}, metav1.CreateOptions{FieldManager: FieldManager})
+	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace"}}
+	ns.SetName(name)
+	ns.SetAnnotations(annotations)
+	ns, err := c.dynamic.Resource(namespaces).Create(ctx, ns, metav1.CreateOptions{FieldManager: FieldManager})
 	if err != nil {
 		return Target{}, err
 	}
-	return NamespaceTarget(name, ns.UID), nil
+	return NamespaceTarget(name, ns.GetUID()), nil
 }
 
 // NamespaceTarget addresses a namespace.

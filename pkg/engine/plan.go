@@ -30,6 +30,9 @@ const (
 	CreateNamespace Verb = "create-namespace"
 )
 
+// removes tells whether the object must be gone for the action to be done.
+func (v Verb) removes() bool { return v == Delete || v == StripFinalizers || v == Finalize }
+
 // Action is one write on one object.
 type Action struct {
 	Verb   Verb           `json:"verb"`

@@ -62,13 +62,17 @@ func Run(ctx context.Context, c Cluster, plan *Plan, o Options) (*Report, error)
 		if err := r.phase(ctx, phase); err != nil {
 			for _, rest := range plan.Phases[i+1:] {
 				for _, a := range rest.Actions {
-					r.report.Outcomes = append(r.report.Outcomes, Outcome{Phase: rest.Name, Verb: a.Verb, Object: a.Target.Ref, Result: ResultSkipped})
+					r.report.Outcomes = append(r.report.Outcomes, skipped(&rest, a))
 				}
 			}
 			return r.report, err
 		}
 	}
 	return r.report, nil
+}
+
+func skipped(phase *Phase, a Action) Outcome {
+	return Outcome{Phase: phase.Name, Verb: a.Verb, Object: a.Target.Ref, Result: ResultSkipped}
 }
 
 // runner is the state of one run.
@@ -162,6 +166,11 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 		r.report.Outcomes = append(r.report.Outcomes, Outcome{
 			Phase: phase.Name, Verb: j.action.Verb, Object: key.ref, Result: j.result, Message: j.message, Finalizers: j.strips,
 		})
+	}
+	for _, a := range phase.Actions {
+		if p.jobs[jobKey{a.Target.Ref, a.Target.UID, a.Verb.removes()}] == nil {
+			r.report.Outcomes = append(r.report.Outcomes, skipped(phase, a))
+		}
 	}
 	elapsed := time.Since(start)
 	r.report.Phases = append(r.report.Phases, PhaseTime{Name: phase.Name, Title: phase.Title, Elapsed: elapsed, Seconds: elapsed.Seconds()})
@@ -272,7 +281,7 @@ func (p *phaseRun) act(ctx context.Context, actions []Action) {
 			break
 		}
 		p.mu.Lock()
-		j := p.add(a, a.Verb == Delete || a.Verb == StripFinalizers || a.Verb == Finalize)
+		j := p.add(a, a.Verb.removes())
 		p.mu.Unlock()
 		group.Go(func() error {
 			err := p.do(context.WithoutCancel(ctx), j)

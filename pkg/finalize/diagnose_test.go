@@ -11,7 +11,9 @@ import (
 )
 
 func TestDiagnoseCauses(t *testing.T) {
-	owned := func(r cluster.Ref) bool { return strings.Contains(r.Name, "liqo") || strings.HasPrefix(r.Name, "castai") }
+	owned := func(r cluster.Ref) bool {
+		return strings.Contains(r.Name, "liqo") || strings.HasPrefix(r.Name, "castai")
+	}
 	type want struct {
 		cause  CauseType
 		action Rung

@@ -66,7 +66,7 @@ func Snapshot(objects ...*unstructured.Unstructured) (*cluster.Snapshot, error) 
 			if crd := scopes[gvk.GroupKind()]; crd != nil {
 				r.Name, r.Namespaced = crd.Name, crd.Namespaced
 			} else {
-				r.Namespaced = namespaced(gvk)
+				r.Namespaced = Namespaced(gvk)
 			}
 			resources[gvk.GroupKind()] = r
 			snap.Resources = append(snap.Resources, r)
@@ -142,7 +142,9 @@ var clusterScoped = []string{
 	"DeviceClass", "TracingPolicy",
 }
 
-func namespaced(gvk schema.GroupVersionKind) bool {
+// Namespaced tells whether the objects of a kind live in namespaces, as far as
+// that can be told without the CRD of a custom kind.
+func Namespaced(gvk schema.GroupVersionKind) bool {
 	if slices.Contains(clusterScoped, gvk.Kind) {
 		return false
 	}
