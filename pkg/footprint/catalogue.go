@@ -29,7 +29,21 @@ type Catalogue struct {
 	Namespaces []Home       `json:"namespaces"`
 	ThirdParty []ThirdParty `json:"thirdParty"`
 	Images     []string     `json:"images"`
+	Registries []string     `json:"registries"`
 	Domains    []string     `json:"domains"`
+
+	// Indexes, because every object of a cluster is looked up here.
+	charts   map[string][]*Component
+	patterns []chartPattern
+	apps     map[string]*Component
+	groups   map[string]*Component
+	objects  map[string]*Component
+}
+
+// chartPattern is an entry of charts with a "*".
+type chartPattern struct {
+	pattern   string
+	component *Component
 }
 
 // Component is one piece of software of Cast AI.
@@ -83,7 +97,39 @@ func LoadCatalogue() (*Catalogue, error) {
 			return nil, fmt.Errorf("catalogue.yaml: namespace %q lacks a source or is no pattern", home.Name)
 		}
 	}
+	c.index()
 	return &c, nil
+}
+
+func (c *Catalogue) index() {
+	c.charts, c.apps = map[string][]*Component{}, map[string]*Component{}
+	c.groups, c.objects = map[string]*Component{}, map[string]*Component{}
+	for i := range c.Components {
+		comp := &c.Components[i]
+		for _, chart := range comp.Charts {
+			c.charts[chart] = append(c.charts[chart], comp)
+			if strings.Contains(chart, "*") {
+				c.patterns = append(c.patterns, chartPattern{chart, comp})
+			}
+		}
+		apps := comp.Workloads
+		if len(comp.Within) == 0 {
+			apps = slices.Concat(comp.Workloads, comp.Charts)
+		}
+		for _, name := range apps {
+			if c.apps[name] == nil {
+				c.apps[name] = comp
+			}
+		}
+		for _, group := range comp.Groups {
+			if c.groups[group] == nil {
+				c.groups[group] = comp
+			}
+		}
+		for _, object := range comp.Objects {
+			c.objects[object] = comp
+		}
+	}
 }
 
 // find returns the first component for which match is true.
@@ -98,14 +144,27 @@ func (c *Catalogue) find(match func(*Component) bool) *Component {
 
 // chart returns the component of a chart that is Cast AI's under any roof.
 func (c *Catalogue) chart(name string) *Component {
-	return c.find(func(comp *Component) bool { return len(comp.Within) == 0 && slices.Contains(comp.Charts, name) })
+	for _, comp := range c.charts[name] {
+		if len(comp.Within) == 0 {
+			return comp
+		}
+	}
+	for _, p := range c.patterns {
+		if ok, err := path.Match(p.pattern, name); ok && err == nil {
+			return p.component
+		}
+	}
+	return nil
 }
 
 // chartWithin returns the component of a sub-chart that is Cast AI's inside one of the parents.
 func (c *Catalogue) chartWithin(name string, parents []string) *Component {
-	return c.find(func(comp *Component) bool {
-		return slices.Contains(comp.Charts, name) && slices.ContainsFunc(parents, func(p string) bool { return slices.Contains(comp.Within, p) })
-	})
+	for _, comp := range c.charts[name] {
+		if slices.ContainsFunc(parents, func(p string) bool { return slices.Contains(comp.Within, p) }) {
+			return comp
+		}
+	}
+	return nil
 }
 
 // unmistakable tells whether nobody else would give a chart this name. The
@@ -117,41 +176,46 @@ func unmistakable(chart string) bool {
 // chartLabel matches the values that Helm's own template gives helm.sh/chart.
 var chartLabel = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*?)-v?(\d+\.\d+\.\d+.*)$`)
 
-// labelledChart returns the component that the label helm.sh/chart names.
-func (c *Catalogue) labelledChart(o *cluster.Object) (*Component, string) {
-	value := o.Labels["helm.sh/chart"]
-	m := chartLabel.FindStringSubmatch(value)
-	if m == nil {
-		return nil, value
-	}
-	return c.chart(m[1]), value
-}
-
 // thirdParty returns the entry of a chart, by its name or the alias that it comes under.
 func (c *Catalogue) thirdParty(chart string) bool {
 	return slices.ContainsFunc(c.ThirdParty, func(t ThirdParty) bool { return t.Chart == chart || (t.Alias != "" && t.Alias == chart) })
 }
 
 // group returns the component whose API group it is, exactly.
-func (c *Catalogue) group(group string) *Component {
-	return c.find(func(comp *Component) bool { return slices.Contains(comp.Groups, group) })
-}
+func (c *Catalogue) group(group string) *Component { return c.groups[group] }
 
 // app returns the component that a workload's name, or the label
 // app.kubernetes.io/name, stands for.
-func (c *Catalogue) app(name string) *Component {
-	if name == "" {
-		return nil
+func (c *Catalogue) app(name string) *Component { return c.apps[name] }
+
+// namedAfter returns the component whose name is the first or the last part of
+// a name, as Helm's RELEASE-CHART and CHART-PART are: costs-castai-evictor,
+// castai-agent-cpvpa. It is less than app: only ever one mark of two.
+func (c *Catalogue) namedAfter(name string) *Component {
+	if comp := c.apps[name]; comp != nil {
+		return comp
 	}
-	return c.find(func(comp *Component) bool {
-		return slices.Contains(comp.Workloads, name) || slices.Contains(comp.Charts, name) && len(comp.Within) == 0
-	})
+	for i := len(name) - 1; i > 0; i-- {
+		if name[i] == '-' {
+			if comp := c.apps[name[:i]]; comp != nil && unmistakable(name[:i]) {
+				return comp
+			}
+		}
+	}
+	for i := range name {
+		if name[i] == '-' {
+			if comp := c.apps[name[i+1:]]; comp != nil && unmistakable(name[i+1:]) {
+				return comp
+			}
+		}
+	}
+	return nil
 }
 
 // runtimeObject returns the component that makes an object of this kind and name at run time.
 func (c *Catalogue) runtimeObject(r cluster.Ref) *Component {
 	r.Namespace = ""
-	return c.find(func(comp *Component) bool { return slices.Contains(comp.Objects, r.String()) })
+	return c.objects[r.String()]
 }
 
 // webhookName returns the component of a webhook configuration of that name.
@@ -220,16 +284,33 @@ func (c *Catalogue) componentImage(comp *Component, images []string) string {
 		return ""
 	}
 	for _, image := range images {
-		repository, _, _ := strings.Cut(image, "@")
-		if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
-			repository = repository[:colon]
-		}
-		base := path.Base(repository)
-		if c.image(image) && slices.ContainsFunc(slices.Concat(comp.Charts, comp.Workloads, []string{comp.Name}), func(name string) bool {
-			return name == base || strings.TrimPrefix(name, "castai-") == base
-		}) {
+		if c.image(image) && comp.runs(image) {
 			return image
 		}
 	}
 	return ""
+}
+
+// runs tells whether the last part of an image's name is that of the component:
+// agent, castai-agent.
+func (comp *Component) runs(image string) bool {
+	base := imageName(image)
+	return slices.ContainsFunc(slices.Concat(comp.Charts, comp.Workloads, []string{comp.Name}), func(name string) bool {
+		return name == base || strings.HasSuffix(name, "-"+base)
+	})
+}
+
+// imageName returns the last part of an image's repository, without tag and digest.
+func imageName(image string) string {
+	repository, _, _ := strings.Cut(image, "@")
+	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
+		repository = repository[:colon]
+	}
+	return path.Base(repository)
+}
+
+// published tells whether an image comes from the very place that Cast AI
+// publishes to, and not from a mirror.
+func (c *Catalogue) published(image string) bool {
+	return slices.ContainsFunc(c.Registries, func(p string) bool { return strings.HasPrefix(image, p) })
 }

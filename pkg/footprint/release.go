@@ -17,9 +17,14 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// maxRelease bounds what a stored release may unpack to. Helm stores at most
-// 1 MiB compressed; real Cast AI releases unpack to less than 5 MiB.
-const maxRelease = 64 << 20
+// What a stored release may unpack to. A Secret holds at most 1 MiB compressed,
+// which can unpack to a gigabyte; real Cast AI releases unpack to less than 5
+// MiB, and no object of theirs is larger than the API server takes (1.5 MiB).
+const (
+	maxRelease   = 16 << 20
+	maxDocument  = 2 << 20
+	maxDocuments = 10_000
+)
 
 // release is one stored revision of a Helm release.
 type release struct {
@@ -28,9 +33,17 @@ type release struct {
 	Namespace string
 	Chart     string
 	Version   string
-	home      string // the chart's own words about where it comes from
+	home      []string          // the chart's own words about where it comes from
+	aliases   map[string]string // the charts behind the names that sub-charts go by
 	objects   []releaseObject
+	component *Component // of Cast AI's as a whole, or nil; see castAIRelease
+	decided   bool
 }
+
+func (r *release) key() releaseKey { return releaseKey{r.Namespace, r.Name} }
+
+// String names the release and its chart for a person.
+func (r *release) String() string { return fmt.Sprintf("%s/%s", r.Namespace, r.Name) }
 
 // releaseObject is one object that a release's manifest or hooks list.
 type releaseObject struct {
@@ -76,6 +89,10 @@ func decodeRelease(stored cluster.StoredRelease) (*release, error) {
 					Email string `json:"email"`
 					URL   string `json:"url"`
 				} `json:"maintainers"`
+				Dependencies []struct {
+					Name  string `json:"name"`
+					Alias string `json:"alias"`
+				} `json:"dependencies"`
 			} `json:"metadata"`
 		} `json:"chart"`
 		Hooks []struct {
@@ -92,17 +109,27 @@ func decodeRelease(stored cluster.StoredRelease) (*release, error) {
 	if doc.Name == "" || doc.Chart.Metadata.Name == "" {
 		return nil, fmt.Errorf("%s is not a Helm release: it names no release or no chart", stored.Ref)
 	}
+	// Whoever may write Secrets in one namespace must not speak for releases in
+	// another. (Flux can be told to keep records elsewhere: these prove nothing.)
+	if doc.Namespace != "" && doc.Namespace != stored.Ref.Namespace {
+		return nil, fmt.Errorf("%s claims to be a release in namespace %s", stored.Ref, doc.Namespace)
+	}
+	if !strings.HasPrefix(stored.Ref.Name, "sh.helm.release.v1."+doc.Name+".v") {
+		return nil, fmt.Errorf("%s claims to be the release %s", stored.Ref, doc.Name)
+	}
 	meta := doc.Chart.Metadata
 	words := append([]string{meta.Home, meta.Icon}, meta.Sources...)
 	for _, m := range meta.Maintainers {
 		words = append(words, m.Email, m.URL)
 	}
 	out := &release{
-		Stored: stored.Ref, Name: doc.Name, Namespace: doc.Namespace,
-		Chart: meta.Name, Version: meta.Version, home: strings.Join(words, " "),
+		Stored: stored.Ref, Name: doc.Name, Namespace: stored.Ref.Namespace,
+		Chart: meta.Name, Version: meta.Version, home: words, aliases: map[string]string{},
 	}
-	if out.Namespace == "" {
-		out.Namespace = stored.Ref.Namespace
+	for _, d := range meta.Dependencies {
+		if d.Alias != "" {
+			out.aliases[d.Alias] = d.Name
+		}
 	}
 	out.objects = parseManifest(doc.Manifest, false)
 	for _, h := range doc.Hooks {
@@ -125,8 +152,11 @@ var (
 // no object is left out: nothing can be proven with it.
 func parseManifest(manifest string, hook bool) []releaseObject {
 	var out []releaseObject
-	for _, text := range documentSeparator.Split(manifest, -1) {
+	for _, text := range documentSeparator.Split(manifest, maxDocuments) {
 		var doc map[string]any
+		if len(text) > maxDocument {
+			continue
+		}
 		if err := yaml.Unmarshal([]byte(text), &doc); err != nil || doc == nil {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -15,7 +16,7 @@ import (
 
 // world is a snapshot with indexes and what the rules have found so far.
 type world struct {
-	snap *cluster.Snapshot
+	snap *cluster.Snapshot // objects in the order of their references
 	cat  *Catalogue
 
 	byRef      map[cluster.Ref]*cluster.Object
@@ -23,16 +24,29 @@ type world struct {
 	byKind     map[string][]*cluster.Object // by KIND.GROUP
 	byNS       map[string][]*cluster.Object
 	namespaces []string // that hold objects, sorted
+	workloads  []workload
+	workersIn  map[string][]workload                        // by namespace
+	dependents []*cluster.Object                            // with owners
+	boundBy    map[cluster.Ref][]*cluster.Object            // bindings, by the role that they grant
+	records    map[releaseKey][]*cluster.Object             // where Helm keeps releases
+	labels     map[string]labelled                          // by value of helm.sh/chart
+	named      map[string]*Home                             // by namespace, see home
+	used       map[string]map[cluster.Ref][]*cluster.Object // by namespace, see users
+	served     map[schema.GroupKind]bool                    // whether the kind lives in namespaces
 	items      map[*cluster.Object]*Item
 	changed    bool
 
-	releases []*release
-	broken   map[[2]string]error // records that can't be decoded, by namespace and release name
-	listed   map[cluster.Ref]listing
+	releases []*release // of which the record was read, in the order of their records
+	release  map[releaseKey]*release
+	listed   map[cluster.Ref][]listing
 	homes    map[string]Evidence      // namespaces found to be Cast AI's to live in
+	inferred map[string]bool          // those of homes that are gone and known from Helm's marks only
 	excluded map[*cluster.Object]bool // by the user's word
 	liqo     liqoOwner
 }
+
+// releaseKey names a Helm release.
+type releaseKey struct{ namespace, name string }
 
 // listing is the place of an object in a Helm release.
 type listing struct {
@@ -40,22 +54,67 @@ type listing struct {
 	object  releaseObject
 }
 
+// workload is an object that runs pods, and that no other such object made.
+type workload struct {
+	*cluster.Object
+	spec   map[string]any
+	images []string
+	owner  bool // it has a controller, which makes it that one's business
+}
+
+// labelled is what the value of a label helm.sh/chart says.
+type labelled struct {
+	chart     string
+	component *Component
+}
+
 func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
+	sorted := *snap
+	sorted.Objects = slices.SortedFunc(slices.Values(snap.Objects), func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) })
 	w := &world{
-		snap: snap, cat: cat,
+		snap: &sorted, cat: cat,
 		byRef: make(map[cluster.Ref]*cluster.Object, len(snap.Objects)), byUID: make(map[types.UID]*cluster.Object, len(snap.Objects)),
-		byKind: map[string][]*cluster.Object{}, byNS: map[string][]*cluster.Object{},
-		items: map[*cluster.Object]*Item{}, listed: map[cluster.Ref]listing{}, homes: map[string]Evidence{}, excluded: map[*cluster.Object]bool{}, broken: map[[2]string]error{},
+		byKind: map[string][]*cluster.Object{}, byNS: map[string][]*cluster.Object{}, workersIn: map[string][]workload{},
+		boundBy: map[cluster.Ref][]*cluster.Object{}, records: map[releaseKey][]*cluster.Object{}, labels: map[string]labelled{},
+		named: map[string]*Home{}, used: map[string]map[cluster.Ref][]*cluster.Object{}, served: map[schema.GroupKind]bool{},
+		items: map[*cluster.Object]*Item{}, release: map[releaseKey]*release{}, listed: map[cluster.Ref][]listing{},
+		homes: map[string]Evidence{}, inferred: map[string]bool{}, excluded: map[*cluster.Object]bool{},
 	}
-	for _, o := range snap.Objects {
-		ref := o.Ref()
-		w.byRef[ref] = o
-		w.byUID[o.UID] = o
-		kind := ref.GroupKind().String()
+	kinds := map[*cluster.Resource]string{}
+	for _, r := range snap.Resources {
+		gk := schema.GroupKind{Group: r.Group, Kind: r.Kind}
+		w.served[gk] = w.served[gk] || r.Namespaced
+	}
+	for _, o := range sorted.Objects {
+		kind, ok := kinds[o.Resource]
+		if !ok {
+			kind = o.Ref().GroupKind().String()
+			kinds[o.Resource] = kind
+		}
+		w.byRef[o.Ref()] = o
+		if o.UID != "" {
+			w.byUID[o.UID] = o
+		}
 		w.byKind[kind] = append(w.byKind[kind], o)
 		if o.Namespace != "" {
 			w.byNS[o.Namespace] = append(w.byNS[o.Namespace], o)
 		}
+		if len(o.Owners) > 0 {
+			w.dependents = append(w.dependents, o)
+		}
+		if spec, ok := podSpec(o); ok {
+			wl := workload{o, spec, images(spec), o.Controller() != nil}
+			w.workloads = append(w.workloads, wl)
+			w.workersIn[o.Namespace] = append(w.workersIn[o.Namespace], wl)
+		}
+		if isReleaseRecord(o) {
+			key := releaseKey{o.Namespace, o.Labels["name"]}
+			w.records[key] = append(w.records[key], o)
+		}
+	}
+	for _, b := range w.bindings() {
+		r := boundRole(b)
+		w.boundBy[r] = append(w.boundBy[r], b)
 	}
 	w.namespaces = slices.Sorted(maps.Keys(w.byNS))
 	return w
@@ -115,9 +174,18 @@ func (w *world) ownedRef(r cluster.Ref) bool {
 	return o != nil && w.owned(o)
 }
 
-// named returns the catalogue's entry for a namespace, or nil. Entries that
+// namedHome returns the catalogue's entry for a namespace, or nil. Entries that
 // demand labels or Liqo hold only where these are.
-func (w *world) named(ns string) *Home {
+func (w *world) namedHome(ns string) *Home {
+	home, known := w.named[ns]
+	if !known {
+		home = w.lookUpHome(ns)
+		w.named[ns] = home
+	}
+	return home
+}
+
+func (w *world) lookUpHome(ns string) *Home {
 	o := w.byRef[cluster.Ref{Kind: "Namespace", Name: ns}]
 	for i := range w.cat.Namespaces {
 		home := &w.cat.Namespaces[i]
@@ -138,17 +206,22 @@ func (w *world) named(ns string) *Home {
 	return nil
 }
 
+// generated tells whether Cast AI's controllers make the namespace themselves,
+// so that nobody has a reason to put anything into it.
+func (h *Home) generated() bool { return len(h.Labels) > 0 }
+
 // home tells whether Cast AI's software lives in a namespace by right, with why.
 func (w *world) home(ns string) (Evidence, bool) {
 	e, ok := w.homes[ns]
 	return e, ok
 }
 
-// isNoise tells whether Kubernetes or OpenShift puts such an object into every namespace.
+// isNoise tells whether Kubernetes, OpenShift or Istio puts such an object into
+// every namespace.
 func isNoise(o *cluster.Object) bool {
 	switch o.Resource.Kind {
 	case "ConfigMap":
-		return o.Name == "kube-root-ca.crt" || o.Name == "openshift-service-ca.crt"
+		return slices.Contains([]string{"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"}, o.Name)
 	case "ServiceAccount":
 		return o.Name == "default" || o.Name == "builder" || o.Name == "deployer"
 	case "Secret":
@@ -179,19 +252,19 @@ func (w *world) crdGroup(o *cluster.Object) *Component {
 }
 
 // runsCastAI tells whether all containers of a workload run Cast AI's images.
-func (w *world) runsCastAI(o *cluster.Object) bool {
-	spec, ok := podSpec(o)
-	if !ok {
-		return false
-	}
-	list := images(spec)
-	return len(list) > 0 && !slices.ContainsFunc(list, func(i string) bool { return !w.cat.image(i) })
+func (w *world) runsCastAI(wl workload) bool {
+	return len(wl.images) > 0 && !slices.ContainsFunc(wl.images, func(i string) bool { return !w.cat.image(i) })
 }
 
-// runsSomeCastAI tells whether a container of a workload runs one of Cast AI's images.
-func (w *world) runsSomeCastAI(o *cluster.Object) bool {
-	spec, ok := podSpec(o)
-	return ok && slices.ContainsFunc(images(spec), w.cat.image)
+// runsSomeCastAI tells whether a container of a workload, other than those that
+// merely prepare it, runs one of Cast AI's images.
+func (w *world) runsSomeCastAI(wl workload) bool {
+	list, _ := wl.spec["containers"].([]any)
+	return slices.ContainsFunc(list, func(c any) bool {
+		m, _ := c.(map[string]any)
+		image, _ := m["image"].(string)
+		return image != "" && w.cat.image(image)
+	})
 }
 
 func revision(o *cluster.Object) int {

@@ -183,22 +183,16 @@ func (o *offboardOptions) show(inv *footprint.Inventory, plan *engine.Plan) erro
 
 // unblocked refuses when a person must decide something first.
 func (o *offboardOptions) unblocked(inv *footprint.Inventory) error {
-	var open []footprint.Blocker
-	var names []string
+	var open []string
 	for _, b := range inv.Blockers {
 		if !slices.Contains(o.accept, b.Name) {
-			open, names = append(open, b), append(names, b.Name)
+			open = append(open, fmt.Sprintf("%s (%s)", b.Name, b.Text))
 		}
 	}
 	if len(open) == 0 {
 		return nil
 	}
-	text := printer.NewText(o.ErrOut)
-	text.Blockers(open, true)
-	if err := text.Err(); err != nil {
-		return err
-	}
-	return refused(fmt.Errorf("%s must be decided about first: follow the remedy, or pass --accept", strings.Join(names, ", ")))
+	return refused(fmt.Errorf("to be decided first, as status explains: %s; to go on regardless, pass --accept NAME", strings.Join(open, ", ")))
 }
 
 // allowed refuses when the user lacks a right that the plan needs, and prints
@@ -292,7 +286,9 @@ func (o *offboardOptions) report(before *footprint.Inventory, r *engine.Report, 
 		}
 	}
 	switch {
-	case err != nil && errors.Is(err, engine.ErrGate):
+	case errors.Is(err, ErrInterrupted):
+		return fmt.Errorf("%w: run it again to go on", err)
+	case errors.Is(err, engine.ErrGate):
 		return &failure{ExitLeft, err}
 	case err != nil:
 		return err

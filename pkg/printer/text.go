@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -18,12 +21,21 @@ import (
 // Text writes documents for a person. Errors of the writer end the output and
 // are returned by Err.
 type Text struct {
-	w   io.Writer
-	err error
+	w     io.Writer
+	width int // columns of the terminal; 0: not a terminal, nothing is cut
+	err   error
 }
 
-// NewText writes to w.
-func NewText(w io.Writer) *Text { return &Text{w: w} }
+// NewText writes to w. On a terminal, rows of tables are cut to its width.
+func NewText(w io.Writer) *Text {
+	t := &Text{w: w}
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			t.width = width
+		}
+	}
+	return t
+}
 
 // Err returns the first error of the writer.
 func (t *Text) Err() error { return t.err }
@@ -49,16 +61,33 @@ func (t *Text) table(rows [][]string) {
 	if t.err != nil {
 		return
 	}
-	w := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i := range row {
 			row[i] = Escape(row[i])
 		}
-		if _, t.err = fmt.Fprintln(w, strings.Join(row, "\t")); t.err != nil {
-			return
-		}
+		fmt.Fprintln(w, strings.Join(row, "\t")) // a Builder does not fail
 	}
 	t.err = w.Flush()
+	for line := range strings.Lines(out.String()) {
+		t.raw(t.cut(strings.TrimRight(line, "\n ")))
+	}
+}
+
+// cut shortens a line to the width of the terminal.
+func (t *Text) cut(line string) string {
+	runes := []rune(line)
+	if t.width == 0 || len(runes) <= t.width {
+		return line
+	}
+	return string(runes[:t.width-1]) + "…"
+}
+
+func (t *Text) raw(line string) {
+	if t.err == nil {
+		_, t.err = fmt.Fprintln(t.w, line)
+	}
 }
 
 // Inventory shows what of Cast AI is in the cluster. wide names every object
@@ -86,7 +115,7 @@ func (t *Text) Inventory(inv *footprint.Inventory, wide bool) {
 	t.unclear(inv)
 	t.unreadable(inv.Unreadable)
 	t.Impact(inv)
-	t.Blockers(inv.Blockers, false)
+	t.Blockers(inv.Blockers)
 }
 
 func (t *Text) identity(inv *footprint.Inventory) {
@@ -216,7 +245,7 @@ func (t *Text) Impact(inv *footprint.Inventory) {
 }
 
 // Blockers lists what a person must decide first.
-func (t *Text) Blockers(list []footprint.Blocker, refused bool) {
+func (t *Text) Blockers(list []footprint.Blocker) {
 	if len(list) == 0 {
 		return
 	}
@@ -224,9 +253,7 @@ func (t *Text) Blockers(list []footprint.Blocker, refused bool) {
 	for _, b := range list {
 		t.line("  %s: %s (%s)", b.Name, b.Text, some(refs(b.Objects), 3))
 		t.line("    %s", b.Remedy)
-		if refused {
-			t.line("    to go on regardless: --accept %s", b.Name)
-		}
+		t.line("    to go on regardless: --accept %s", b.Name)
 	}
 }
 
@@ -243,6 +270,7 @@ func (t *Text) Plan(inv *footprint.Inventory, plan *engine.Plan) {
 	t.unclear(inv)
 	t.unreadable(inv.Unreadable)
 	t.Impact(inv)
+	t.Blockers(inv.Blockers)
 }
 
 // actionRows groups the actions of a phase by verb and kind.
@@ -332,12 +360,24 @@ func (t *Text) totals(r *engine.Report) {
 	if len(r.Phases) == 0 {
 		return
 	}
+	if r.DryRun {
+		t.line("The server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
+		return
+	}
 	var total time.Duration
 	for _, p := range r.Phases {
 		total += p.Elapsed
 	}
-	t.line("%d done, %d gone before, %d left, %d failed, in %s",
-		r.Count(engine.ResultDone), r.Count(engine.ResultGone), r.Count(engine.ResultLeft), r.Count(engine.ResultFailed), seconds(total))
+	counts := []string{count(r.Count(engine.ResultDone), "object") + " done"}
+	for _, c := range []struct {
+		result engine.Result
+		words  string
+	}{{engine.ResultGone, "gone before"}, {engine.ResultLeft, "left"}, {engine.ResultFailed, "failed"}, {engine.ResultSkipped, "not started"}} {
+		if n := r.Count(c.result); n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, c.words))
+		}
+	}
+	t.line("%s, in %s", strings.Join(counts, ", "), seconds(total))
 }
 
 func kindName(r cluster.Ref) string {
