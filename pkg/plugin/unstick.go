@@ -1,8 +1,378 @@
 package plugin
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
-// newUnstick is being written by the owner of pkg/finalize.
+	"github.com/spf13/cobra"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+type unstickOptions struct {
+	*Root
+	names       []string
+	all         bool
+	diagnose    bool
+	output      string
+	dryRun      string
+	yes         bool
+	force       bool
+	finalizers  []string
+	apiServices []string
+	timeout     time.Duration
+	patience    time.Duration
+
+	client *cluster.Client
+	server cluster.Server
+	rules  finalize.Options
+}
+
 func newUnstick(r *Root) *cobra.Command {
-	return &cobra.Command{Use: "unstick-ns NAME...", RunE: func(*cobra.Command, []string) error { return nil }}
+	o := &unstickOptions{Root: r}
+	cmd := &cobra.Command{
+		Use:   "unstick-ns NAME... | --all",
+		Short: "Explain why namespaces are stuck in Terminating, and free them",
+		Long: templates.LongDesc(`
+			Finds out from what is really there why a namespace is stuck in Terminating: API services that do not answer,
+			finalizers that nobody removes, webhooks that reject, pods that no kubelet confirms. Then frees it with the least
+			force: waits while it makes progress, removes what blocks it, clears finalizers, and finalizes the namespace
+			only when nothing is left in it.
+
+			It works for any namespace, whoever made it. Shows what it will do first and asks.`),
+		Example: r.example(`
+			# Explain it, show what will be done, and ask
+			%[1]s unstick-ns castai-agent
+
+			# Only explain it
+			%[1]s unstick-ns castai-agent --diagnose
+
+			# Every namespace that is stuck, in a script
+			%[1]s unstick-ns --all --yes -o json
+
+			# Remove this finalizer, and no other
+			%[1]s unstick-ns shop --finalizer=example.com/hold
+
+			# Finalize it at once, although it is not empty, and sweep up what that orphans
+			%[1]s unstick-ns shop --force`),
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: o.complete,
+		RunE:              run(o),
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.all, "all", false, "Every namespace that is Terminating")
+	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing")
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the diagnosis or report: json or yaml")
+	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show what will be done; server: also send every write as a dry run")
+	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	f.BoolVar(&o.force, "force", false, "Finalize at once, although content remains, then delete what was orphaned")
+	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
+	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though it is not Cast AI's: VERSION.GROUP (repeatable)")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "How long it may take")
+	f.DurationVar(&o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
+	return cmd
+}
+
+// complete offers the namespaces that are Terminating.
+func (o *unstickOptions) complete(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	client, err := o.connect(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	stuck, err := terminating(cmd.Context(), client)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return slices.DeleteFunc(stuck, func(name string) bool {
+		return !strings.HasPrefix(name, begin) || slices.Contains(args, name)
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// terminating returns the names of the namespaces that are being deleted.
+func terminating(ctx context.Context, client *cluster.Client) ([]string, error) {
+	all, err := client.Namespaces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, ns := range all {
+		if ns.Terminating() {
+			out = append(out, ns.Name)
+		}
+	}
+	return out, nil
+}
+
+// Complete takes the names.
+func (o *unstickOptions) Complete(_ *cobra.Command, args []string) error {
+	for _, name := range args {
+		if name = strings.TrimPrefix(name, "namespace/"); !slices.Contains(o.names, name) {
+			o.names = append(o.names, name)
+		}
+	}
+	o.rules = finalize.Options{RemoveAPIServices: o.apiServices, Force: o.force, Patience: o.patience, By: o.Name}
+	if len(o.finalizers) > 0 {
+		o.rules.Allow = finalize.Only(o.finalizers...)
+	}
+	return nil
+}
+
+// Validate checks the flags.
+func (o *unstickOptions) Validate() error {
+	switch {
+	case len(o.names) == 0 && !o.all:
+		return usage(fmt.Errorf("which namespace? Name one, or pass --all for every one that is Terminating"))
+	case len(o.names) > 0 && o.all:
+		return usage(fmt.Errorf("--all takes no names, but got %q", o.names[0]))
+	case slices.Contains(o.names, ""):
+		return usage(errors.New("the name of a namespace is empty"))
+	case !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun):
+		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
+	case o.timeout <= 0:
+		return usage(fmt.Errorf("--timeout %s is no time to wait", o.timeout))
+	case o.patience <= 0:
+		return usage(fmt.Errorf("--patience %s is no time to wait", o.patience))
+	case o.force && len(o.finalizers) > 0:
+		return usage(errors.New("--force clears all finalizers: it can't be combined with --finalizer"))
+	}
+	return outputFormats(o.output, "", "json", "yaml")
+}
+
+// Run explains, asks, frees and looks again.
+func (o *unstickOptions) Run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	var err error
+	if o.client, err = o.connect(ctx); err != nil {
+		return err
+	}
+	if o.all {
+		if o.names, err = terminating(ctx, o.client); err != nil {
+			return err
+		}
+	}
+	ds, err := o.examine(ctx)
+	if err != nil {
+		return err
+	}
+	if o.all {
+		ds = o.skip(ds)
+	}
+	preview := finalize.Preview(ds, o.rules)
+	if err := o.show(ds, preview); err != nil {
+		return err
+	}
+	if len(ds) == 0 {
+		return nil
+	}
+	if o.diagnose {
+		return unexplained(ds)
+	}
+	if err := finalize.Refused(ds, o.rules); err != nil {
+		return refused(err)
+	}
+	if err := o.allowed(ctx, ds); err != nil {
+		return err
+	}
+	switch o.dryRun {
+	case dryRunClient:
+		return nil
+	case dryRunServer:
+		return o.check(ctx, preview)
+	}
+	if err := o.ask(ds); err != nil {
+		return err
+	}
+	return o.free(ctx, ds)
+}
+
+// examine looks at the namespaces and says why they are stuck. Whose a broken
+// API or webhook is takes a look at the whole cluster, so that is done only if
+// there is one.
+func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, error) {
+	ds, err := o.diagnoses(ctx)
+	if err != nil || o.rules.Owned != nil || !slices.ContainsFunc(ds, needsOwner) {
+		return ds, err
+	}
+	cat, err := footprint.LoadCatalogue()
+	if err != nil {
+		return nil, err
+	}
+	s, err := look(ctx, o.client, cat)
+	if err != nil {
+		return nil, err
+	}
+	o.rules.Owned = s.judge(footprint.Options{}).IsOwned
+	return o.diagnoses(ctx)
+}
+
+func (o *unstickOptions) diagnoses(ctx context.Context) ([]*finalize.Diagnosis, error) {
+	snap, err := o.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.server = snap.Server
+	var ds []*finalize.Diagnosis
+	for _, name := range o.names {
+		d, err := finalize.Diagnose(snap, name, o.rules)
+		if err != nil {
+			return nil, err
+		}
+		ds = append(ds, d)
+	}
+	return ds, nil
+}
+
+func needsOwner(d *finalize.Diagnosis) bool {
+	return slices.ContainsFunc(d.Causes, func(c finalize.Cause) bool { return c.API != nil || c.Webhook != nil })
+}
+
+func (o *unstickOptions) look(ctx context.Context) (*cluster.Snapshot, error) {
+	if len(o.names) == 0 {
+		return &cluster.Snapshot{Server: o.client.Server()}, nil
+	}
+	return o.client.Snapshot(ctx, finalize.Scope(o.names...))
+}
+
+// skip leaves out the namespaces that are not touched, and says so.
+func (o *unstickOptions) skip(ds []*finalize.Diagnosis) []*finalize.Diagnosis {
+	return slices.DeleteFunc(ds, func(d *finalize.Diagnosis) bool {
+		if d.Refusal != nil {
+			fmt.Fprintln(o.ErrOut, printer.Escape(d.Refusal.Message))
+			o.names = slices.DeleteFunc(o.names, func(name string) bool { return name == d.Namespace })
+		}
+		return d.Refusal != nil
+	})
+}
+
+// show prints the diagnoses: the document to stdout where one was asked for and
+// nothing else follows, text otherwise.
+func (o *unstickOptions) show(ds []*finalize.Diagnosis, preview *engine.Plan) error {
+	only := o.diagnose || o.dryRun == dryRunClient || len(ds) == 0
+	if o.output != "" {
+		if only {
+			return printer.Print(o.Out, o.output, printer.NewDiagnosis(o.server, ds, preview))
+		}
+		return nil
+	}
+	text := printer.NewText(o.Out)
+	for _, d := range ds {
+		text.Diagnosis(d)
+	}
+	switch {
+	case len(ds) == 0:
+		text.NothingStuck()
+	case finalize.Refused(ds, o.rules) == nil:
+		text.Preview(preview, o.patience)
+	}
+	return text.Err()
+}
+
+// unexplained is the error for a namespace about which there is nothing to explain.
+func unexplained(ds []*finalize.Diagnosis) error {
+	for _, d := range ds {
+		if d.Refusal != nil && d.State != finalize.Terminating {
+			return refused(d.Refusal)
+		}
+	}
+	return nil
+}
+
+// allowed refuses when the user lacks a right, and prints a ClusterRole with all
+// of the missing ones.
+func (o *unstickOptions) allowed(ctx context.Context, ds []*finalize.Diagnosis) error {
+	missing, err := o.client.Missing(ctx, finalize.Rights(ds, o.rules))
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	if err := printer.ClusterRole(o.ErrOut, "castai-unstick-ns", missing); err != nil {
+		return err
+	}
+	return refused(fmt.Errorf("you lack %d rights that this needs: have an administrator bind the ClusterRole above to you", len(missing)))
+}
+
+// check lets the server judge every write of the preview.
+func (o *unstickOptions) check(ctx context.Context, preview *engine.Plan) error {
+	progress := printer.NewProgress(o.ErrOut, true)
+	report, err := engine.Run(ctx, o.client, preview, engine.Options{DryRun: true, OnEvent: progress.Event})
+	if o.output != "" {
+		if printErr := printer.Print(o.Out, o.output, printer.NewUnstickReport(o.server, report, nil, err)); printErr != nil {
+			return printErr
+		}
+	}
+	if failed := report.Count(engine.ResultFailed); err == nil && failed > 0 {
+		return fmt.Errorf("the server refused %d of the writes", failed)
+	}
+	return err
+}
+
+func (o *unstickOptions) ask(ds []*finalize.Diagnosis) error {
+	question := fmt.Sprintf("This frees namespace %s of cluster %s.", o.names[0], o.server.DisplayName())
+	word := o.names[0]
+	if len(o.names) > 1 {
+		word = o.server.DisplayName()
+		question = fmt.Sprintf("This frees %d namespaces of cluster %s.", len(o.names), word)
+	}
+	for _, d := range ds {
+		if o.force && d.Content.Objects > 0 {
+			question += fmt.Sprintf(" It orphans %d objects in %s before they are deleted.", d.Content.Objects, d.Namespace)
+		}
+	}
+	return o.confirm(o.yes, question, word)
+}
+
+// free carries the plan out, looks again, and says what became of it.
+func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
+	defer cancel()
+	plan, err := finalize.Plan(before, o.look, o.rules)
+	if err != nil {
+		return refused(err)
+	}
+	progress := printer.NewProgress(o.ErrOut, false)
+	report, err := engine.Run(ctx, o.client, plan, engine.Options{OnEvent: progress.Event})
+	var after []*finalize.Diagnosis
+	if ctx.Err() == nil {
+		var lookErr error
+		if after, lookErr = o.diagnoses(ctx); err == nil {
+			err = lookErr
+		}
+	}
+	if printErr := o.report(report, before, after, err); printErr != nil {
+		return printErr
+	}
+	switch {
+	case err != nil:
+		return err
+	case report.Count(engine.ResultFailed) > 0:
+		return fmt.Errorf("the server refused %d of the writes", report.Count(engine.ResultFailed))
+	}
+	var left []string
+	for i, d := range after {
+		if !d.Freed(before[i]) {
+			left = append(left, d.Summary)
+		}
+	}
+	if len(left) > 0 {
+		return &failure{ExitLeft, errors.New(strings.Join(left, ". "))}
+	}
+	return nil
+}
+
+func (o *unstickOptions) report(r *engine.Report, before, after []*finalize.Diagnosis, err error) error {
+	if o.output != "" {
+		return printer.Print(o.Out, o.output, printer.NewUnstickReport(o.server, r, after, err))
+	}
+	text := printer.NewText(o.Out)
+	text.Freed(r, before, after)
+	return text.Err()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/footprint"
 )
 
@@ -143,6 +144,8 @@ type Report struct {
 	// Left is what of Cast AI's was found afterwards.
 	Left       []Object             `json:"left"`
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
+	// Namespaces is what unstick-ns found afterwards.
+	Namespaces []*finalize.Diagnosis `json:"namespaces,omitempty"`
 	// Error says why the run ended early.
 	Error string `json:"error,omitempty"`
 }

@@ -1,0 +1,55 @@
+package cluster
+
+import "testing"
+
+func TestRefRoundTrip(t *testing.T) {
+	for text, want := range map[string]Ref{
+		"ConfigMap/castai-agent/castai-agent-metadata": {Kind: "ConfigMap", Namespace: "castai-agent", Name: "castai-agent-metadata"},
+		"Node/omni-edge-1": {Kind: "Node", Name: "omni-edge-1"},
+		"ClusterRole.rbac.authorization.k8s.io/broadcastai:read": {Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "broadcastai:read"},
+	} {
+		got, err := ParseRef(text)
+		if err != nil || got != want {
+			t.Errorf("ParseRef(%q) = %+v, %v", text, got, err)
+		}
+		if got.String() != text {
+			t.Errorf("%+v is %q, not %q", got, got, text)
+		}
+	}
+	for _, text := range []string{"", "castai-agent", "Kind/", "/name", "Kind//name", "a/b/c/d", " /x"} {
+		if r, err := ParseRef(text); err == nil {
+			t.Errorf("ParseRef(%q) = %+v, but it is no reference", text, r)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	secrets := &Resource{Version: "v1", Name: "secrets", Kind: "Secret", Namespaced: true}
+	roles := &Resource{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterroles", Kind: "ClusterRole"}
+	snap := &Snapshot{Resources: []*Resource{secrets, roles}, Objects: []*Object{
+		{Resource: secrets, Namespace: "a", Name: "s"}, {Resource: roles, Name: "r"},
+	}}
+	for _, text := range []string{"Secret/a/s", "secrets/a/s", "secret/a/s", "ClusterRole/r", "clusterroles.rbac.authorization.k8s.io/r"} {
+		ref, err := ParseRef(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := snap.Find(ref); err != nil {
+			t.Errorf("Find(%s): %v", text, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"Gadget/x":        `the cluster has no kind "Gadget": kubectl api-resources lists them`,
+		"Secret/s":        "Secret is namespaced: write Secret/NAMESPACE/s",
+		"Secret/b/s":      "there is no Secret/b/s in the cluster",
+		"ClusterRole/a/r": "there is no ClusterRole/a/r in the cluster",
+	} {
+		ref, err := ParseRef(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := snap.Find(ref); err == nil || err.Error() != want {
+			t.Errorf("Find(%s): %v", text, err)
+		}
+	}
+}

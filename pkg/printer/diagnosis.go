@@ -1,0 +1,133 @@
+package printer
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
+)
+
+// Diagnosis is the document of unstick-ns --diagnose and --dry-run=client.
+type Diagnosis struct {
+	TypeMeta   `json:",inline"`
+	Metadata   Metadata              `json:"metadata"`
+	Namespaces []*finalize.Diagnosis `json:"namespaces"`
+	// Phases are what will be done if nothing changes by itself.
+	Phases []engine.Phase `json:"phases"`
+}
+
+// NewDiagnosis makes the document of diagnoses and of what follows from them.
+func NewDiagnosis(s cluster.Server, ds []*finalize.Diagnosis, preview *engine.Plan) *Diagnosis {
+	doc := &Diagnosis{TypeMeta: TypeMeta{APIVersion, "Diagnosis"}, Metadata: NewMetadata(s), Namespaces: ds, Phases: preview.Phases}
+	if doc.Phases == nil {
+		doc.Phases = []engine.Phase{}
+	}
+	return doc
+}
+
+// NewUnstickReport makes the document of a run that freed namespaces. after are
+// the diagnoses made when it was over, nil if none could be made.
+func NewUnstickReport(s cluster.Server, r *engine.Report, after []*finalize.Diagnosis, err error) *Report {
+	doc := NewReport(s, r, nil, err)
+	doc.Namespaces = after
+	return doc
+}
+
+// mostNames is how many objects of a kind are named.
+const mostNames = 5
+
+// Diagnosis explains why a namespace is stuck.
+func (t *Text) Diagnosis(d *finalize.Diagnosis) {
+	switch {
+	case d.State == finalize.Terminating:
+		t.line("Namespace %s is Terminating for %s: %s left, %d of them being deleted",
+			d.Namespace, age(d.ObservedAt.Sub(d.Since)), count(d.Content.Objects, "object"), d.Content.Terminating)
+	case d.Refusal == nil:
+		t.line("%s", d.Summary)
+	default:
+		t.line("Namespace %s is %s", d.Namespace, d.State)
+	}
+	for i := range d.Causes {
+		t.cause(i+1, &d.Causes[i])
+	}
+	for _, c := range d.Conditions {
+		if c.Wrong != "" {
+			t.line("  (its condition %s says %q, but %s)", c.Type, c.Message, c.Wrong)
+		}
+	}
+	if len(d.Content.Unknown) > 0 {
+		t.line("  Not known: what of %s is in it", strings.Join(d.Content.Unknown, ", "))
+	}
+	t.line("")
+}
+
+func (t *Text) cause(n int, c *finalize.Cause) {
+	t.line("  %d. %s", n, c.Summary)
+	for _, g := range c.Objects {
+		if g.Count > 1 {
+			t.line("     %s: %s", g.Resource, some(g.Names, mostNames))
+		}
+	}
+	if !c.Since.IsZero() {
+		t.line("     since %s", c.Since.UTC().Format(time.RFC3339))
+	}
+	if c.Action == finalize.Nothing {
+		t.line("     to do for you: %s", c.Remedy)
+	} else {
+		t.line("     remedy: %s", c.Remedy)
+	}
+	if c.Command != "" {
+		t.line("     by hand: %s", c.Command)
+	}
+}
+
+// Preview shows what will be done if nothing changes by itself.
+func (t *Text) Preview(p *engine.Plan, patience time.Duration) {
+	if len(p.Phases) == 0 {
+		t.line("Nothing has to be done but to wait.")
+		return
+	}
+	t.line("What will be done, each step only if nothing has changed for %s:", patience)
+	for n, phase := range p.Phases {
+		t.line("  %d. %s: %s", n+1, phase.Title, count(len(phase.Actions), "object"))
+		for _, row := range actionRows(phase.Actions) {
+			t.line("     %s", row)
+		}
+	}
+}
+
+// NothingStuck says that there is nothing to explain.
+func (t *Text) NothingStuck() { t.line("No namespace is stuck in Terminating.") }
+
+// Freed says of each namespace how it ended.
+func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
+	t.totals(r)
+	for i, d := range after {
+		switch {
+		case d.Freed(before[i]):
+			t.line("Namespace %s is freed.", d.Namespace)
+		case d.State == finalize.Missing:
+			t.line("Namespace %s is gone, but not what was in it.", d.Namespace)
+			t.Diagnosis(d)
+		default:
+			t.line("Namespace %s is still stuck.", d.Namespace)
+			t.Diagnosis(d)
+		}
+	}
+}
+
+// age is a duration as a person says it.
+func age(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours())/24)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	}
+	return fmt.Sprintf("%d seconds", int(d.Seconds()))
+}
