@@ -19,8 +19,11 @@ import (
 )
 
 const (
-	serviceCIDR = "10.96.0.0/16"
-	serviceIP   = "10.96.0.1"
+	// The API server dials the addresses of Services, for webhooks and
+	// aggregated APIs. A loopback range keeps that on this machine, where it is
+	// refused at once. Nothing dials pods, and endpoints can't be in such a range.
+	serviceCIDR = "127.96.0.0/16"
+	serviceIP   = "127.96.0.1"
 	podCIDR     = "10.244.0.0/16"
 	issuer      = "https://kubernetes.default.svc.cluster.local"
 )
