@@ -109,22 +109,29 @@ func (c *Client) readBackend(ctx context.Context, b *Backend) error {
 	}
 	list, err := c.dynamic.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(b.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + b.Name})
+	if err == nil {
+		b.Ready, err = readyAddresses(list.Items)
+	}
 	if err != nil {
 		b.Unreadable = err.Error()
-		return ctx.Err()
 	}
-	for _, item := range list.Items {
+	return ctx.Err()
+}
+
+// readyAddresses counts the addresses in EndpointSlices that take requests.
+func readyAddresses(slices []unstructured.Unstructured) (int, error) {
+	n := 0
+	for _, item := range slices {
 		var s discoveryv1.EndpointSlice
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &s); err != nil {
-			b.Unreadable = err.Error()
-			return nil
+			return 0, err
 		}
 		for _, e := range s.Endpoints {
 			// Unset means ready (EndpointConditions, k8s.io/api/discovery/v1).
 			if e.Conditions.Ready == nil || *e.Conditions.Ready {
-				b.Ready += len(e.Addresses)
+				n += len(e.Addresses)
 			}
 		}
 	}
-	return nil
+	return n, nil
 }

@@ -59,6 +59,9 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	if err != nil {
 		return nil, explainConfig(err)
 	}
+	if !configured(getter) {
+		return nil, errors.New("no cluster is configured: set KUBECONFIG, or name a file with --kubeconfig")
+	}
 	config = rest.CopyConfig(config)
 	config.UserAgent = o.UserAgent
 	// Reading every kind there is would warn of every deprecated one.
@@ -104,6 +107,19 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 		return nil, explainConfig(err)
 	}
 	return c, nil
+}
+
+// configured tells whether anything names a cluster. Without, client-go falls
+// back to localhost:8080 (clientcmd.ClusterDefaults), which nobody meant.
+func configured(getter genericclioptions.RESTClientGetter) bool {
+	if raw, err := getter.ToRawKubeConfigLoader().RawConfig(); err != nil || len(raw.Clusters) > 0 {
+		return true
+	}
+	if flags, ok := getter.(*genericclioptions.ConfigFlags); ok && flags.APIServer != nil && *flags.APIServer != "" {
+		return true
+	}
+	_, err := rest.InClusterConfig()
+	return err == nil
 }
 
 // Server returns the identity of the cluster, as far as it is known without

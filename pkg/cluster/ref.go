@@ -62,7 +62,10 @@ func ParseRef(s string) (Ref, error) {
 			return Ref{}, fmt.Errorf("%q has an empty part: write KIND[.GROUP]/[NAMESPACE/]NAME", s)
 		}
 	}
-	kind, group, _ := strings.Cut(parts[0], ".")
+	kind, group, dot := strings.Cut(parts[0], ".")
+	if kind == "" || dot && group == "" {
+		return Ref{}, fmt.Errorf("%q names no kind or an empty group: write KIND[.GROUP]/[NAMESPACE/]NAME", s)
+	}
 	r := Ref{Group: group, Kind: kind, Name: parts[len(parts)-1]}
 	if len(parts) == 3 {
 		r.Namespace = parts[1]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,15 +40,10 @@ func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
 // MergePatch applies an RFC 7386 patch. The UID of the target goes into the
 // patch, so that an object of the same name that was made since is refused.
 func (c *Client) MergePatch(ctx context.Context, t Target, patch map[string]any, dry bool) error {
-	body := map[string]any{}
-	for k, v := range patch {
-		body[k] = v
-	}
+	body := maps.Clone(patch)
 	meta := map[string]any{}
 	if m, ok := patch["metadata"].(map[string]any); ok {
-		for k, v := range m {
-			meta[k] = v
-		}
+		meta = maps.Clone(m)
 	}
 	if t.UID != "" {
 		meta["uid"] = string(t.UID)

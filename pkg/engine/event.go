@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -75,16 +76,20 @@ type Report struct {
 	Phases   []PhaseTime `json:"phases"`
 }
 
-// Count returns how many objects ended with the result. What an earlier phase
-// left and a later one finished is finished.
-func (r *Report) Count(result Result) int {
-	last := map[cluster.Ref]Result{}
+// Count returns how many actions of the verbs (none: of any) ended with the
+// result. What an earlier phase left and a later one finished is finished.
+func (r *Report) Count(result Result, verbs ...Verb) int {
+	type write struct {
+		verb   Verb
+		object cluster.Ref
+	}
+	last := map[write]Result{}
 	for _, o := range r.Outcomes {
-		last[o.Object] = o.Result
+		last[write{o.Verb, o.Object}] = o.Result
 	}
 	n := 0
-	for _, l := range last {
-		if l == result {
+	for w, l := range last {
+		if l == result && (len(verbs) == 0 || slices.Contains(verbs, w.verb)) {
 			n++
 		}
 	}

@@ -138,6 +138,21 @@ func (f *fakeCluster) FinalizeNamespace(_ context.Context, t cluster.Target, dry
 	return err
 }
 
+func (f *fakeCluster) Apply(_ context.Context, t cluster.Target, content map[string]any, o cluster.ApplyOptions) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writes = append(f.writes, fmt.Sprintf("apply %s %v", t.Name, content))
+	if f.fail != nil {
+		if err := f.fail(len(f.writes), "apply"); err != nil {
+			return err
+		}
+	}
+	if f.objects[t.Ref] == nil && !o.DryRun {
+		f.put(configMap(t.Name))
+	}
+	return nil
+}
+
 func (f *fakeCluster) CreateNamespace(context.Context, string, map[string]string) (cluster.Target, error) {
 	return cluster.Target{}, fmt.Errorf("not here")
 }

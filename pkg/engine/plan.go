@@ -28,6 +28,8 @@ const (
 	Finalize Verb = "finalize"
 	// CreateNamespace makes an empty namespace, to reach orphans in it.
 	CreateNamespace Verb = "create-namespace"
+	// Apply creates an object, or sets fields of it, by server-side apply.
+	Apply Verb = "apply"
 )
 
 // removes tells whether the object must be gone for the action to be done.
@@ -43,11 +45,16 @@ type Action struct {
 	Command string `json:"command,omitempty"`
 	// Patch is the merge patch of a Patch action.
 	Patch map[string]any `json:"patch,omitempty"`
+	// Content returns what an Apply action applies. It is called when its turn
+	// comes, so that it may name objects that earlier phases made.
+	Content func(ctx context.Context) (map[string]any, error) `json:"-"`
+	// Force lets an Apply take over fields that others have written.
+	Force bool `json:"-"`
 	// Finalizers are those that may be removed, by exact name. "*" stands for
 	// every finalizer that is on the object.
 	Finalizers []string `json:"finalizers,omitempty"`
 	// StripAfter is how long the finalizers' own controllers get.
-	StripAfter time.Duration `json:"stripAfter,omitempty"`
+	StripAfter time.Duration `json:"-"`
 	// Seen is the state of the object that the decision was made on. Stripping
 	// starts from it and reads the object only if that is no longer its state.
 	Seen *cluster.Object `json:"-"`
@@ -69,7 +76,7 @@ type Phase struct {
 	// (the pods of stopped workloads, say), beside everything it deletes.
 	WaitFor []cluster.Target `json:"waitFor,omitempty"`
 	// Timeout bounds the whole phase; zero leaves it to the run's deadline.
-	Timeout time.Duration `json:"timeout,omitempty"`
+	Timeout time.Duration `json:"-"`
 	// Patience is how long the phase watches without any change before Next is
 	// asked what to do about the rest.
 	Patience time.Duration `json:"-"`
@@ -77,9 +84,14 @@ type Phase struct {
 	// to do about the objects that are left. No further step ends the phase with
 	// these objects left.
 	Next func(ctx context.Context, left []cluster.Target) (*Step, error) `json:"-"`
+	// Ready waits for what was written to have its effect (kinds are served), if
+	// the next phases need that. Its error is the phase's.
+	Ready func(ctx context.Context) error `json:"-"`
 	// Gate: if anything in this phase fails or stays, the run ends before the
 	// next phase, which would do harm without it.
 	Gate bool `json:"gate,omitempty"`
+	// Optional: a later phase takes care of what this one leaves.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Step is a further round of a phase.

@@ -35,6 +35,8 @@ func Rights(p *Plan) []cluster.Right {
 			case Finalize:
 				add("", "get")
 				add("finalize", "update")
+			case Apply:
+				add("", "create", "patch")
 			case CreateNamespace:
 				add("", "create")
 			}

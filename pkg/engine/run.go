@@ -25,6 +25,7 @@ type Cluster interface {
 	StripFinalizers(ctx context.Context, t cluster.Target, o *cluster.Object, names []string, dry bool) error
 	FinalizeNamespace(ctx context.Context, t cluster.Target, dry bool) error
 	CreateNamespace(ctx context.Context, name string, annotations map[string]string) (cluster.Target, error)
+	Apply(ctx context.Context, t cluster.Target, content map[string]any, o cluster.ApplyOptions) error
 	Get(ctx context.Context, t cluster.Target, fields ...[]string) (*cluster.Object, error)
 	Follow(ctx context.Context, targets []cluster.Target, see func(cluster.Sighting)) error
 }
@@ -101,6 +102,7 @@ type phaseRun struct {
 	jobs    map[jobKey]*job
 	order   []jobKey
 	done    int           // jobs that are done or gone
+	total   int           // jobs there are and will be in this round
 	changed chan struct{} // something happened: patience starts anew
 }
 
@@ -197,6 +199,11 @@ func (p *phaseRun) rounds(ctx context.Context) error {
 		if p.options.DryRun {
 			return nil
 		}
+		if p.phase.Ready != nil {
+			if err := p.phase.Ready(ctx); err != nil {
+				return err
+			}
+		}
 		if step.Patience == 0 {
 			step.Patience = defaultPatience
 		}
@@ -256,7 +263,7 @@ func (p *phaseRun) tellLocked(e Event) {
 	}
 }
 
-func (p *phaseRun) count() (done, total int) { return p.done, len(p.order) }
+func (p *phaseRun) count() (done, total int) { return p.done, max(p.total, len(p.order)) }
 
 // left returns the objects that must go and have not gone.
 func (p *phaseRun) left() []cluster.Target {
@@ -274,6 +281,14 @@ func (p *phaseRun) left() []cluster.Target {
 // act sends the writes, a bounded number at a time. After ctx ends it starts
 // none; those in flight go to their end.
 func (p *phaseRun) act(ctx context.Context, actions []Action) {
+	p.mu.Lock()
+	p.total = len(p.order)
+	for _, a := range actions {
+		if p.jobs[jobKey{a.Target.Ref, a.Target.UID, a.Verb.removes()}] == nil {
+			p.total++
+		}
+	}
+	p.mu.Unlock()
 	var group errgroup.Group
 	group.SetLimit(workers)
 	for _, a := range actions {
@@ -301,6 +316,8 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 		return retry(ctx, isPassing, func() error { return p.delete(ctx, a) })
 	case Patch:
 		return retry(ctx, isPassing, func() error { return p.cluster.MergePatch(ctx, a.Target, a.Patch, dry) })
+	case Apply:
+		return p.apply(ctx, a)
 	case StripFinalizers:
 		return p.stripNow(ctx, j)
 	case Finalize:
@@ -439,13 +456,12 @@ func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 			timer.Reset(patience)
 		case <-timer.C:
 			cancel()
-			<-ended
+			err := <-ended
 			strips.Wait()
-			return nil
-		case <-ctx.Done():
-			<-ended
-			strips.Wait()
-			return context.Cause(ctx)
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
 		}
 	}
 }
@@ -471,6 +487,9 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 	if len(s.Object.Finalizers) > 0 {
 		message = "finalizers: " + strings.Join(s.Object.Finalizers, ", ")
 	}
+	if back := allowed(s.Object.Finalizers, j.strips); len(back) > 0 {
+		message = fmt.Sprintf("the finalizers %s were removed and put back; last written by %s", strings.Join(back, ", "), strings.Join(s.Object.Managers, ", "))
+	}
 	if message != j.message {
 		j.message = message
 		p.tellLocked(Event{Type: Waiting, Verb: j.action.Verb, Target: s.Target, Message: message})
@@ -480,7 +499,6 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 		return
 	}
 	if j.tries >= maxStrips {
-		j.message = fmt.Sprintf("finalizers %s come back as often as they are removed; last written by %s", strings.Join(names, ", "), strings.Join(s.Object.Managers, ", "))
 		return
 	}
 	delay := time.Until(s.Object.Deleting.Add(j.action.StripAfter))

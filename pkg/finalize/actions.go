@@ -38,12 +38,12 @@ func unblockActions(d *Diagnosis) []engine.Action {
 }
 
 // clearActions remove the finalizers that nobody else removes, from objects that
-// are being deleted.
-func clearActions(d *Diagnosis, o Options) []engine.Action {
+// are being deleted, or those that will be only later.
+func clearActions(d *Diagnosis, later bool) []engine.Action {
 	names := map[*cluster.Object][]string{}
 	var order []*cluster.Object
 	for _, c := range d.Causes {
-		if c.Type != Finalizer || c.Action != ClearFinalizers {
+		if c.Type != Finalizer || c.later != later || !later && c.Action != ClearFinalizers {
 			continue
 		}
 		for _, obj := range c.objects {
@@ -76,7 +76,7 @@ func seen(o *cluster.Object) *cluster.Object {
 }
 
 // lastActions end a namespace that is empty but for its own finalizers.
-func lastActions(d *Diagnosis, o Options) []engine.Action {
+func lastActions(d *Diagnosis) []engine.Action {
 	var may []string
 	rest := false
 	for _, c := range d.Causes {
@@ -94,7 +94,7 @@ func lastActions(d *Diagnosis, o Options) []engine.Action {
 	case !rest:
 		for _, c := range d.Causes {
 			if c.Action == Finalize {
-				return []engine.Action{finalizeAction(d, o)}
+				return []engine.Action{finalizeAction(d)}
 			}
 		}
 	case len(may) > 0:
@@ -104,7 +104,7 @@ func lastActions(d *Diagnosis, o Options) []engine.Action {
 }
 
 // finalizeAction ends the namespace in the state in which it was judged.
-func finalizeAction(d *Diagnosis, o Options) engine.Action {
+func finalizeAction(d *Diagnosis) engine.Action {
 	why := "it is empty"
 	switch {
 	case d.Content.Objects > 0:

@@ -75,7 +75,7 @@ func ParseMessage(message string) Hints {
 
 func counts(pattern *regexp.Regexp, list string) map[string]int {
 	var out map[string]int
-	for _, part := range strings.Split(list, ", ") {
+	for part := range strings.SplitSeq(list, ", ") {
 		m := pattern.FindStringSubmatch(part)
 		if m == nil || m[1] == "." {
 			continue

@@ -5,8 +5,8 @@
 // Diagnose names the causes, Plan and Phase turn them into what the engine does,
 // rung by rung (see Rung), each rung only after the one before has had no effect.
 //
-// A Diagnosis marshals to JSON as a document of the kind Diagnosis. Its fields
-// are documented at the types: Diagnosis, Cause and what they hold.
+// A Diagnosis marshals to JSON as a part of the documents Diagnosis and Report.
+// Its fields are documented at the types: Diagnosis, Cause and what they hold.
 package finalize
 
 import (
@@ -31,8 +31,7 @@ func Diagnose(snap *cluster.Snapshot, name string, o Options) (*Diagnosis, error
 		return nil, fmt.Errorf("namespace %s can't be judged, because namespaces can't be listed: %s", name, u.Message)
 	}
 	d := &Diagnosis{
-		APIVersion: APIVersion, Kind: Kind, Namespace: name, State: Missing,
-		ObservedAt: snap.Taken, server: snap.Server.Version,
+		Namespace: name, State: Missing, ObservedAt: snap.Taken, server: snap.Server.Version, Causes: []Cause{},
 	}
 	for _, obj := range snap.Objects {
 		if obj.Resource.Group == "" && obj.Resource.Kind == "Namespace" && obj.Name == name {
@@ -62,7 +61,7 @@ func Diagnose(snap *cluster.Snapshot, name string, o Options) (*Diagnosis, error
 	if d.Refusal == nil || d.State == Terminating {
 		e.findCauses()
 	} else {
-		d.Causes = nil
+		d.Causes = []Cause{}
 	}
 	if d.object != nil {
 		d.Conditions = conditions(d.object, d.Content)
@@ -106,10 +105,9 @@ func (e *examination) findCauses() {
 	}
 	e.findFinalizers()
 	e.findWebhooks()
-	switch {
-	case e.State == Terminating:
+	if e.State == Terminating {
 		e.findNamespaceFinalizers()
-	default:
+	} else {
 		e.findOrphans()
 	}
 	if len(e.Causes) == 0 {
@@ -205,33 +203,31 @@ func (e *examination) findNotDeleting() {
 	e.add(c)
 }
 
-// findFinalizers groups what is being deleted by the finalizers that hold it.
+// findFinalizers groups objects by the finalizers that hold them, or will hold
+// them once they are deleted.
 func (e *examination) findFinalizers() {
 	type key struct {
-		finalizer string
-		allowed   bool
+		finalizer      string
+		allowed, later bool
 	}
 	held := map[key][]*cluster.Object{}
 	var keys []key
 	for _, o := range e.objects {
-		if !o.Terminating() && e.State != Missing {
-			continue
-		}
 		for _, f := range o.Finalizers {
-			k := key{f, e.options.allows(o, f)}
+			k := key{f, e.options.allows(o, f), e.State != Missing && !o.Terminating()}
 			if held[k] == nil {
 				keys = append(keys, k)
 			}
 			held[k] = append(held[k], o)
 		}
 	}
-	slices.SortFunc(keys, func(a, b key) int { return strings.Compare(a.finalizer, b.finalizer) })
+	slices.SortStableFunc(keys, func(a, b key) int { return strings.Compare(a.finalizer, b.finalizer) })
 	for _, k := range keys {
-		e.addFinalizer(k.finalizer, k.allowed, held[k])
+		e.addFinalizer(k.finalizer, k.allowed, k.later, held[k])
 	}
 }
 
-func (e *examination) addFinalizer(finalizer string, allowed bool, objects []*cluster.Object) {
+func (e *examination) addFinalizer(finalizer string, allowed, later bool, objects []*cluster.Object) {
 	c := Cause{
 		Type: Finalizer, Finalizer: finalizer, objects: objects, Since: oldest(objects),
 		Controller: controller(e.snap, finalizer, objects),
@@ -241,7 +237,11 @@ func (e *examination) addFinalizer(finalizer string, allowed bool, objects []*cl
 	if len(objects) == 1 {
 		verb = "waits"
 	}
-	c.Summary = fmt.Sprintf("%s %s for the finalizer %s, which %s should have removed", describe(objects), verb, finalizer, c.Controller.Name)
+	tense := "should have removed"
+	if later {
+		verb, tense = "will wait", "should remove"
+	}
+	c.Summary = fmt.Sprintf("%s %s for the finalizer %s, which %s %s", describe(objects), verb, finalizer, c.Controller.Name, tense)
 	if c.Controller.Evidence != "" {
 		c.Summary += " (" + c.Controller.Evidence + ")"
 	}
@@ -250,18 +250,30 @@ func (e *examination) addFinalizer(finalizer string, allowed bool, objects []*cl
 	case !allowed:
 		c.Action = Nothing
 		c.Remedy = fmt.Sprintf("the finalizer stays: it was not allowed to remove %s", finalizer)
+	case later:
+		c.Action, c.later = Wait, true
+		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
 	case k.afterPods && slices.ContainsFunc(e.objects, isPod):
 		c.Action, c.Remedy = Wait, "wait: it goes by itself when the pods are gone"
+	case k.afterOthers && e.othersHeld(objects):
+		c.Action, c.Remedy = Wait, "wait: it goes by itself when the objects that it waits for are gone"
 	case (c.Controller.Alive == Alive && len(k.workloads) > 0 || k.slow) && e.options.now().Before(c.Since.Add(e.options.controllerPatience())):
 		c.Action, c.Until = Wait, c.Since.Add(e.options.controllerPatience())
 		c.Remedy = fmt.Sprintf("wait until %s: its controller may be at it", c.Until.UTC().Format("15:04:05 MST"))
 	default:
-		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer from them"
+		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"
 		if c.Controller.Guards != "" {
 			c.Remedy += "; it protects " + c.Controller.Guards
 		}
 	}
 	e.add(c)
+}
+
+// othersHeld tells whether further objects have finalizers.
+func (e *examination) othersHeld(objects []*cluster.Object) bool {
+	return slices.ContainsFunc(e.objects, func(o *cluster.Object) bool {
+		return len(o.Finalizers) > 0 && !slices.Contains(objects, o)
+	})
 }
 
 // findNamespaceFinalizers looks at the finalizers of the namespace object. Its
@@ -334,13 +346,13 @@ func summarize(d *Diagnosis) string {
 		return d.Causes[0].Summary
 	}
 	if d.State != Terminating {
-		return fmt.Sprintf("namespace %s is gone, but %s of it left: %s", d.Namespace, areIs(len(d.objects)), describe(d.objects))
+		return fmt.Sprintf("namespace %s is gone, but %s left in it: %s", d.Namespace, areIs(len(d.objects)), describe(d.objects))
 	}
 	var why []string
 	for _, c := range d.Causes {
 		why = append(why, c.Summary)
 	}
-	if len(why) > 3 {
+	if len(why) > 4 {
 		why = append(why[:3], fmt.Sprintf("%d more causes", len(why)-3))
 	}
 	return fmt.Sprintf("namespace %s is stuck: %s", d.Namespace, strings.Join(why, "; "))

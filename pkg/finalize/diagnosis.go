@@ -11,17 +11,9 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// The type of the document that a Diagnosis marshals to.
-const (
-	APIVersion = "castai.kubectl.dev/v1alpha1"
-	Kind       = "Diagnosis"
-)
-
 // Diagnosis says why a namespace does not go away, and what will be done.
 type Diagnosis struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Namespace  string `json:"namespace"`
+	Namespace string `json:"namespace"`
 	// UID and ResourceVersion are those of the namespace that was judged.
 	UID             types.UID `json:"uid,omitempty"`
 	ResourceVersion string    `json:"resourceVersion,omitempty"`
@@ -142,6 +134,7 @@ type Cause struct {
 	Node       *Node       `json:"node,omitempty"`
 
 	objects []*cluster.Object // those to act on
+	later   bool              // to be acted on only when they are being deleted
 }
 
 // Group is the objects of one kind.
@@ -221,8 +214,17 @@ func (d *Diagnosis) Blocked() []Cause {
 	return out
 }
 
-// Freed tells whether nothing of the namespace is left, as far as can be known.
-func (d *Diagnosis) Freed() bool { return d.State == Missing && d.Content.Objects == 0 }
+// Freed tells whether nothing is left of the namespace that before is about, as
+// far as can be known. One that somebody made anew since is another namespace.
+func (d *Diagnosis) Freed(before *Diagnosis) bool {
+	switch d.State {
+	case Missing:
+		return d.Content.Objects == 0
+	case Terminating, Active:
+		return before.UID != "" && d.UID != before.UID && !d.helper
+	}
+	return false
+}
 
 // Orphaned returns what would lose its namespace if it were finalized now.
 func (d *Diagnosis) Orphaned() []Group { return groups(d.objects) }

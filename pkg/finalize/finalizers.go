@@ -22,6 +22,8 @@ type known struct {
 	bundled bool
 	// afterPods: it goes by itself when the pods of the namespace are gone.
 	afterPods bool
+	// afterOthers: it goes by itself when the objects it waits for are gone.
+	afterOthers bool
 	// slow: it waits for something outside of the cluster, without a visible sign.
 	slow   bool
 	guards string
@@ -34,7 +36,7 @@ type known struct {
 var knownFinalizers = []known{
 	{name: "kubernetes.io/pvc-protection", by: "kube-controller-manager (PVC protection)", afterPods: true, guards: "data of a volume that a pod still uses"},
 	{name: "kubernetes.io/pv-protection", by: "kube-controller-manager (PV protection)", guards: "data of a volume that is still bound"},
-	{name: "foregroundDeletion", by: "kube-controller-manager (garbage collector)", guards: "dependents of the object, which are then removed later"},
+	{name: "foregroundDeletion", by: "kube-controller-manager (garbage collector)", afterOthers: true, guards: "dependents of the object, which are then removed later"},
 	{name: "orphan", by: "kube-controller-manager (garbage collector)", guards: "dependents of the object, which are then removed with it"},
 	{name: "customresourcecleanup.apiextensions.k8s.io", by: "kube-apiserver (CRD finalizer)", guards: "custom resources, which would come back with the next definition of that name"},
 	{name: "batch.kubernetes.io/job-tracking", by: "kube-controller-manager (Job controller)"},

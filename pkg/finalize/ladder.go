@@ -19,7 +19,7 @@ import (
 const (
 	maxTries     = 2 // of one action, beside the engine's own retries
 	maxFinalizes = 5 // of a namespace that others write at the same time
-	maxLooks     = 3 // that may fail in a row
+	maxLooks     = 3 // that may fail, or find something that blocks, in a row
 )
 
 // ladder climbs from rung to rung for several namespaces. It is used by one
@@ -30,6 +30,7 @@ type ladder struct {
 	rungs   map[string]*climb
 	tried   map[string]int // how often an action was asked for
 	failed  int            // looks in a row
+	settled bool           // the engine was given time to see what the last look saw
 }
 
 // climb is how far one namespace is.
@@ -38,6 +39,7 @@ type climb struct {
 	last    *Diagnosis // at the look before; nil: there was none
 	created string     // annotation of the namespace that was created to reach orphans
 	woken   bool       // the namespace controller was, with nothing left to do for it
+	blocked int        // looks in a row that found something that blocks
 }
 
 // next looks again and returns the least that may help. It returns nil when
@@ -58,7 +60,7 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 	l.failed = 0
 
 	step := &engine.Step{}
-	var titles []string
+	titles := map[string][]string{} // the namespaces of each
 	var waits []time.Duration
 	for _, name := range slices.Sorted(maps.Keys(l.rungs)) {
 		d, err := Diagnose(snap, name, l.options)
@@ -71,13 +73,12 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 		}
 		step.Actions = append(step.Actions, actions...)
 		waits = append(waits, cmp.Or(wait, l.options.patience()))
-		if !slices.Contains(titles, title) {
-			titles = append(titles, title)
-		}
+		titles[title] = append(titles[title], name)
 	}
 	if len(waits) == 0 {
-		return nil, nil
+		return l.settle(snap, left), nil
 	}
+	l.settled = false
 	step.Patience = slices.Min(waits)
 	if len(waits) > 1 {
 		step.Patience = max(step.Patience, l.options.patience())
@@ -86,12 +87,44 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 	for _, a := range step.Actions {
 		l.tried[identify(a)]++
 	}
-	step.Title = strings.Join(titles, "; ")
+	step.Title = join(titles)
 	return step, nil
 }
 
+// settle returns a step in which the engine sees for itself that something it
+// still waits for is gone, or nil.
+func (l *ladder) settle(snap *cluster.Snapshot, left []cluster.Target) *engine.Step {
+	there := map[types.UID]bool{}
+	for _, o := range snap.Objects {
+		there[o.UID] = true
+	}
+	if l.settled || !slices.ContainsFunc(left, func(t cluster.Target) bool { return !there[t.UID] }) {
+		return nil
+	}
+	l.settled = true
+	return &engine.Step{Patience: l.options.patience()}
+}
+
+// join puts the titles of what is done for several namespaces together. A title
+// has %s where the namespaces go.
+func join(titles map[string][]string) string {
+	var out []string
+	for _, title := range slices.Sorted(maps.Keys(titles)) {
+		names := titles[title]
+		text := "namespace " + names[0]
+		switch {
+		case len(names) > 3:
+			text = fmt.Sprintf("%d namespaces", len(names))
+		case len(names) > 1:
+			text = "namespaces " + enumerate(names)
+		}
+		out = append(out, strings.ReplaceAll(title, "%s", text))
+	}
+	return strings.Join(out, "; ")
+}
+
 // climb returns what to do next for one namespace: actions, or how long to wait
-// without any, or neither.
+// without any, or neither. The title has %s where the namespace goes.
 func (l *ladder) climb(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
 	before := c.last
 	c.last = d
@@ -111,15 +144,20 @@ func (l *ladder) climb(c *climb, d *Diagnosis) (title string, actions []engine.A
 		if !d.helper {
 			return "", nil, 0
 		}
-		actions = append(clearActions(d, l.options), deleteAction(d.object, helperWhy))
-		return fmt.Sprintf("Free the orphans of namespace %s and delete it again", d.Namespace), actions, 0
+		actions = append(clearActions(d, false), deleteAction(d.object, helperWhy))
+		return "Free the orphans of %s and delete it again", actions, 0
 	}
 	if before != nil && moved(before, d) {
-		return fmt.Sprintf("Namespace %s makes progress: %s left", d.Namespace, areIs(d.Content.Objects)), nil, l.options.patience()
+		return fmt.Sprintf("Progress: %s left in %%s", areIs(d.Content.Objects)), nil, l.options.patience()
 	}
-	if len(d.Blocked()) > 0 && !l.options.Partial && !l.options.Force {
-		return "", nil, 0
+	if blocked := d.Blocked(); len(blocked) > 0 && !l.options.Partial && !l.options.Force {
+		// A server that was just rid of an API may need a moment.
+		if c.blocked++; c.blocked >= maxLooks {
+			return "", nil, 0
+		}
+		return "Look at %s again in a moment: " + blocked[0].Summary, nil, l.options.patience()
 	}
+	c.blocked = 0
 	return l.force(c, d)
 }
 
@@ -139,29 +177,29 @@ func moved(before, now *Diagnosis) bool {
 func (l *ladder) force(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
 	o := l.options
 	if o.Force && c.created == "" {
-		if actions = l.untried([]engine.Action{finalizeAction(d, o)}); len(actions) > 0 {
-			return fmt.Sprintf("Finalize namespace %s by force", d.Namespace), actions, 0
+		if actions = l.untried([]engine.Action{finalizeAction(d)}); len(actions) > 0 {
+			return "Finalize %s by force", actions, 0
 		}
 	}
 	if actions = l.untried(unblockActions(d)); len(actions) > 0 {
-		return fmt.Sprintf("Remove what blocks namespace %s: %s", d.Namespace, targets(actions)), append(actions, lookAgain(d, o)), 0
+		return fmt.Sprintf("Remove what blocks %%s: %s", targets(actions)), append(actions, lookAgain(d, o)), 0
 	}
-	if actions = l.untried(clearActions(d, o)); len(actions) > 0 {
-		return fmt.Sprintf("Clear finalizers that nobody removes from %s in namespace %s", objects(len(actions)), d.Namespace), append(actions, lookAgain(d, o)), 0
+	if actions = l.untried(clearActions(d, false)); len(actions) > 0 {
+		return fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions))), append(actions, lookAgain(d, o)), 0
 	}
 	if until := waits(d); until.After(o.now()) {
-		return fmt.Sprintf("Wait for what is at work in namespace %s", d.Namespace), nil, until.Sub(o.now())
+		return "Wait for what is at work in %s", nil, until.Sub(o.now())
 	}
 	if d.Content.Objects > 0 || !d.Content.Empty() && !o.Force {
 		if c.woken || !slices.ContainsFunc(d.Causes, func(c Cause) bool { return c.Action == Wait }) {
 			return "", nil, 0
 		}
 		c.woken = true
-		return fmt.Sprintf("Make the namespace controller look at namespace %s again", d.Namespace), []engine.Action{lookAgain(d, o)}, 0
+		return "Make the namespace controller look at %s again", []engine.Action{lookAgain(d, o)}, 0
 	}
 	// It is empty.
-	if actions = l.untried(lastActions(d, o)); len(actions) > 0 {
-		return fmt.Sprintf("Finalize namespace %s: it is empty", d.Namespace), actions, 0
+	if actions = l.untried(lastActions(d)); len(actions) > 0 {
+		return "Finalize %s, because nothing is left in it", actions, 0
 	}
 	for _, cause := range d.Causes {
 		if cause.Type == SpecFinalizer || cause.Type == MetadataFinalizer {
@@ -170,9 +208,9 @@ func (l *ladder) force(c *climb, d *Diagnosis) (title string, actions []engine.A
 	}
 	if !c.woken {
 		c.woken = true
-		return fmt.Sprintf("Nothing holds namespace %s any more: make the namespace controller look at it again", d.Namespace), []engine.Action{lookAgain(d, o)}, 0
+		return "Nothing holds %s any more: make the namespace controller look again", []engine.Action{lookAgain(d, o)}, 0
 	}
-	return fmt.Sprintf("Finalize namespace %s: it is empty, and the namespace controller does not come", d.Namespace), []engine.Action{finalizeAction(d, o)}, 0
+	return "Finalize %s, because nothing is left in it and the namespace controller does not come", []engine.Action{finalizeAction(d)}, 0
 }
 
 // waits returns until when something in the namespace gets its time.
@@ -192,14 +230,14 @@ func (l *ladder) sweep(c *climb, d *Diagnosis) (title string, actions []engine.A
 		return "", nil, 0
 	}
 	if actions = l.untried(sweepActions(d, l.options)); len(actions) > 0 {
-		return fmt.Sprintf("Namespace %s is gone, but %s left in it: delete them", d.Namespace, areIs(len(d.objects))), actions, 0
+		return fmt.Sprintf("Delete %s that %%s left behind", objects(len(d.objects))), actions, 0
 	}
 	if !needsHelper(d, l.options) || c.created != "" {
 		return "", nil, 0
 	}
 	a := createAction(d, l.options)
 	c.created = a.Annotations[HelperAnnotation]
-	return fmt.Sprintf("Create namespace %s again, to remove the finalizers of %s in it", d.Namespace, objects(len(d.objects))), []engine.Action{a}, time.Millisecond
+	return fmt.Sprintf("Create %%s again, to remove the finalizers of %s in it", objects(len(d.objects))), []engine.Action{a}, time.Millisecond
 }
 
 // untried leaves out the actions that were asked for often enough.

@@ -58,7 +58,7 @@ func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
 			if !o.Force {
 				continue
 			}
-			phase.Actions = append(phase.Actions, finalizeAction(d, o))
+			phase.Actions = append(phase.Actions, finalizeAction(d))
 		case d.helper:
 			phase.Actions = append(phase.Actions, deleteAction(d.object, helperWhy))
 		default:
@@ -87,16 +87,21 @@ func Next(look Look, o Options) func(context.Context, []cluster.Target) (*engine
 }
 
 // Preview returns what will be done if nothing changes by itself, with one
-// phase for each rung. Run with engine.Options.DryRun it lets the server check
-// every write.
-func Preview(ds []*Diagnosis, o Options) *engine.Plan {
+// phase for each rung.
+func Preview(ds []*Diagnosis, o Options) *engine.Plan { return preview(ds, o, false) }
+
+// Check returns those writes of a preview that the server can judge already,
+// by a run with engine.Options.DryRun.
+func Check(ds []*Diagnosis, o Options) *engine.Plan { return preview(ds, o, true) }
+
+func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 	plan := &engine.Plan{}
 	add := func(name, title string, actions []engine.Action) {
 		if len(actions) > 0 {
 			plan.Phases = append(plan.Phases, engine.Phase{Name: name, Title: title, Actions: actions})
 		}
 	}
-	var unblock, clear, final, create, sweep []engine.Action
+	var unblock, clear, later, final, create, sweep []engine.Action
 	for _, d := range ds {
 		if d.Refusal != nil {
 			continue
@@ -109,27 +114,33 @@ func Preview(ds []*Diagnosis, o Options) *engine.Plan {
 			sweep = append(sweep, sweepActions(d, o)...)
 		}
 		if d.State == Terminating && o.Force {
-			final = append(final, finalizeAction(d, o))
+			final = append(final, finalizeAction(d))
 		}
 		if orphaned && needsHelper(d, o) {
 			if !d.helper {
 				create = append(create, createAction(d, o))
 			}
-			sweep = append(sweep, clearActions(d, o)...)
+			if d.object != nil || !check {
+				sweep = append(sweep, clearActions(d, false)...)
+			}
 		}
 		if !orphaned || needsHelper(d, o) {
 			unblock = append(unblock, unblockActions(d)...)
 		}
 		if !orphaned {
-			clear = append(clear, clearActions(d, o)...)
-			final = append(final, lastActions(d, o)...)
+			clear = append(clear, clearActions(d, false)...)
+			later = append(later, clearActions(d, true)...)
+			final = append(final, lastActions(d)...)
 		}
 	}
 	add("unblock", "Remove what blocks", unique(unblock))
 	add("clear", "Clear finalizers that nobody removes", unique(clear))
+	if !check {
+		add("later", "Clear finalizers of what is deleted only then", unique(later))
+	}
 	add("finalize", "Finalize", final)
-	add("create", "Create the namespace again, to reach orphans", create)
-	add("sweep", "Delete orphans", unique(sweep))
+	add("create", "Create the namespace again to reach orphans, and delete it afterwards", create)
+	add("sweep", "Sweep up orphans", unique(sweep))
 	return plan
 }
 

@@ -59,13 +59,13 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 		c.Type, c.Action = LostPods, DeletePods
 		why := node.Message
 		if why == "" {
-			why = "is virtual and has not confirmed their end"
+			why = "is virtual and has not confirmed it"
 		}
-		c.Summary = fmt.Sprintf("%s: no kubelet will confirm the end, because node %s %s", describe(pods), nodeName, why)
+		c.Summary = fmt.Sprintf("no kubelet will confirm that %s ended, because node %s %s", describe(pods), nodeName, why)
 		c.Remedy = "delete with a grace period of 0; if the machine still runs, so may the containers"
 	case late:
 		c.Type, c.Action = TerminatingPods, Nothing
-		c.Summary = fmt.Sprintf("%s: the kubelet of node %s is alive, but has not confirmed the end since %s", describe(pods), nodeName, c.Since.UTC().Format(time.RFC3339))
+		c.Summary = fmt.Sprintf("the kubelet of node %s is alive, but has not confirmed that %s ended, since %s", nodeName, describe(pods), c.Since.UTC().Format(time.RFC3339))
 		c.Remedy = fmt.Sprintf("look at the node (kubectl describe node %s); only if the containers are certain to be gone, delete with --grace-period=0 --force", nodeName)
 		c.Blocks = true
 	default:

@@ -47,7 +47,7 @@ func refuseProtected(name string) *Refusal {
 	for _, p := range protected {
 		if name == p.name || strings.HasSuffix(p.name, "-") && strings.HasPrefix(name, p.name) {
 			return &Refusal{name, Protected, fmt.Sprintf(
-				"namespace %s is protected (%s): nothing in it is touched; repair what keeps it by hand, kubectl castai unstick-ns %[1]s --diagnose explains it", name, p.why)}
+				"namespace %s is protected (%s), so nothing in it is touched: if it is stuck, repair by hand what --diagnose shows", name, p.why)}
 		}
 	}
 	return nil
@@ -68,5 +68,5 @@ func refuseBlocked(d *Diagnosis) *Refusal {
 	for _, c := range d.Blocked() {
 		whys = append(whys, c.Summary+": "+c.Remedy)
 	}
-	return &Refusal{d.Namespace, Blocked, fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed. %s", d.Namespace, strings.Join(whys, ". "))}
+	return &Refusal{d.Namespace, Blocked, fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed: %s", d.Namespace, strings.Join(whys, ". Also, "))}
 }

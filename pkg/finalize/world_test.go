@@ -87,7 +87,7 @@ func (w *world) deadAPI(group, version string, edits ...edit) *cluster.Object {
 }
 
 // webhook adds a webhook whose Service nobody answers.
-func (w *world) webhook(name string, edits ...func(map[string]any)) *cluster.Object {
+func (w *world) webhook(name string, edits ...func(map[string]any)) {
 	hook := map[string]any{
 		"name":          name + ".example.com",
 		"failurePolicy": "Fail",
@@ -100,7 +100,7 @@ func (w *world) webhook(name string, edits ...func(map[string]any)) *cluster.Obj
 		e(hook)
 	}
 	w.snap.Backends = append(w.snap.Backends, cluster.Backend{Namespace: "gone", Name: name})
-	return w.add("validatingwebhookconfigurations", "", name, body("webhooks", []any{hook}))
+	w.add("validatingwebhookconfigurations", "", name, body("webhooks", []any{hook}))
 }
 
 func deleting(o *cluster.Object) { o.Deleting = noon.Add(-stuckFor) }
@@ -150,4 +150,22 @@ func (w *world) many(n int, ns, finalizer string) {
 			ResourceVersion: "1", Deleting: noon.Add(-stuckFor), Finalizers: []string{finalizer},
 		})
 	}
+}
+
+func rule(operation, group, version, resource string) func(map[string]any) {
+	return func(h map[string]any) {
+		h["rules"] = []any{map[string]any{
+			"operations": []any{operation}, "apiGroups": []any{group}, "apiVersions": []any{version}, "resources": []any{resource},
+		}}
+	}
+}
+
+func selector(field, key, value string) func(map[string]any) {
+	return func(h map[string]any) { h[field] = map[string]any{"matchLabels": map[string]any{key: value}} }
+}
+
+func conditionsOf(kind, status, message string) edit {
+	return body("status", map[string]any{"conditions": []any{map[string]any{
+		"type": kind, "status": status, "message": message, "lastTransitionTime": "2026-03-01T09:00:10Z",
+	}}})
 }

@@ -29,6 +29,15 @@ type scene struct {
 	records []cluster.StoredRelease
 }
 
+// clone returns a copy that can be changed.
+func (s *scene) clone() *scene {
+	out := &scene{records: slices.Clone(s.records)}
+	for _, u := range s.objects {
+		out.objects = append(out.objects, u.DeepCopy())
+	}
+	return out
+}
+
 // add puts what is not there yet into the scene.
 func (s *scene) add(objects ...*unstructured.Unstructured) *scene {
 	for _, u := range objects {
@@ -90,6 +99,10 @@ func read(t testing.TB, name string) string {
 func (s *scene) install(t testing.TB, chart string, in install) *scene {
 	t.Helper()
 	manifest := read(t, filepath.Join("testdata", chart+".yaml"))
+	if name := filepath.Base(chart); strings.Contains(in.release, name) {
+		// What Helm's template does with the names of such releases.
+		manifest = strings.ReplaceAll(manifest, "the-release-"+name, in.release)
+	}
 	manifest = strings.ReplaceAll(manifest, "the-release", in.release)
 	manifest = strings.ReplaceAll(manifest, "the-namespace", in.namespace)
 	return s.manifest(t, in, manifest)

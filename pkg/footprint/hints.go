@@ -25,6 +25,13 @@ func (w *world) hints() {
 			}
 		}
 	}
+	for _, o := range w.workloads {
+		if _, foreign := w.foreignMarks(o.Object); !foreign && !w.owned(o.Object) && !o.owner && w.runsCastAI(o) {
+			w.hint(o.Object, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
+			w.deny(o.Object, Evidence{Rule: "image", Text: "they are not the image of a component whose name or labels it has"})
+		}
+	}
+	w.hintInstances()
 	for _, i := range w.items {
 		if i.Verdict != Owned && len(i.Hints) > 0 {
 			i.Verdict = Unclear
@@ -35,26 +42,24 @@ func (w *world) hints() {
 func isPDBController(manager string) bool { return strings.Contains(manager, "pdb-controller") }
 
 func (w *world) hintMarks(o *cluster.Object) {
-	if l, listed := w.listed[o.Ref()]; listed && o.Resource.Kind != "Namespace" && !w.castAIRelease(l.release) {
-		return // another release's, whatever its labels say
+	if o.Resource.Kind == "Namespace" {
+		return
 	}
-	for _, r := range w.releases {
-		if o.Annotations["meta.helm.sh/release-name"] == r.Name && o.Annotations["meta.helm.sh/release-namespace"] == r.Namespace &&
-			w.castAIRelease(r) && o.Resource.Kind != "Namespace" {
-			w.hint(o, Evidence{Rule: "release", Text: text("Helm's marks name the release %s/%s", r.Namespace, r.Name), From: &r.Stored})
-			w.deny(o, Evidence{Rule: "release", Text: "that release does not list it: the marks may have been copied"})
+	key, marked := releaseOf(o)
+	if r := w.release[key]; marked && r != nil {
+		if !w.castAIRelease(r) {
+			return // another release's, whatever its labels say
 		}
+		w.hint(o, Evidence{Rule: "release", Text: text("Helm's marks name the release %s", r), From: &r.Stored})
+		w.deny(o, Evidence{Rule: "release", Text: "that release does not list it: the marks may have been copied"})
 	}
-	if component, chart := w.cat.labelledChart(o); component != nil && o.Resource.Kind != "Namespace" {
-		m := chartLabel.FindStringSubmatch(chart)
-		if unmistakable(m[1]) {
-			w.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + chart})
-			w.deny(o, Evidence{Rule: "chart-label", Text: "a label alone may have been copied"})
-		}
+	if mark := w.labelled(o); mark.component != nil && unmistakable(mark.chart) {
+		w.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + o.Labels["helm.sh/chart"]})
+		w.deny(o, Evidence{Rule: "chart-label", Text: "a label alone may have been copied"})
 	}
-	if w.runsCastAI(o) && o.Controller() == nil {
-		w.hint(o, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
-		w.deny(o, Evidence{Rule: "image", Text: "they are not the image of a component whose name or labels it has"})
+	if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, func(m string) bool { return w.cat.app(m) == nil || !unmistakable(m) }) {
+		w.hint(o, Evidence{Rule: "manager", Text: "only " + strings.Join(o.Managers, " and ") + " wrote it"})
+		w.deny(o, Evidence{Rule: "manager", Text: "Cast AI writes objects on behalf of others, too"})
 	}
 }
 
@@ -71,6 +76,18 @@ func (w *world) hintCRD(o *cluster.Object) {
 			against = "a Liqo that is not Cast AI's uses it, too"
 		}
 		w.deny(o, Evidence{Rule: "group", Text: against})
+	}
+}
+
+// hintInstances notes the custom resources that an unclear CRD would take along.
+func (w *world) hintInstances() {
+	for _, o := range w.snap.Objects {
+		crd := w.byRef[crdOf(o.Resource)]
+		if crd == nil || w.owned(crd) || w.owned(o) || len(w.item(crd).Hints) == 0 {
+			continue
+		}
+		w.hint(o, Evidence{Rule: "instance", Text: "its kind is defined by a CRD that may be Cast AI's", From: ref(crd)})
+		w.deny(o, Evidence{Rule: "instance", Text: text("%s is unclear itself", crd.Name)})
 	}
 }
 
@@ -114,19 +131,25 @@ func (w *world) exclude(o *cluster.Object, e Evidence) {
 			w.exclude(up, because)
 		}
 	}
-	if crd := w.byRef[crdOf(o)]; crd != nil && w.owned(crd) {
+	if crd := w.byRef[crdOf(o.Resource)]; crd != nil && w.owned(crd) {
 		w.exclude(crd, because)
+	}
+	for _, below := range w.below[o.UID] {
+		// What an excluded workload made is what it consists of.
+		if c := below.Controller(); c != nil && w.owner(below, *c) == o && w.owned(below) {
+			w.exclude(below, because)
+		}
 	}
 	if isCRD(o) {
 		for _, cr := range w.snap.Objects {
-			if crdOf(cr) == o.Ref() && w.owned(cr) {
+			if crdOf(cr.Resource) == o.Ref() && w.owned(cr) {
 				w.exclude(cr, because)
 			}
 		}
 	}
 }
 
-// crdOf returns the CRD that would define an object's kind.
-func crdOf(o *cluster.Object) cluster.Ref {
-	return cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()}
+// crdOf returns the CRD that would define a kind.
+func crdOf(r *cluster.Resource) cluster.Ref {
+	return cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: r.GroupResource().String()}
 }

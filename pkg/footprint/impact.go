@@ -170,6 +170,7 @@ func (w *world) blockers() []Blocker {
 	karpenter := Blocker{Name: "karpenter", Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes", Remedy: "move these pods first: deleting such a NodePool deletes its nodes"}
 	data := Blocker{Name: "data", Text: "volumes would be deleted with their data", Remedy: "copy what you need, or keep them with --exclude"}
 	proxies := Blocker{Name: "database-proxies", Text: "database proxies of Cast AI run here; whether applications connect through them can't be seen from outside", Remedy: "point applications at their databases first"}
+	dependents := Blocker{Name: "dependents", Text: "objects that are not Cast AI's name objects of Cast AI as their owners, so that Kubernetes would delete them, too", Remedy: "remove their metadata.ownerReferences, or name them with --include"}
 	tools := map[string]bool{}
 	for _, o := range w.snap.Objects {
 		kind := o.Ref().GroupKind().String()
@@ -188,6 +189,9 @@ func (w *world) blockers() []Blocker {
 			}
 			continue
 		}
+		if w.collected(o) {
+			dependents.Objects = append(dependents.Objects, o.Ref())
+		}
 		switch {
 		case kind == "Node" && hasTaint(o, "scheduling.cast.ai/paused-cluster"):
 			paused.Objects = append(paused.Objects, o.Ref())
@@ -204,12 +208,24 @@ func (w *world) blockers() []Blocker {
 	slices.Sort(names)
 	gitOps.Text = strings.Join(names, " and ") + " manages objects of Cast AI"
 	var out []Blocker
-	for _, b := range []Blocker{gitOps, paused, migrations, awsNode, karpenter, data, proxies} {
+	for _, b := range []Blocker{gitOps, paused, migrations, awsNode, karpenter, data, dependents, proxies} {
 		if len(b.Objects) > 0 {
 			out = append(out, b)
 		}
 	}
 	return out
+}
+
+// collected tells whether Kubernetes would delete an object once Cast AI's are
+// gone: it has owners, and no other than Cast AI's.
+func (w *world) collected(o *cluster.Object) bool {
+	for _, owner := range o.Owners {
+		up := w.byUID[owner.UID]
+		if up == nil || !w.owned(up) || up.Namespace != "" && up.Namespace != o.Namespace {
+			return false
+		}
+	}
+	return len(o.Owners) > 0
 }
 
 // managedBy names the tool that will put an object back, or "".

@@ -113,14 +113,16 @@ type Options struct {
 // points to Cast AI. No other Secret's data is needed, ever.
 func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue) []cluster.Target {
 	w := newWorld(snap, cat)
-	near := map[string]bool{}
+	near, runs := map[string]bool{}, map[*cluster.Object]bool{}
+	for _, o := range w.workloads {
+		runs[o.Object] = slices.ContainsFunc(o.images, cat.image) || cat.namedAfter(o.Name) != nil
+	}
 	for _, o := range snap.Objects {
-		if o.Namespace != "" && w.named(o.Namespace) != nil {
+		if o.Namespace != "" && w.namedHome(o.Namespace) != nil {
 			near[o.Namespace] = true
 		}
-		comp, _ := cat.labelledChart(o)
-		if comp == nil && !w.runsCastAI(o) && cat.app(o.Labels["app.kubernetes.io/name"]) == nil &&
-			!(isCRD(o) && w.crdGroup(o) != nil) {
+		if w.labelled(o).component == nil && cat.app(o.Labels["app.kubernetes.io/name"]) == nil &&
+			!runs[o] && !(isCRD(o) && w.crdGroup(o) != nil) {
 			continue
 		}
 		if o.Namespace != "" {
@@ -130,19 +132,12 @@ func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue) []cluster.Target {
 			near[ns] = true
 		}
 	}
-	newest := map[[2]string]*cluster.Object{}
-	for _, o := range snap.Objects {
-		if !isReleaseRecord(o) || !near[o.Namespace] {
-			continue
-		}
-		key := [2]string{o.Namespace, o.Labels["name"]}
-		if old := newest[key]; old == nil || revision(o) > revision(old) {
-			newest[key] = o
-		}
-	}
 	var out []cluster.Target
-	for _, o := range newest {
-		out = append(out, o.Target())
+	for key, records := range w.records {
+		if near[key.namespace] {
+			newest := slices.MaxFunc(records, func(a, b *cluster.Object) int { return revision(a) - revision(b) })
+			out = append(out, newest.Target())
+		}
 	}
 	slices.SortFunc(out, func(a, b cluster.Target) int { return a.Compare(b.Ref) })
 	return out
@@ -155,7 +150,7 @@ func Take(snap *cluster.Snapshot, stored []cluster.StoredRelease, cat *Catalogue
 	w.judge()
 	w.override(opts)
 	inv := &Inventory{Server: snap.Server, Homes: w.keep(), Releases: w.releaseNames(), world: w}
-	for _, o := range snap.Objects {
+	for _, o := range w.snap.Objects {
 		if i := w.items[o]; i != nil && (i.Verdict == Owned || i.Verdict == Unclear) {
 			i.Setting = cat.Setting(o.Ref())
 			inv.Items = append(inv.Items, i)

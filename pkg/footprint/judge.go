@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -15,14 +17,19 @@ import (
 // it known which namespaces are homes, and what merely lives in them follows.
 func (w *world) judge() {
 	w.liqo = w.whoseLiqo()
+	for _, o := range w.snap.Objects {
+		if w.labelled(o).component != nil {
+			w.charted = append(w.charted, o)
+		}
+	}
 	direct := []func(){
 		w.ruleRelease, w.ruleWorkload, w.ruleMarked, w.ruleGroup, w.ruleInstance, w.ruleOwner,
 		w.ruleService, w.ruleSubjects, w.ruleRoles, w.ruleClasses, w.ruleNodes, w.ruleConstraints,
-		w.ruleDangling, w.ruleLabels, w.ruleReferences, w.ruleCompanions,
+		w.ruleDangling, w.ruleLabels, w.ruleKnown, w.ruleReferences, w.ruleCompanions,
 	}
 	w.settle(direct)
 	w.findHomes()
-	w.settle(append(direct, w.ruleHome))
+	w.settle(append(direct, w.ruleHome, w.ruleRecords))
 	w.hints()
 }
 
@@ -45,195 +52,87 @@ func (w *world) claim(o *cluster.Object, c *Component, e Evidence) {
 		w.deny(o, against)
 		return
 	}
+	for _, r := range o.Owners {
+		if up := w.owner(o, r); up != nil && !w.owned(up) {
+			w.hint(o, e)
+			w.deny(o, Evidence{Rule: "owner", Text: text("%s %s owns it", up.Resource.Kind, up.Name), From: ref(up)})
+			return
+		}
+	}
 	w.own(o, c, e)
+}
+
+// labelled reads the label that Helm's own template gives every object of a
+// chart: helm.sh/chart=NAME-VERSION.
+func (w *world) labelled(o *cluster.Object) labelled {
+	value := o.Labels["helm.sh/chart"]
+	if value == "" {
+		return labelled{}
+	}
+	l, known := w.labels[value]
+	if !known {
+		l.chart = value
+		if m := chartLabel.FindStringSubmatch(value); m != nil {
+			l.chart, l.component = m[1], w.cat.chart(m[1])
+			if m[1] == "liqo" && w.liqo == liqoCastAI {
+				l.component = w.liqoComponent()
+			}
+		}
+		w.labels[value] = l
+	}
+	return l
 }
 
 // foreignMarks tells whether an object says of itself that it belongs to a Helm
 // release or a chart that is not Cast AI's.
 func (w *world) foreignMarks(o *cluster.Object) (Evidence, bool) {
-	if _, listed := w.listed[o.Ref()]; listed && w.owned(o) {
-		return Evidence{}, false
-	}
-	component, chart := w.cat.labelledChart(o)
-	if chart != "" && component == nil && !w.liqoChart(chart) {
-		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", chart)}, true
-	}
-	name, ns := o.Annotations["meta.helm.sh/release-name"], o.Annotations["meta.helm.sh/release-namespace"]
-	if name == "" {
-		return Evidence{}, false
-	}
-	for _, r := range w.releases {
-		if r.Name != name || r.Namespace != ns {
-			continue
-		}
+	key, marked := releaseOf(o)
+	if r := w.release[key]; marked && r != nil {
 		if w.castAIRelease(r) {
 			return Evidence{}, false
 		}
-		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s/%s of chart %s", ns, name, r.Chart), From: &r.Stored}, true
+		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", r, r.Chart), From: &r.Stored}, true
+	}
+	mark := w.labelled(o)
+	if mark.chart != "" && mark.component == nil {
+		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", o.Labels["helm.sh/chart"])}, true
+	}
+	if !marked {
+		for _, l := range w.listed[o.Ref()] {
+			if !w.castAIRelease(l.release) {
+				if component, _ := w.chartOf(l.release, l.object); component == nil {
+					return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart), From: &l.release.Stored}, true
+				}
+			}
+		}
+		return Evidence{}, false
 	}
 	// The release is gone, unreadable, or nothing near it was Cast AI's.
-	if component != nil {
+	if mark.component != nil {
 		return Evidence{}, false
 	}
-	if _, home := w.home(ns); home || w.named(ns) != nil {
+	if _, home := w.home(key.namespace); home || w.namedHome(key.namespace) != nil {
 		return Evidence{}, false
 	}
-	return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s/%s", ns, name)}, true
+	return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s/%s", key.namespace, key.name)}, true
 }
-
-// liqoChart tells whether a chart label is that of Cast AI's Liqo.
-func (w *world) liqoChart(label string) bool {
-	m := chartLabel.FindStringSubmatch(label)
-	return m != nil && m[1] == "liqo" && w.liqo == liqoCastAI
-}
-
-// read decodes the stored releases.
-func (w *world) read(stored []cluster.StoredRelease) {
-	for _, s := range stored {
-		r, err := decodeRelease(s)
-		if err != nil {
-			if o := w.byRef[s.Ref]; o != nil {
-				w.broken[[2]string{o.Namespace, o.Labels["name"]}] = err
-			}
-			continue
-		}
-		w.releases = append(w.releases, r)
-		for _, obj := range r.objects {
-			w.listed[w.resolve(r, obj)] = listing{r, obj}
-		}
-	}
-}
-
-// resolve gives the object of a manifest the namespace that it was installed in.
-func (w *world) resolve(r *release, o releaseObject) cluster.Ref {
-	ref := cluster.Ref{Group: o.gk.Group, Kind: o.gk.Kind, Namespace: o.namespace, Name: o.name}
-	namespaced := false
-	for _, res := range w.snap.Resources {
-		if res.Group == o.gk.Group && res.Kind == o.gk.Kind {
-			namespaced = res.Namespaced
-		}
-	}
-	switch {
-	case !namespaced:
-		ref.Namespace = ""
-	case ref.Namespace == "":
-		ref.Namespace = r.Namespace
-	}
-	return ref
-}
-
-// chartOf returns the component whose chart an object of a release comes from:
-// the innermost chart that the catalogue knows. third is the chart of somebody
-// else that it comes from instead.
-func (w *world) chartOf(r *release, o releaseObject) (component *Component, third string) {
-	charts := o.source
-	if len(charts) == 0 {
-		charts = []string{r.Chart}
-	} else {
-		charts = append([]string{r.Chart}, charts[1:]...) // the outermost is the release's own
-	}
-	for i := len(charts) - 1; i >= 0; i-- {
-		c := charts[i]
-		if w.cat.thirdParty(c) && i > 0 {
-			return nil, c
-		}
-		if component = w.cat.chartWithin(c, charts[:i]); component != nil {
-			return component, ""
-		}
-		if component = w.cat.chart(c); component != nil && (unmistakable(c) || w.corroborated(r, charts[:i])) {
-			return component, ""
-		}
-	}
-	return nil, ""
-}
-
-// corroborated tells whether a release of a chart with an ordinary name is Cast
-// AI's all the same: by an image, by what the chart says of its origin, by where
-// it is installed, or by the chart that it came with.
-func (w *world) corroborated(r *release, parents []string) bool {
-	if strings.Contains(r.home, "cast.ai") || strings.Contains(r.home, "github.com/castai/") || slices.ContainsFunc(parents, unmistakable) || w.named(r.Namespace) != nil {
-		return true
-	}
-	return slices.ContainsFunc(r.objects, func(o releaseObject) bool { return slices.ContainsFunc(o.images, w.cat.image) })
-}
-
-// castAIRelease tells whether a release is Cast AI's as a whole.
-func (w *world) castAIRelease(r *release) bool {
-	component, _ := w.chartOf(r, releaseObject{})
-	return component != nil
-}
-
-func (w *world) releaseNames() []string {
-	var out []string
-	for _, r := range w.releases {
-		if w.castAIRelease(r) {
-			out = append(out, text("%s/%s (%s-%s)", r.Namespace, r.Name, r.Chart, r.Version))
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// ruleRelease: the manifest or a hook of a Helm release of one of Cast AI's charts lists it.
-func (w *world) ruleRelease() {
-	for _, ref := range sortedRefs(w.listed) {
-		l := w.listed[ref]
-		o := w.byRef[ref]
-		if o == nil || ref.Kind == "Namespace" {
-			continue
-		}
-		name, ns := o.Annotations["meta.helm.sh/release-name"], o.Annotations["meta.helm.sh/release-namespace"]
-		if name != "" && (name != l.release.Name || ns != l.release.Namespace) {
-			continue // another release has taken the object over
-		}
-		component, third := w.chartOf(l.release, l.object)
-		where := text("the Helm release %s/%s lists it (chart %s-%s)", l.release.Namespace, l.release.Name, l.release.Chart, l.release.Version)
-		if l.object.hook {
-			where = text("a hook of the Helm release %s/%s makes it (chart %s-%s)", l.release.Namespace, l.release.Name, l.release.Chart, l.release.Version)
-		}
-		e := Evidence{Rule: "release", Text: where, From: &l.release.Stored}
-		switch {
-		case component != nil && isSharedCRD(o, w):
-			w.hint(o, e)
-		case component != nil:
-			w.own(o, component, e)
-		case third != "" && w.castAIRelease(l.release):
-			w.hint(o, e)
-			w.deny(o, Evidence{Rule: "third-party", Text: text("it comes from the chart %s, which is not Cast AI's and which others may use", third)})
-		}
-	}
-	for _, r := range w.releases {
-		if !w.castAIRelease(r) {
-			continue
-		}
-		component, _ := w.chartOf(r, releaseObject{})
-		for _, o := range w.byNS[r.Stored.Namespace] {
-			if isReleaseRecord(o) && o.Labels["name"] == r.Name {
-				w.own(o, component, Evidence{Rule: "release-record", Text: text("Helm keeps the release %s of chart %s-%s in it", r.Name, r.Chart, r.Version)})
-			}
-		}
-	}
-}
-
-// isSharedCRD tells whether an object is a CRD of a group that is not Cast
-// AI's: removing it removes everybody's objects.
-func isSharedCRD(o *cluster.Object, w *world) bool { return isCRD(o) && w.crdGroup(o) == nil }
 
 // marks lists what an object itself says of being Cast AI's. Labels can be
 // copied: each of these needs a second, independent one.
 func (w *world) marks(o *cluster.Object) (*Component, []string) {
 	var out []string
-	component, chart := w.cat.labelledChart(o)
+	mark := w.labelled(o)
+	component := mark.component
 	if component != nil {
-		out = append(out, "the label helm.sh/chart="+chart)
+		out = append(out, "the label helm.sh/chart="+o.Labels["helm.sh/chart"])
 	}
-	if c := w.cat.app(o.Labels["app.kubernetes.io/name"]); c != nil {
+	if c := w.app(o.Labels["app.kubernetes.io/name"]); c != nil {
 		out = append(out, "the label app.kubernetes.io/name="+o.Labels["app.kubernetes.io/name"])
 		if component == nil {
 			component = c
 		}
 	}
-	if c := w.cat.app(o.Name); c != nil {
+	if c := w.app(o.Name); c != nil {
 		out = append(out, "the name of a component")
 		if component == nil {
 			component = c
@@ -242,26 +141,40 @@ func (w *world) marks(o *cluster.Object) (*Component, []string) {
 	return component, out
 }
 
+// app is Catalogue.app, but for the names that everybody's Liqo has.
+func (w *world) app(name string) *Component {
+	c := w.cat.app(name)
+	if c != nil && len(c.Within) > 0 && w.liqo != liqoCastAI {
+		return nil
+	}
+	return c
+}
+
 // ruleWorkload: it runs a component's own image under that component's name or
 // labels, or it has a component's name or labels and runs as a ServiceAccount of
 // Cast AI's. In a namespace of Cast AI's, one of these is enough.
 func (w *world) ruleWorkload() {
-	for _, o := range w.snap.Objects {
-		spec, ok := podSpec(o)
-		if !ok || w.owned(o) || o.Controller() != nil {
+	for _, o := range w.workloads {
+		if w.owned(o.Object) || o.owner {
 			continue
 		}
-		component, marks := w.marks(o)
-		account := w.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: serviceAccount(spec)}]
+		component, marks := w.marks(o.Object)
+		if component == nil {
+			// RELEASE-CHART is what Helm's own template makes of a release's name.
+			if component = w.cat.namedAfter(o.Name); component != nil && (len(component.Within) == 0 || w.liqo == liqoCastAI) {
+				marks = append(marks, "a name after "+component.Name)
+			}
+		}
+		account := w.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: serviceAccount(o.spec)}]
 		accountOwned := account != nil && w.owned(account)
-		home := w.named(o.Namespace) != nil
-		switch own := w.cat.componentImage(component, images(spec)); {
+		home := w.namedHome(o.Namespace) != nil
+		switch own := w.cat.componentImage(component, o.images); {
 		case own != "":
-			w.claim(o, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", own, marks[0])})
-		case accountOwned && (len(marks) > 0 || home):
-			w.claim(o, component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s of Cast AI's", o.Namespace, account.Name), From: ref(account)})
+			w.claim(o.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", own, marks[0])})
+		case accountOwned && (len(marks) > 0 || home && w.runsSomeCastAI(o)):
+			w.claim(o.Object, component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s of Cast AI's", o.Namespace, account.Name), From: ref(account)})
 		case home && (len(marks) > 0 || w.runsSomeCastAI(o)):
-			w.claim(o, component, Evidence{Rule: "workload", Text: text("it is in namespace %s and has %s", o.Namespace, firstOr(marks, "one of Cast AI's images"))})
+			w.claim(o.Object, component, Evidence{Rule: "workload", Text: text("it is in namespace %s and has %s", o.Namespace, firstOr(marks, "one of Cast AI's images"))})
 		}
 	}
 }
@@ -276,13 +189,15 @@ func firstOr(list []string, or string) string {
 // ruleMarked: it lives in a namespace of Cast AI's and carries the label of one of Cast AI's charts.
 func (w *world) ruleMarked() {
 	for _, ns := range w.namespaces {
-		home := w.named(ns)
-		if home == nil {
+		if w.namedHome(ns) == nil {
 			continue
 		}
 		for _, o := range w.byNS[ns] {
+			if w.owned(o) || w.isCustom(o) {
+				continue // a custom resource is whose its kind is
+			}
 			component, marks := w.marks(o)
-			if _, workload := podSpec(o); workload || len(marks) == 0 || w.owned(o) {
+			if _, workload := podSpec(o); workload || len(marks) == 0 {
 				continue
 			}
 			w.claim(o, component, Evidence{Rule: "marked", Text: text("it is in namespace %s and has %s", ns, marks[0])})
@@ -311,34 +226,88 @@ func (w *world) ruleGroup() {
 
 // ruleInstance: a custom resource of an owned CRD goes with it.
 func (w *world) ruleInstance() {
-	for _, o := range w.snap.Objects {
-		crd := w.byRef[cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()}]
-		if crd == nil || !w.owned(crd) || w.owned(o) {
+	for _, r := range w.snap.Resources {
+		crd := w.byRef[crdOf(r)]
+		if crd == nil || !w.owned(crd) {
 			continue
 		}
-		w.own(o, w.cat.group(o.Resource.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
+		for _, o := range w.byKind[schema.GroupKind{Group: r.Group, Kind: r.Kind}.String()] {
+			if !w.owned(o) {
+				w.own(o, w.cat.group(r.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", r.Kind), From: ref(crd)})
+			}
+		}
 	}
 }
 
-// ruleOwner: all its owners are owned, so Kubernetes collects it with them.
+// ruleOwner: all its owners are owned, so Kubernetes collects it with them. What
+// somebody else made and merely hung onto an object of Cast AI's is theirs.
 func (w *world) ruleOwner() {
-	for _, o := range w.snap.Objects {
-		if len(o.Owners) == 0 || w.item(o).Dependent {
-			continue
+	for _, up := range w.ownedObjects() {
+		for _, o := range w.below[up.UID] {
+			if !w.item(o).Dependent {
+				w.judgeDependent(o)
+			}
 		}
-		var owner *cluster.Object
-		all := true
-		for _, r := range o.Owners {
-			owner = w.byUID[r.UID]
-			all = all && owner != nil && w.owned(owner)
-		}
-		if !all {
-			continue
-		}
-		component := w.cat.find(func(c *Component) bool { return c.Name == w.item(owner).Component })
-		w.own(o, component, Evidence{Rule: "owner", Text: text("%s %s owns it", owner.Resource.Kind, owner.Name), From: ref(owner)})
-		w.item(o).Dependent = true
 	}
+}
+
+func (w *world) judgeDependent(o *cluster.Object) {
+	var owner *cluster.Object
+	for _, r := range o.Owners {
+		if owner = w.owner(o, r); owner == nil || !w.owned(owner) {
+			return
+		}
+	}
+	e := Evidence{Rule: "owner", Text: text("%s %s owns it", owner.Resource.Kind, owner.Name), From: ref(owner)}
+	if against, foreign := w.attached(o); foreign && !w.owned(o) {
+		w.hint(o, e)
+		w.deny(o, against)
+		return
+	}
+	component := w.cat.find(func(c *Component) bool { return c.Name == w.item(owner).Component })
+	w.own(o, component, e)
+	w.item(o).Dependent = true
+}
+
+// owner returns the object that an owner reference means. One in another
+// namespace, or of another kind or name than the UID says, is none.
+func (w *world) owner(o *cluster.Object, r metav1.OwnerReference) *cluster.Object {
+	up := w.byUID[r.UID]
+	if up == nil || up.Resource.Kind != r.Kind || up.Name != r.Name || up.Namespace != "" && up.Namespace != o.Namespace {
+		return nil
+	}
+	return up
+}
+
+// attached tells whether somebody else made an object that has an owner: it
+// has their marks, or it is not controlled by its owner and runs their images
+// or was written by a person's tool.
+func (w *world) attached(o *cluster.Object) (Evidence, bool) {
+	if o.Controller() != nil {
+		return Evidence{}, false
+	}
+	if e, foreign := w.foreignMarks(o); foreign {
+		return e, true
+	}
+	if spec, ok := podSpec(o); ok {
+		if list := images(spec); !slices.ContainsFunc(list, w.cat.image) {
+			return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(list, "no image"))}, true
+		}
+	}
+	for _, m := range o.Managers {
+		if byHand(m) {
+			return Evidence{Rule: "manager", Text: text("%s wrote it: it is not Cast AI's controllers' alone", m)}, true
+		}
+	}
+	return Evidence{}, false
+}
+
+// byHand tells whether a field manager is a tool by which people apply what
+// they wrote, rather than a controller.
+func byHand(manager string) bool {
+	return slices.ContainsFunc([]string{"kubectl", "helm", "argocd", "kustomize-controller", "Terraform", "HashiCorp", "pulumi"}, func(tool string) bool {
+		return strings.HasPrefix(strings.ToLower(manager), strings.ToLower(tool))
+	})
 }
 
 // nested returns a list of maps at a path of a body.

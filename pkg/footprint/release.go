@@ -24,6 +24,7 @@ const (
 	maxRelease   = 16 << 20
 	maxDocument  = 2 << 20
 	maxDocuments = 10_000
+	maxHooks     = 1_000
 )
 
 // release is one stored revision of a Helm release.
@@ -132,7 +133,7 @@ func decodeRelease(stored cluster.StoredRelease) (*release, error) {
 		}
 	}
 	out.objects = parseManifest(doc.Manifest, false)
-	for _, h := range doc.Hooks {
+	for _, h := range doc.Hooks[:min(len(doc.Hooks), maxHooks)] {
 		for _, o := range parseManifest(h.Manifest, true) {
 			if len(o.source) == 0 {
 				o.source = sourceCharts(h.Path)

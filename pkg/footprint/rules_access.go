@@ -1,6 +1,7 @@
 package footprint
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,21 +11,29 @@ import (
 const rbac = "rbac.authorization.k8s.io"
 
 // accountOwned tells whether a subject is a ServiceAccount of Cast AI's. One
-// that is gone counts where its namespace is Cast AI's by name.
+// that is gone counts where its namespace is Cast AI's by name; where only
+// Helm's marks told that, it must have a component's name. The default one is
+// nobody's, so that it counts where nobody else lives.
 func (w *world) accountOwned(ns, name string) (*cluster.Ref, bool) {
 	r := cluster.Ref{Kind: "ServiceAccount", Namespace: ns, Name: name}
 	_, home := w.home(ns)
-	o := w.byRef[r]
-	switch {
+	switch o := w.byRef[r]; {
+	case o == nil && w.inferred[ns]:
+		return nil, w.cat.namedAfter(name) != nil
 	case o == nil:
-		return nil, home
+		return nil, home && (w.namedHome(ns) != nil || w.cat.namedAfter(name) != nil)
 	case w.owned(o):
 		return &r, true
+	case home && isNoise(o):
+		owned, foreign := w.residents(ns)
+		return nil, owned > 0 && foreign == 0
 	}
-	return nil, home && isNoise(o)
+	return nil, false
 }
 
-// subjectOwned judges one subject of a binding, or one user of a SecurityContextConstraints.
+// subjectOwned judges one subject of a binding, or one user of a
+// SecurityContextConstraints. A group is never Cast AI's, not even that of all
+// ServiceAccounts of a namespace: whoever wrote it meant whoever comes.
 func (w *world) subjectOwned(kind, ns, name string) (*cluster.Ref, bool) {
 	switch kind {
 	case "ServiceAccount":
@@ -34,18 +43,13 @@ func (w *world) subjectOwned(kind, ns, name string) (*cluster.Ref, bool) {
 			ns, name, _ := strings.Cut(rest, ":")
 			return w.accountOwned(ns, name)
 		}
-	case "Group":
-		if ns, ok := strings.CutPrefix(name, "system:serviceaccounts:"); ok {
-			_, home := w.home(ns)
-			return nil, home
-		}
 	}
 	return nil, false
 }
 
 // ruleSubjects: a binding all of whose subjects are Cast AI's.
 func (w *world) ruleSubjects() {
-	for _, o := range w.bindings() {
+	for _, o := range w.bindings {
 		if w.owned(o) {
 			continue
 		}
@@ -75,10 +79,6 @@ func (w *world) ruleSubjects() {
 	}
 }
 
-func (w *world) bindings() []*cluster.Object {
-	return append(slices.Clone(w.byKind["ClusterRoleBinding."+rbac]), w.byKind["RoleBinding."+rbac]...)
-}
-
 // boundRole returns the role that a binding grants.
 func boundRole(o *cluster.Object) cluster.Ref {
 	r := cluster.Ref{Group: rbac, Kind: str(o.Body, "roleRef", "kind"), Name: str(o.Body, "roleRef", "name")}
@@ -94,15 +94,11 @@ func isBuiltinRole(o *cluster.Object) bool {
 		slices.Contains([]string{"admin", "edit", "view", "cluster-admin"}, o.Name)
 }
 
-// ruleRoles: a role to which only owned bindings lead. Built-in roles never are.
+// ruleRoles: a role to which only owned bindings lead, and that says by its
+// labels or its name that it was made for them. Built-in roles never are.
 func (w *world) ruleRoles() {
-	leading := map[cluster.Ref][]*cluster.Object{}
-	for _, b := range w.bindings() {
-		r := boundRole(b)
-		leading[r] = append(leading[r], b)
-	}
-	for _, role := range sortedRefs(leading) {
-		o, bindings := w.byRef[role], leading[role]
+	for _, role := range w.roles {
+		o, bindings := w.byRef[role], w.boundBy[role]
 		if o == nil || w.owned(o) || isBuiltinRole(o) {
 			continue
 		}
@@ -117,10 +113,40 @@ func (w *world) ruleRoles() {
 		case owned < len(bindings):
 			w.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			w.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
+		case !w.madeFor(o, bindings):
+			w.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0])})
+			w.deny(o, Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"})
 		default:
 			w.claim(o, nil, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0])})
 		}
 	}
+}
+
+// madeFor tells whether a role has a mark of Cast AI's, or goes by the name of
+// a binding of it, or of a subject of that: hibernate and hibernate,
+// list-pods-clusterrole and list-pods-clusterrolebinding,
+// omni-cluster-controller-role and omni-cluster-controller.
+func (w *world) madeFor(role *cluster.Object, bindings []*cluster.Object) bool {
+	if _, marks := w.marks(role); len(marks) > 0 || w.cat.runtimeObject(role.Ref()) != nil {
+		return true
+	}
+	stem := roleStem(role.Name)
+	return slices.ContainsFunc(bindings, func(b *cluster.Object) bool {
+		return stem == roleStem(b.Name) || slices.ContainsFunc(nested(b, "subjects"), func(s map[string]any) bool {
+			name := str(s, "name")
+			return name != "default" && (stem == roleStem(name) || strings.HasPrefix(role.Name, name+"-"))
+		})
+	})
+}
+
+// roleStem drops the words from the end of a name that only tell a role from
+// its binding.
+func roleStem(name string) string {
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return r == '-' || r == ':' || r == '.' })
+	for len(words) > 1 && slices.Contains([]string{"role", "clusterrole", "binding", "rolebinding", "clusterrolebinding", "user", "rb", "crb"}, words[len(words)-1]) {
+		words = words[:len(words)-1]
+	}
+	return strings.Join(words, "-")
 }
 
 // ruleConstraints: SecurityContextConstraints of which only Cast AI's
@@ -150,61 +176,76 @@ func (w *world) ruleConstraints() {
 	}
 }
 
-// ruleDangling: Helm's marks name a release that is gone, in a namespace that
-// is Cast AI's or gone, of a chart that is Cast AI's. That is what an earlier,
-// unfinished removal leaves.
-func (w *world) ruleDangling() {
-	for _, o := range w.snap.Objects {
-		name, ns := o.Annotations["meta.helm.sh/release-name"], o.Annotations["meta.helm.sh/release-namespace"]
-		if name == "" || w.owned(o) || o.Resource.Kind == "Namespace" {
-			continue
-		}
-		component, chart := w.cat.labelledChart(o)
-		if component == nil || w.hasRecord(ns, name) {
-			continue
-		}
-		m := chartLabel.FindStringSubmatch(chart)
-		if !unmistakable(m[1]) && w.named(ns) == nil {
-			continue
-		}
-		w.claim(o, component, Evidence{Rule: "dangling", Text: text("Helm marked it as part of %s/%s (%s), a release that is gone", ns, name, chart)})
-	}
-}
-
-// hasRecord tells whether any record of a Helm release is in the cluster.
-func (w *world) hasRecord(ns, name string) bool {
-	return slices.ContainsFunc(w.byNS[ns], func(o *cluster.Object) bool { return isReleaseRecord(o) && o.Labels["name"] == name })
-}
-
 // ruleLabels: it carries the same chart and instance labels as a workload of
 // Cast AI's that was installed without a Helm release (helm template | kubectl
-// apply). Roles and bindings are judged by who uses them instead.
+// apply). Bindings, and roles that have any, are judged by who uses them
+// instead, and so are webhooks and API services.
 func (w *world) ruleLabels() {
 	type install struct{ chart, instance string }
-	workloads := map[install]*cluster.Object{}
-	for _, o := range w.snap.Objects {
-		if _, ok := podSpec(o); !ok || !w.owned(o) || o.Labels["helm.sh/chart"] == "" {
-			continue
-		}
+	installs := map[install][]*cluster.Object{}
+	for _, o := range w.workloads {
 		i := install{o.Labels["helm.sh/chart"], o.Labels["app.kubernetes.io/instance"]}
-		if !w.hasRecord(o.Namespace, i.instance) && i.instance != "" {
-			workloads[i] = o
+		if i.chart == "" || i.instance == "" || !w.owned(o.Object) || w.records[releaseKey{o.Namespace, i.instance}] != nil {
+			continue
 		}
+		installs[i] = append(installs[i], o.Object)
 	}
-	for _, o := range w.snap.Objects {
-		if w.owned(o) || o.Resource.Group == rbac || o.Resource.Kind == "Namespace" {
+	if len(installs) == 0 {
+		return
+	}
+	for _, o := range w.charted {
+		if w.owned(o) || w.judgedByUse(o) {
 			continue
 		}
-		from := workloads[install{o.Labels["helm.sh/chart"], o.Labels["app.kubernetes.io/instance"]}]
-		if from == nil || o.Namespace != "" && o.Namespace != from.Namespace && !w.sameMaker(o, from) {
-			continue
+		for _, from := range installs[install{o.Labels["helm.sh/chart"], o.Labels["app.kubernetes.io/instance"]}] {
+			if o.Namespace == "" || o.Namespace == from.Namespace {
+				w.claim(o, w.labelled(o).component, Evidence{Rule: "labels", Text: text("it has the same chart (%s) and instance as %s %s", o.Labels["helm.sh/chart"], from.Resource.Kind, from.Name), From: ref(from)})
+				break
+			}
 		}
-		component, chart := w.cat.labelledChart(o)
-		w.claim(o, component, Evidence{Rule: "labels", Text: text("it has the same chart (%s) and instance as %s %s", chart, from.Resource.Kind, from.Name), From: ref(from)})
 	}
 }
 
-// sameMaker tells whether the same field managers wrote two objects.
-func (w *world) sameMaker(a, b *cluster.Object) bool {
-	return slices.ContainsFunc(a.Managers, func(m string) bool { return slices.Contains(b.Managers, m) })
+// judgedByUse tells whether it is the use of an object that says whose it is,
+// rather than its labels.
+func (w *world) judgedByUse(o *cluster.Object) bool {
+	switch o.Resource.Group {
+	case "admissionregistration.k8s.io", "apiregistration.k8s.io", "apiextensions.k8s.io":
+		return true
+	case rbac:
+		return strings.HasSuffix(o.Resource.Kind, "Binding") || len(w.boundBy[o.Ref()]) > 0
+	}
+	return slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
+}
+
+// ruleKnown: a name for something cluster-wide that one component always uses,
+// literally, while this component is in the cluster; and all that comes from the
+// chart of Liqo, where Liqo is Cast AI's.
+func (w *world) ruleKnown() {
+	present := map[string]*cluster.Object{}
+	for _, o := range w.workloads {
+		if i := w.items[o.Object]; i != nil && i.Verdict == Owned && present[i.Component] == nil {
+			present[i.Component] = o.Object
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.cat.objects)) {
+		r, err := cluster.ParseRef(name)
+		if err != nil || w.served[r.GroupKind()] {
+			continue
+		}
+		o, c := w.byRef[r], w.cat.objects[name]
+		from := present[c.Name]
+		if o == nil || from == nil || w.owned(o) || len(w.boundBy[r]) > 0 {
+			continue
+		}
+		w.claim(o, c, Evidence{Rule: "known", Text: text("%s always makes one of this name", c.Name), From: ref(from)})
+	}
+	if w.liqo != liqoCastAI {
+		return
+	}
+	for _, o := range w.charted {
+		if m := w.labelled(o); m.chart == "liqo" && !w.owned(o) && !isCRD(o) && (o.Namespace == "" || w.namedHome(o.Namespace) != nil) {
+			w.claim(o, m.component, Evidence{Rule: "liqo", Text: text("it comes from the chart (%s) of the Liqo in this cluster, which is Cast AI's", o.Labels["helm.sh/chart"])})
+		}
+	}
 }

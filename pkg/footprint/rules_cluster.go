@@ -15,7 +15,7 @@ func (w *world) serviceOwned(ns, name string) (owned, exists bool) {
 		return w.owned(o), true
 	}
 	_, home := w.home(ns)
-	return home, false
+	return home && ns != "", false
 }
 
 // ruleService: webhook configurations and APIServices belong to the Service
@@ -33,8 +33,15 @@ func (w *world) ruleService() {
 		if ns == "" || w.owned(o) {
 			continue
 		}
-		if owned, _ := w.serviceOwned(ns, name); owned {
-			w.claim(o, w.cat.group(str(o.Body, "spec", "group")), Evidence{Rule: "service", Text: text("it is served by %s/%s, Cast AI's", ns, name), From: w.serviceRef(ns, name)})
+		component := w.cat.group(str(o.Body, "spec", "group"))
+		switch owned, exists := w.serviceOwned(ns, name); {
+		case owned && exists:
+			w.claim(o, component, Evidence{Rule: "service", Text: text("it is served by %s/%s, Cast AI's", ns, name), From: w.serviceRef(ns, name)})
+		case owned && (component != nil || w.cat.namedAfter(name) != nil || w.byRef[cluster.Ref{Kind: "Namespace", Name: ns}] == nil && w.namedHome(ns) != nil):
+			w.claim(o, component, Evidence{Rule: "service", Text: text("it is served by %s/%s in a namespace of Cast AI's, which is gone", ns, name)})
+		case owned:
+			w.hint(o, Evidence{Rule: "service", Text: text("it is served by %s/%s in a namespace of Cast AI's, which is gone", ns, name)})
+			w.deny(o, Evidence{Rule: "service", Text: "nothing else in it says that it is Cast AI's"})
 		}
 	}
 }
@@ -104,7 +111,7 @@ func (w *world) ownRules(h map[string]any) bool {
 
 // ruleClasses: Liqo's StorageClass and RuntimeClass, where Liqo is Cast AI's.
 func (w *world) ruleClasses() {
-	liqo := w.cat.group("core.liqo.io")
+	liqo := w.liqoComponent()
 	for _, o := range w.byKind["StorageClass.storage.k8s.io"] {
 		if str(o.Body, "provisioner") == "liqo.io/storage" && w.liqo == liqoCastAI {
 			w.claim(o, liqo, Evidence{Rule: "class", Text: "its provisioner is that of the Liqo in this cluster, which is Cast AI's"})
@@ -128,7 +135,7 @@ const omniProvider = "castai-omni://"
 
 // ruleNodes: virtual nodes of Cast AI's Liqo, never a node with a machine behind it.
 func (w *world) ruleNodes() {
-	liqo := w.cat.group("core.liqo.io")
+	liqo := w.liqoComponent()
 	for _, o := range w.byKind["Node"] {
 		provider := str(o.Body, "spec", "providerID")
 		switch {
@@ -136,6 +143,9 @@ func (w *world) ruleNodes() {
 			w.own(o, liqo, Evidence{Rule: "node", Text: "it is a virtual node of Cast AI (providerID " + provider + ")"})
 		case provider == "" && o.Labels["liqo.io/type"] == "virtual-node" && w.liqo == liqoCastAI:
 			w.own(o, liqo, Evidence{Rule: "node", Text: "it is a virtual node (liqo.io/type) of the Liqo in this cluster, which is Cast AI's"})
+		case provider == "" && hasTaint(o, "scheduling.cast.ai/pod-pinning-preparing"):
+			w.hint(o, Evidence{Rule: "node", Text: "castai-pod-pinner prepares nodes with this taint (scheduling.cast.ai/pod-pinning-preparing)"})
+			w.deny(o, Evidence{Rule: "node", Text: "a machine may be about to join as this node"})
 		}
 	}
 }
@@ -150,6 +160,9 @@ const (
 	liqoBoth    liqoOwner = "both"
 )
 
+// liqoComponent returns the catalogue's entry for Liqo.
+func (w *world) liqoComponent() *Component { return w.cat.group("core.liqo.io") }
+
 // whoseLiqo decides whose the Liqo in this cluster is: Cast AI's fork has the
 // same names for everything as upstream Liqo, so none of them tells.
 func (w *world) whoseLiqo() liqoOwner {
@@ -160,27 +173,25 @@ func (w *world) whoseLiqo() liqoOwner {
 				castAI = true
 			}
 		}
-		if r.Chart == "liqo" {
-			if strings.Contains(r.home, "castai") || r.Namespace == "castai-omni" {
-				castAI = true
-			} else {
-				foreign = true
-			}
-		}
-	}
-	for _, o := range w.snap.Objects {
-		spec, ok := podSpec(o)
-		if !ok {
+		if r.Chart != "liqo" {
 			continue
 		}
-		for _, image := range images(spec) {
+		if slices.ContainsFunc(r.home, w.cat.site) || r.Namespace == "castai-omni" ||
+			slices.ContainsFunc(r.objects, func(o releaseObject) bool { return slices.ContainsFunc(o.images, w.cat.image) }) {
+			castAI = true
+		} else {
+			foreign = true
+		}
+	}
+	for _, o := range w.workloads {
+		for _, image := range o.images {
 			if !strings.Contains(image, "liqo") {
 				continue
 			}
 			switch {
 			case w.cat.image(image) || o.Namespace == "castai-omni":
 				castAI = true
-			case isLiqoController(o):
+			case isLiqoController(o.Object), strings.Contains(image, "liqotech/"):
 				foreign = true
 			}
 		}
@@ -191,7 +202,7 @@ func (w *world) whoseLiqo() liqoOwner {
 	for _, o := range w.byKind["Namespace"] {
 		castAI = castAI || strings.HasPrefix(o.Name, "omni-") && o.Labels["liqo.io/tenant-namespace"] == "true"
 	}
-	for _, b := range w.bindings() {
+	for _, b := range w.bindings {
 		for _, s := range nested(b, "subjects") {
 			castAI = castAI || strings.HasPrefix(str(s, "name"), "liqo-") && str(s, "namespace") == "castai-omni"
 		}

@@ -5,25 +5,31 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
 // findHomes decides which namespaces are Cast AI's to live in: those of the
 // catalogue, unless only others live there; and those in which every workload
-// is Cast AI's, whatever their name.
+// is Cast AI's, whatever their name. A namespace that is gone is one where it is
+// in the catalogue, or where Helm installed what is owned.
 func (w *world) findHomes() {
+	exists := func(ns string) bool { return w.byRef[cluster.Ref{Kind: "Namespace", Name: ns}] != nil }
 	for i := range w.cat.Namespaces {
 		home := &w.cat.Namespaces[i]
-		if len(home.Labels) == 0 && w.byRef[cluster.Ref{Kind: "Namespace", Name: home.Name}] == nil {
+		if len(home.Labels) == 0 && !exists(home.Name) {
 			w.homes[home.Name] = Evidence{Rule: "home", Text: text("Cast AI's namespace %s, which is gone", home.Name)}
+		}
+	}
+	for _, o := range w.ownedObjects() {
+		key, marked := releaseOf(o)
+		if _, known := w.homes[key.namespace]; marked && !known && key.namespace != "" && !exists(key.namespace) {
+			w.homes[key.namespace] = Evidence{Rule: "home", Text: text("the namespace %s, which is gone, and into which Helm installed Cast AI's release %s", key.namespace, key.name)}
+			w.inferred[key.namespace] = true
 		}
 	}
 	for _, ns := range w.byKind["Namespace"] {
 		owned, foreign := w.residents(ns.Name)
-		switch home := w.named(ns.Name); {
+		switch home := w.namedHome(ns.Name); {
 		case home != nil && (owned > 0 || foreign == 0):
 			w.homes[ns.Name] = Evidence{Rule: "home", Text: text("Cast AI installs into namespace %s (%s)", ns.Name, home.Source), From: ref(ns)}
 		case home == nil && !builtinNamespace(ns.Name) && owned > 0 && foreign == 0:
@@ -56,175 +62,83 @@ func (w *world) isCustom(o *cluster.Object) bool {
 	return w.byRef[cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()}] != nil
 }
 
-// use is who refers to an object within its namespace.
-type use struct{ owned, others []*cluster.Object }
-
-// uses maps the objects that workloads need to the workloads: what their pods
-// mount or run as, and the Services and budgets that select their pods.
-func (w *world) uses(ns string) map[cluster.Ref]*use {
-	out := map[cluster.Ref]*use{}
-	add := func(r cluster.Ref, by *cluster.Object) {
-		u := out[r]
-		if u == nil {
-			u = &use{}
-			out[r] = u
-		}
-		if w.owned(by) {
-			u.owned = append(u.owned, by)
-		} else {
-			u.others = append(u.others, by)
-		}
-	}
-	for _, o := range w.byNS[ns] {
-		spec, ok := podSpec(o)
-		if !ok || o.Controller() != nil {
-			continue
-		}
-		for _, r := range references(ns, spec) {
-			add(r, o)
-		}
-		pods := labels.Set(podLabels(o))
-		for _, s := range w.byNS[ns] {
-			if selects(s, pods) {
-				add(s.Ref(), o)
-			}
-		}
-	}
-	return out
-}
-
-// selects tells whether a Service or a PodDisruptionBudget selects pods with these labels.
-func selects(o *cluster.Object, pods labels.Set) bool {
-	spec, _ := o.Body["spec"].(map[string]any)
-	raw, _ := spec["selector"].(map[string]any)
-	if len(raw) == 0 {
-		return false
-	}
-	switch o.Ref().GroupKind().String() {
-	case "Service":
-		sel := labels.Set{}
-		for k, v := range raw {
-			sel[k], _ = v.(string)
-		}
-		return sel.AsSelector().Matches(pods)
-	case "PodDisruptionBudget.policy":
-		var ls metav1.LabelSelector
-		if m, ok := raw["matchLabels"].(map[string]any); ok {
-			ls.MatchLabels = map[string]string{}
-			for k, v := range m {
-				ls.MatchLabels[k], _ = v.(string)
-			}
-		}
-		sel, err := metav1.LabelSelectorAsSelector(&ls)
-		return err == nil && len(ls.MatchLabels) > 0 && sel.Matches(pods)
-	}
-	return false
-}
-
-// ruleReferences: only workloads of Cast AI's use it. That is proof for a
-// ServiceAccount and in a namespace where nobody else lives; elsewhere, the
-// object must also say itself that it is Cast AI's.
-func (w *world) ruleReferences() {
-	for _, ns := range w.namespaces {
-		if !slices.ContainsFunc(w.byNS[ns], func(o *cluster.Object) bool { _, ok := podSpec(o); return ok && w.owned(o) }) {
-			continue
-		}
-		_, home := w.home(ns)
-		uses := w.uses(ns)
-		for _, r := range sortedRefs(uses) {
-			o, u := w.byRef[r], uses[r]
-			if o == nil || w.owned(o) || isNoise(o) || len(u.owned) == 0 || len(u.others) > 0 {
-				continue
-			}
-			by := u.owned[0]
-			e := Evidence{Rule: "used", Text: text("only %s %s and other workloads of Cast AI's use it", by.Resource.Kind, by.Name), From: ref(by)}
-			component, marks := w.marks(o)
-			if component == nil {
-				component = w.cat.runtimeObject(r)
-			}
-			if home || r.Kind == "ServiceAccount" || len(marks) > 0 || w.cat.runtimeObject(r) != nil {
-				w.claim(o, component, e)
-			} else {
-				w.hint(o, e)
-			}
-		}
-	}
-}
-
-// ruleCompanions: what Kubernetes or client libraries make beside an owned
-// object, without an owner reference: Endpoints of a Service, the token Secret
-// of a ServiceAccount, the Lease of a node or of a leader.
-func (w *world) ruleCompanions() {
-	for _, o := range w.snap.Objects {
-		if w.owned(o) {
-			continue
-		}
-		var of cluster.Ref
-		switch o.Ref().GroupKind().String() {
-		case "Endpoints":
-			of = cluster.Ref{Kind: "Service", Namespace: o.Namespace, Name: o.Name}
-		case "Secret":
-			of = cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: o.Annotations["kubernetes.io/service-account.name"]}
-		case "Lease.coordination.k8s.io":
-			if o.Namespace == "kube-node-lease" {
-				of = cluster.Ref{Kind: "Node", Name: o.Name}
-			} else if by := w.leader(o); by != nil {
-				of = by.Ref()
-			}
-		default:
-			continue
-		}
-		if w.ownedRef(of) {
-			w.claim(o, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", of.Kind, of.Name), From: &of})
-		}
-	}
-}
-
-// leader returns the workload of Cast AI's whose pod holds a Lease: client-go's
-// leader election writes the pod's name into holderIdentity.
-func (w *world) leader(lease *cluster.Object) *cluster.Object {
-	holder := str(lease.Body, "spec", "holderIdentity")
-	if holder == "" {
-		return nil
-	}
-	for _, o := range w.byNS[lease.Namespace] {
-		if _, ok := podSpec(o); ok && w.owned(o) && strings.HasPrefix(holder, o.Name+"-") {
-			return o
-		}
-	}
-	return nil
-}
-
-// ruleHome: it lives in a namespace of Cast AI's, and nothing says that it is
-// somebody else's. In a namespace that only the workloads mark as a home, what
-// no workload needs stays unclear.
+// ruleHome: it lives in a namespace of Cast AI's, something ties it to Cast AI,
+// and nothing says that it is somebody else's. What nothing ties, a person may
+// have put there.
 func (w *world) ruleHome() {
 	for _, ns := range slices.Sorted(maps.Keys(w.homes)) {
 		home := w.homes[ns]
-		byName := w.named(ns) != nil
-		uses := w.uses(ns)
+		apps := w.knownApps(ns)
 		for _, o := range w.byNS[ns] {
 			if w.owned(o) || isNoise(o) {
 				continue
 			}
-			if against, foreign := w.stranger(o, uses[o.Ref()]); foreign {
+			if against, foreign := w.stranger(o, apps); foreign {
 				w.deny(o, against)
 				continue
 			}
-			e := Evidence{Rule: "home", Text: home.Text + ", and nothing says that it is somebody else's", From: home.From}
-			component := w.cat.runtimeObject(o.Ref())
-			if byName || component != nil {
-				w.claim(o, component, e)
-			} else {
-				w.hint(o, e)
-				w.deny(o, Evidence{Rule: "home", Text: "no workload uses it, and the namespace is not one that Cast AI installs into by default"})
+			component, tie := w.tie(o)
+			if tie != "" {
+				w.claim(o, component, Evidence{Rule: "home", Text: text("%s; %s, and nothing says that it is somebody else's", home.Text, tie), From: home.From})
+				continue
 			}
+			w.hint(o, Evidence{Rule: "home", Text: home.Text, From: home.From})
+			w.deny(o, Evidence{Rule: "home", Text: "no workload uses it, and nothing in it says that it is Cast AI's"})
 		}
 	}
 }
 
+// tie says what binds an object in a home to Cast AI.
+func (w *world) tie(o *cluster.Object) (*Component, string) {
+	if component := w.cat.runtimeObject(o.Ref()); component != nil {
+		return component, text("%s makes one of this name there", component.Name)
+	}
+	home := w.namedHome(o.Namespace)
+	if home == nil {
+		return nil, ""
+	}
+	if ns := w.byRef[cluster.Ref{Kind: "Namespace", Name: o.Namespace}]; ns != nil && ns.Terminating() {
+		return nil, "it goes with the namespace, which is being deleted"
+	}
+	kind := o.Ref().GroupKind().String()
+	if home.generated() && kind != "PersistentVolumeClaim" {
+		return w.liqoComponent(), "Cast AI's controllers made the namespace for themselves"
+	}
+	if kind == "Lease.coordination.k8s.io" {
+		return nil, "only controllers make Leases"
+	}
+	for _, f := range o.Finalizers {
+		if w.cat.OwnFinalizer(f) {
+			return nil, "it has the finalizer " + f + " of Cast AI's"
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Labels)) {
+		domain, _, prefixed := strings.Cut(key, "/")
+		if prefixed && (w.cat.inDomain(domain) || w.liqo == liqoCastAI && (domain == "liqo.io" || strings.HasSuffix(domain, liqoGroup))) {
+			return nil, "it has the label " + key
+		}
+	}
+	if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, byHand) {
+		for _, m := range o.Managers {
+			if component := w.cat.manager(m); component != nil {
+				return component, text("%s wrote it", m)
+			}
+		}
+	}
+	return nil, ""
+}
+
+// manager returns the component whose program writes under a field manager:
+// that is the program's name, castai-agent or agent.
+func (c *Catalogue) manager(name string) *Component {
+	if comp := c.app(name); comp != nil {
+		return comp
+	}
+	return c.app("castai-" + name)
+}
+
 // stranger tells whether something in a home is somebody else's after all.
-func (w *world) stranger(o *cluster.Object, u *use) (Evidence, bool) {
+func (w *world) stranger(o *cluster.Object, apps map[string]bool) (Evidence, bool) {
 	if e, foreign := w.foreignMarks(o); foreign {
 		return e, true
 	}
@@ -243,19 +157,18 @@ func (w *world) stranger(o *cluster.Object, u *use) (Evidence, bool) {
 	if w.isCustom(o) {
 		return Evidence{Rule: "group", Text: text("%s is not one of Cast AI's API groups", o.Resource.Group)}, true
 	}
-	if u != nil && len(u.others) > 0 {
-		by := u.others[0]
+	if _, by := w.usedBy(o.Ref()); by != nil {
 		return Evidence{Rule: "used", Text: text("%s %s uses it, which is not Cast AI's", by.Resource.Kind, by.Name), From: ref(by)}, true
 	}
-	if name := o.Labels["app.kubernetes.io/name"]; name != "" && w.cat.app(name) == nil && !w.knownApp(o) {
+	if name := o.Labels["app.kubernetes.io/name"]; name != "" && w.cat.app(name) == nil && !apps[name] {
 		return Evidence{Rule: "app-label", Text: text("label app.kubernetes.io/name=%s names something else", name)}, true
 	}
 	switch o.Resource.Kind {
 	case "RoleBinding":
 		return Evidence{Rule: "subjects", Text: "its subjects are not all Cast AI's ServiceAccounts"}, true
 	case "Role":
-		for _, b := range w.bindings() {
-			if boundRole(b) == o.Ref() && !w.owned(b) {
+		for _, b := range w.boundBy[o.Ref()] {
+			if !w.owned(b) {
 				return Evidence{Rule: "bound", Text: text("%s %s grants it to others", b.Resource.Kind, b.Name), From: ref(b)}, true
 			}
 		}
@@ -263,14 +176,19 @@ func (w *world) stranger(o *cluster.Object, u *use) (Evidence, bool) {
 	return Evidence{}, false
 }
 
-// knownApp tells whether an object's app label is that of something owned in its namespace.
-func (w *world) knownApp(o *cluster.Object) bool {
-	name := o.Labels["app.kubernetes.io/name"]
-	return slices.ContainsFunc(w.byNS[o.Namespace], func(other *cluster.Object) bool {
-		return other.Labels["app.kubernetes.io/name"] == name && w.owned(other) && slices.ContainsFunc(w.item(other).For, func(e Evidence) bool {
+// knownApps collects the app labels of what is owned in a namespace by itself.
+func (w *world) knownApps(ns string) map[string]bool {
+	out := map[string]bool{}
+	for _, o := range w.byNS[ns] {
+		name := o.Labels["app.kubernetes.io/name"]
+		if name == "" || out[name] || !w.owned(o) {
+			continue
+		}
+		out[name] = slices.ContainsFunc(w.item(o).For, func(e Evidence) bool {
 			return e.Rule == "release" || e.Rule == "workload" || e.Rule == "marked"
 		})
-	})
+	}
+	return out
 }
 
 // keep finds what stays in each home, and claims the namespaces in which nothing does.
@@ -286,8 +204,16 @@ func (w *world) keep() []HomeNamespace {
 				h.Keep = append(h.Keep, o.Ref())
 			}
 		}
-		if len(h.Keep) == 0 && !w.excluded[h.Namespace] {
-			w.own(h.Namespace, nil, Evidence{Rule: "home", Text: e.Text + ", and everything in it is Cast AI's"})
+		if len(h.Keep) == 0 && !w.excluded[h.Namespace] && !builtinNamespace(name) {
+			empty := Evidence{Rule: "home", Text: e.Text + ", and everything in it is Cast AI's"}
+			if against, foreign := w.foreignMarks(h.Namespace); foreign && e.Rule != "include" {
+				// Somebody's own release made it, for Cast AI to be put into.
+				w.hint(h.Namespace, empty)
+				w.deny(h.Namespace, against)
+				w.item(h.Namespace).Verdict = Unclear
+			} else {
+				w.own(h.Namespace, nil, empty)
+			}
 		}
 		out = append(out, h)
 	}

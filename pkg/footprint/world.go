@@ -26,7 +26,10 @@ type world struct {
 	namespaces []string // that hold objects, sorted
 	workloads  []workload
 	workersIn  map[string][]workload                        // by namespace
-	dependents []*cluster.Object                            // with owners
+	below      map[types.UID][]*cluster.Object              // by owner
+	bindings   []*cluster.Object                            // of roles, in the whole cluster and in namespaces
+	roles      []cluster.Ref                                // that bindings grant
+	charted    []*cluster.Object                            // with the label of a chart of Cast AI's
 	boundBy    map[cluster.Ref][]*cluster.Object            // bindings, by the role that they grant
 	records    map[releaseKey][]*cluster.Object             // where Helm keeps releases
 	labels     map[string]labelled                          // by value of helm.sh/chart
@@ -70,12 +73,15 @@ type labelled struct {
 
 func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 	sorted := *snap
-	sorted.Objects = slices.SortedFunc(slices.Values(snap.Objects), func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) })
+	byRef := func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) }
+	if !slices.IsSortedFunc(snap.Objects, byRef) {
+		sorted.Objects = slices.SortedFunc(slices.Values(snap.Objects), byRef)
+	}
 	w := &world{
 		snap: &sorted, cat: cat,
 		byRef: make(map[cluster.Ref]*cluster.Object, len(snap.Objects)), byUID: make(map[types.UID]*cluster.Object, len(snap.Objects)),
 		byKind: map[string][]*cluster.Object{}, byNS: map[string][]*cluster.Object{}, workersIn: map[string][]workload{},
-		boundBy: map[cluster.Ref][]*cluster.Object{}, records: map[releaseKey][]*cluster.Object{}, labels: map[string]labelled{},
+		boundBy: map[cluster.Ref][]*cluster.Object{}, below: map[types.UID][]*cluster.Object{}, records: map[releaseKey][]*cluster.Object{}, labels: map[string]labelled{},
 		named: map[string]*Home{}, used: map[string]map[cluster.Ref][]*cluster.Object{}, served: map[schema.GroupKind]bool{},
 		items: map[*cluster.Object]*Item{}, release: map[releaseKey]*release{}, listed: map[cluster.Ref][]listing{},
 		homes: map[string]Evidence{}, inferred: map[string]bool{}, excluded: map[*cluster.Object]bool{},
@@ -99,8 +105,8 @@ func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 		if o.Namespace != "" {
 			w.byNS[o.Namespace] = append(w.byNS[o.Namespace], o)
 		}
-		if len(o.Owners) > 0 {
-			w.dependents = append(w.dependents, o)
+		for _, r := range o.Owners {
+			w.below[r.UID] = append(w.below[r.UID], o)
 		}
 		if spec, ok := podSpec(o); ok {
 			wl := workload{o, spec, images(spec), o.Controller() != nil}
@@ -112,10 +118,12 @@ func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 			w.records[key] = append(w.records[key], o)
 		}
 	}
-	for _, b := range w.bindings() {
+	w.bindings = slices.Concat(w.byKind["ClusterRoleBinding."+rbac], w.byKind["RoleBinding."+rbac])
+	for _, b := range w.bindings {
 		r := boundRole(b)
 		w.boundBy[r] = append(w.boundBy[r], b)
 	}
+	w.roles = sortedRefs(w.boundBy)
 	w.namespaces = slices.Sorted(maps.Keys(w.byNS))
 	return w
 }
@@ -167,6 +175,18 @@ func (w *world) deny(o *cluster.Object, e Evidence) {
 func (w *world) owned(o *cluster.Object) bool {
 	i := w.items[o]
 	return i != nil && i.Verdict == Owned
+}
+
+// ownedObjects returns what is owned so far, in the order of references.
+func (w *world) ownedObjects() []*cluster.Object {
+	var out []*cluster.Object
+	for o, i := range w.items {
+		if i.Verdict == Owned {
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) })
+	return out
 }
 
 func (w *world) ownedRef(r cluster.Ref) bool {

@@ -6,6 +6,7 @@ package offboard
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ const (
 	PhaseCluster     = "cluster"
 	PhaseDefinitions = "definitions"
 	PhaseNamespaces  = "namespaces"
+	PhaseWorkloads   = "workloads"
 	PhaseRecords     = "records"
 )
 
@@ -45,8 +47,14 @@ type Options struct {
 	Phase time.Duration
 }
 
-// stopLabel is a node label that no node has: a DaemonSet that selects it has no pods.
-const stopLabel = "castai.kubectl.dev/stopped"
+// StopLabel is a node label that no node has: a DaemonSet that selects it has no pods.
+const StopLabel = "castai.kubectl.dev/stopped"
+
+// StoppedAnnotation keeps on a workload that was scaled to zero or suspended
+// what it had before: its replicas, or false. Without it, a backup made by the
+// next run after one that was interrupted would take the stopped state for the
+// user's.
+const StoppedAnnotation = "castai.kubectl.dev/stopped"
 
 // New returns the plan for an inventory. It holds an action for every owned
 // object, except those that Kubernetes collects with their owners.
@@ -59,7 +67,7 @@ func New(inv *footprint.Inventory, cat *footprint.Catalogue, o Options) *engine.
 		p.byUID[i.Object.UID] = i
 	}
 	phases := []engine.Phase{
-		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: o.CleanUp},
+		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: o.CleanUp, Optional: true},
 		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
 		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
 		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
@@ -68,6 +76,7 @@ func New(inv *footprint.Inventory, cat *footprint.Catalogue, o Options) *engine.
 		{Name: PhaseCluster, Title: "Remove bindings and what is cluster-wide", Timeout: o.Phase},
 		{Name: PhaseDefinitions, Title: "Remove custom resource definitions", Timeout: o.Phase},
 		{Name: PhaseNamespaces, Title: "Remove namespaces and what is in them", Timeout: o.Phase},
+		{Name: PhaseWorkloads, Title: "Remove workloads in namespaces that stay", Timeout: o.Phase},
 		{Name: PhaseRecords, Title: "Remove the last records", Timeout: o.Phase},
 	}
 	byName := map[string]*engine.Phase{}
@@ -90,6 +99,10 @@ func New(inv *footprint.Inventory, cat *footprint.Catalogue, o Options) *engine.
 			byName[name].Actions = append(byName[name].Actions, p.remove(i))
 		}
 	}
+	// A namespace that is being deleted takes the rest along, whatever happens.
+	slices.SortStableFunc(byName[PhaseNamespaces].Actions, func(a, b engine.Action) int {
+		return last(a.Target.Kind == "Namespace") - last(b.Target.Kind == "Namespace")
+	})
 	plan := &engine.Plan{}
 	for _, phase := range phases {
 		if len(phase.Actions) > 0 {
@@ -97,6 +110,14 @@ func New(inv *footprint.Inventory, cat *footprint.Catalogue, o Options) *engine.
 		}
 	}
 	return plan
+}
+
+// last orders what is first before what is not.
+func last(first bool) int {
+	if first {
+		return 0
+	}
+	return 1
 }
 
 type planner struct {
@@ -125,14 +146,23 @@ func (p *planner) phaseOf(i *footprint.Item) string {
 		return PhaseDefinitions
 	case kind == "RuntimeClass.node.k8s.io":
 		return PhaseRecords // it tells that Liqo is Cast AI's
-	case isHelmRecord(o) && !p.whole[o.Namespace]:
-		return PhaseRecords
-	case p.isHome(o.Namespace):
-		return PhaseNamespaces
 	case kind == "ClusterRole.rbac.authorization.k8s.io", kind == "Role.rbac.authorization.k8s.io":
 		return PhaseRoles
+	case o.Namespace == "kube-node-lease":
+		return PhaseRoles // before the node that tells whose Lease it is
+	case isHelmRecord(o) && !p.whole[o.Namespace]:
+		return PhaseRecords
+	case isWorkload(o) && !p.whole[o.Namespace]:
+		return PhaseWorkloads // they tell whose the rest of the namespace is
+	case o.Namespace != "" && (p.isHome(o.Namespace) || kind == "ServiceAccount"):
+		return PhaseNamespaces // after the bindings that an account tells about
 	}
 	return PhaseCluster
+}
+
+// isWorkload tells whether an object runs pods by itself.
+func isWorkload(o *cluster.Object) bool {
+	return o.Resource.Group == "apps" || o.Resource.Group == "batch"
 }
 
 func (p *planner) isHome(ns string) bool {
@@ -164,19 +194,26 @@ func (p *planner) stop(i *footprint.Item) (phase string, a engine.Action, ok boo
 	var patch map[string]any
 	switch o.Ref().GroupKind().String() {
 	case "Deployment.apps", "StatefulSet.apps":
-		if replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas"); err == nil && found && replicas == 0 {
+		replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas")
+		if err == nil && found && replicas == 0 {
 			return "", a, false
 		}
-		patch = map[string]any{"spec": map[string]any{"replicas": 0}}
+		if !found {
+			replicas = 1 // as Kubernetes has it
+		}
+		patch = stopPatch(strconv.FormatInt(replicas, 10), "replicas", 0)
 	case "DaemonSet.apps":
-		patch = map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{stopLabel: "true"}}}}}
+		patch = map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{StopLabel: "true"}}}}}
 	case "CronJob.batch":
-		patch = map[string]any{"spec": map[string]any{"suspend": true}}
+		if suspended, _, err := unstructured.NestedBool(o.Body, "spec", "suspend"); err == nil && suspended {
+			return "", a, false
+		}
+		patch = stopPatch("false", "suspend", true)
 	case "Job.batch":
 		if active, _, err := unstructured.NestedInt64(o.Body, "status", "active"); err != nil || active == 0 {
 			return "", a, false
 		}
-		patch = map[string]any{"spec": map[string]any{"suspend": true}}
+		patch = stopPatch("false", "suspend", true)
 	default:
 		return "", a, false
 	}
@@ -185,6 +222,14 @@ func (p *planner) stop(i *footprint.Item) (phase string, a engine.Action, ok boo
 		phase = PhaseRecreators
 	}
 	return phase, engine.Action{Verb: engine.Patch, Target: o.Target(), Patch: patch, Why: i.For[0].Text, Command: kubectl("patch", o)}, true
+}
+
+// stopPatch sets a field of the specification and keeps what was in it.
+func stopPatch(before, field string, value any) map[string]any {
+	return map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{StoppedAnnotation: before}},
+		"spec":     map[string]any{field: value},
+	}
 }
 
 // stoppedPod says in which phase the pod of a stopped workload must go.

@@ -37,6 +37,8 @@ type offboardOptions struct {
 	timeout time.Duration
 	cleanUp time.Duration
 	settle  time.Duration
+	revert  bool
+	saving  saving
 
 	client *cluster.Client
 	cat    *footprint.Catalogue
@@ -44,7 +46,7 @@ type offboardOptions struct {
 }
 
 func newOffboard(r *Root) *cobra.Command {
-	o := &offboardOptions{Root: r}
+	o := &offboardOptions{Root: r, saving: saving{Root: r}}
 	cmd := &cobra.Command{
 		Use:   "offboard",
 		Short: "Take Cast AI out of the cluster, completely and safely",
@@ -52,6 +54,8 @@ func newOffboard(r *Root) *cobra.Command {
 			Removes everything that is Cast AI's from the cluster, and nothing that is not. Shows the plan first and asks you
 			to type the cluster's name. Stops what would put things back, removes webhooks before they can block anything,
 			clears what hangs, frees stuck namespaces, and verifies that nothing is left.
+
+			Saves everything that it removes or changes into a folder first, so that restore can put it back.
 
 			Running it again goes on where it stopped.`),
 		Example: r.example(`
@@ -81,6 +85,8 @@ func newOffboard(r *Root) *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
 	f.DurationVar(&o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
 	f.DurationVar(&o.settle, "settle", 5*time.Second, "How long nothing may come back before the cluster counts as clean")
+	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
+	o.saving.addFlags(f)
 	return cmd
 }
 
@@ -110,6 +116,9 @@ func (o *offboardOptions) Validate() error {
 			}
 		}
 	}
+	if err := o.saving.validate(); err != nil {
+		return err
+	}
 	return outputFormats(o.output, "", "json", "yaml")
 }
 
@@ -125,14 +134,20 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	plan := offboard.New(inv, o.cat, offboard.Options{CleanUp: o.cleanUp, Phase: o.timeout})
+	if phase := o.reverting(inv, inv.Objects()); phase != nil {
+		plan.Phases = append(plan.Phases, *phase)
+	}
 	if err := o.show(inv, plan); err != nil {
+		return err
+	}
+	if o.dryRun == dryRunClient {
+		return nil
+	}
+	if err := o.readable(inv); err != nil {
 		return err
 	}
 	if len(plan.Phases) == 0 {
 		return o.report(inv, &engine.Report{}, inv, nil)
-	}
-	if o.dryRun == dryRunClient {
-		return nil
 	}
 	if err := o.unblocked(inv); err != nil {
 		return err
@@ -195,10 +210,37 @@ func (o *offboardOptions) unblocked(inv *footprint.Inventory) error {
 	return refused(fmt.Errorf("to be decided first, as status explains: %s; to go on regardless, pass --accept NAME", strings.Join(open, ", ")))
 }
 
+// readable refuses when the user may not read all that an inventory needs:
+// what can't be seen can't be known to stay untouched or to be left.
+func (o *offboardOptions) readable(inv *footprint.Inventory) error {
+	rights := forbidden(inv.Unreadable)
+	if len(rights) == 0 {
+		return nil
+	}
+	if err := printer.ClusterRole(o.ErrOut, "castai-offboard-read", rights); err != nil {
+		return err
+	}
+	return refused(fmt.Errorf("you may not read %d kinds of objects, so nothing is known of them: have an administrator bind the ClusterRole above to you", len(rights)/2))
+}
+
+// forbidden returns the rights whose lack made parts of the API unreadable.
+func forbidden(list []cluster.Unreadable) []cluster.Right {
+	var out []cluster.Right
+	for _, u := range list {
+		if u.Forbidden {
+			resource, group, _ := strings.Cut(u.What, ".")
+			for _, verb := range []string{"get", "list"} {
+				out = append(out, cluster.Right{Group: group, Resource: resource, Verb: verb})
+			}
+		}
+	}
+	return out
+}
+
 // allowed refuses when the user lacks a right that the plan needs, and prints
 // a ClusterRole that has all of the missing ones.
 func (o *offboardOptions) allowed(ctx context.Context, plan *engine.Plan) error {
-	missing, err := o.client.Missing(ctx, engine.Rights(plan))
+	missing, err := o.client.Missing(ctx, o.saving.rights(plan))
 	if err != nil {
 		return err
 	}
@@ -231,10 +273,16 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 	o.escalate(before, plan)
 	dry := o.dryRun == dryRunServer
 	progress := printer.NewProgress(o.ErrOut, dry)
-	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: progress.Event})
 	if dry {
+		report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: true, OnEvent: progress.Event})
 		return o.report(before, report, nil, err)
 	}
+	journal, err := o.saving.save(ctx, o.client, before, plan)
+	if err != nil {
+		return err
+	}
+	report, err := o.execute(ctx, before, plan, engine.Options{OnEvent: recorded(journal, progress.Event)})
+	o.saving.closeJournal(journal, err)
 	var after *footprint.Inventory
 	if err == nil || errors.Is(err, engine.ErrGate) {
 		var lookErr error
@@ -316,4 +364,38 @@ func (o *offboardOptions) escalate(inv *footprint.Inventory, plan *engine.Plan) 
 			})
 		}
 	}
+}
+
+// reverting returns the phase that takes back what Cast AI wrote into the given
+// objects of users, nil if that is not wanted or there is nothing.
+func (o *offboardOptions) reverting(inv *footprint.Inventory, objects []*cluster.Object) *engine.Phase {
+	if !o.revert {
+		return nil
+	}
+	return offboard.Revert(inv, objects, o.timeout)
+}
+
+// execute runs the plan. What is taken back in users' objects starts from a
+// fresh look at them, since the removal before it may have changed them.
+func (o *offboardOptions) execute(ctx context.Context, before *footprint.Inventory, plan *engine.Plan, opts engine.Options) (*engine.Report, error) {
+	last := len(plan.Phases) - 1
+	if plan.Phases[last].Name != offboard.PhaseRevert {
+		return engine.Run(ctx, o.client, plan, opts)
+	}
+	report, err := engine.Run(ctx, o.client, &engine.Plan{Phases: plan.Phases[:last]}, opts)
+	if err != nil {
+		return report, err
+	}
+	s, err := look(ctx, o.client, o.cat)
+	if err != nil {
+		return report, err
+	}
+	phase := o.reverting(before, s.snap.Objects)
+	if phase == nil {
+		return report, nil
+	}
+	reverted, err := engine.Run(ctx, o.client, &engine.Plan{Phases: []engine.Phase{*phase}}, opts)
+	report.Outcomes = append(report.Outcomes, reverted.Outcomes...)
+	report.Phases = append(report.Phases, reverted.Phases...)
+	return report, err
 }

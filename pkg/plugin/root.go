@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,7 +78,7 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 		group string
 		cmd   *cobra.Command
 	}{
-		{"castai", newStatus(r)}, {"castai", newOffboard(r)}, {"castai", newVerify(r)},
+		{"castai", newStatus(r)}, {"castai", newOffboard(r)}, {"castai", newVerify(r)}, {"castai", newRestore(r)},
 		{"namespaces", newUnstick(r)},
 		{"", newVersion(r)},
 	} {
@@ -120,10 +121,8 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // outputFormats checks the value of -o.
 func outputFormats(value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
+	if slices.Contains(allowed, value) {
+		return nil
 	}
 	return usage(fmt.Errorf("-o %s is unknown here: it is %s", value, strings.Join(nonEmpty(allowed), ", ")))
 }

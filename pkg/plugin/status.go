@@ -13,9 +13,6 @@ type statusOptions struct {
 	*Root
 	output string
 	object string
-
-	client *cluster.Client
-	cat    *footprint.Catalogue
 }
 
 func newStatus(r *Root) *cobra.Command {

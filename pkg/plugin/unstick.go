@@ -131,7 +131,7 @@ func (o *unstickOptions) Complete(_ *cobra.Command, args []string) error {
 func (o *unstickOptions) Validate() error {
 	switch {
 	case len(o.names) == 0 && !o.all:
-		return usage(fmt.Errorf("which namespace? Name one, or pass --all for every one that is Terminating"))
+		return usage(errors.New("which namespace? Name one, or pass --all for every one that is Terminating"))
 	case len(o.names) > 0 && o.all:
 		return usage(fmt.Errorf("--all takes no names, but got %q", o.names[0]))
 	case slices.Contains(o.names, ""):
@@ -187,7 +187,7 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	case dryRunClient:
 		return nil
 	case dryRunServer:
-		return o.check(ctx, preview)
+		return o.check(ctx, ds)
 	}
 	if err := o.ask(ds); err != nil {
 		return err
@@ -272,7 +272,11 @@ func (o *unstickOptions) show(ds []*finalize.Diagnosis, preview *engine.Plan) er
 	case len(ds) == 0:
 		text.NothingStuck()
 	case finalize.Refused(ds, o.rules) == nil:
-		text.Preview(preview, o.patience)
+		patience := o.patience
+		if o.force {
+			patience = 0
+		}
+		text.Preview(preview, patience)
 	}
 	return text.Err()
 }
@@ -300,10 +304,10 @@ func (o *unstickOptions) allowed(ctx context.Context, ds []*finalize.Diagnosis) 
 	return refused(fmt.Errorf("you lack %d rights that this needs: have an administrator bind the ClusterRole above to you", len(missing)))
 }
 
-// check lets the server judge every write of the preview.
-func (o *unstickOptions) check(ctx context.Context, preview *engine.Plan) error {
+// check lets the server judge every write of the preview that it can judge yet.
+func (o *unstickOptions) check(ctx context.Context, ds []*finalize.Diagnosis) error {
 	progress := printer.NewProgress(o.ErrOut, true)
-	report, err := engine.Run(ctx, o.client, preview, engine.Options{DryRun: true, OnEvent: progress.Event})
+	report, err := engine.Run(ctx, o.client, finalize.Check(ds, o.rules), engine.Options{DryRun: true, OnEvent: progress.Event})
 	if o.output != "" {
 		if printErr := printer.Print(o.Out, o.output, printer.NewUnstickReport(o.server, report, nil, err)); printErr != nil {
 			return printErr
@@ -350,11 +354,8 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis)
 	if printErr := o.report(report, before, after, err); printErr != nil {
 		return printErr
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case report.Count(engine.ResultFailed) > 0:
-		return fmt.Errorf("the server refused %d of the writes", report.Count(engine.ResultFailed))
 	}
 	var left []string
 	for i, d := range after {

@@ -22,6 +22,9 @@ type Diagnosis struct {
 // NewDiagnosis makes the document of diagnoses and of what follows from them.
 func NewDiagnosis(s cluster.Server, ds []*finalize.Diagnosis, preview *engine.Plan) *Diagnosis {
 	doc := &Diagnosis{TypeMeta: TypeMeta{APIVersion, "Diagnosis"}, Metadata: NewMetadata(s), Namespaces: ds, Phases: preview.Phases}
+	if doc.Namespaces == nil {
+		doc.Namespaces = []*finalize.Diagnosis{}
+	}
 	if doc.Phases == nil {
 		doc.Phases = []engine.Phase{}
 	}
@@ -48,7 +51,7 @@ func (t *Text) Diagnosis(d *finalize.Diagnosis) {
 	case d.Refusal == nil:
 		t.line("%s", d.Summary)
 	default:
-		t.line("Namespace %s is %s", d.Namespace, d.State)
+		return // the refusal says it all
 	}
 	for i := range d.Causes {
 		t.cause(i+1, &d.Causes[i])
@@ -84,13 +87,18 @@ func (t *Text) cause(n int, c *finalize.Cause) {
 	}
 }
 
-// Preview shows what will be done if nothing changes by itself.
+// Preview shows what will be done if nothing changes by itself. Without
+// patience it is done at once.
 func (t *Text) Preview(p *engine.Plan, patience time.Duration) {
 	if len(p.Phases) == 0 {
 		t.line("Nothing has to be done but to wait.")
 		return
 	}
-	t.line("What will be done, each step only if nothing has changed for %s:", patience)
+	if patience > 0 {
+		t.line("What will be done, each step only if nothing has changed for %s:", patience)
+	} else {
+		t.line("What will be done:")
+	}
 	for n, phase := range p.Phases {
 		t.line("  %d. %s: %s", n+1, phase.Title, count(len(phase.Actions), "object"))
 		for _, row := range actionRows(phase.Actions) {
@@ -104,7 +112,7 @@ func (t *Text) NothingStuck() { t.line("No namespace is stuck in Terminating.") 
 
 // Freed says of each namespace how it ended.
 func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
-	t.totals(r)
+	t.line("%s", freedTotals(r))
 	for i, d := range after {
 		switch {
 		case d.Freed(before[i]):
@@ -117,6 +125,30 @@ func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 			t.Diagnosis(d)
 		}
 	}
+}
+
+// freedTotals counts what was done.
+func freedTotals(r *engine.Report) string {
+	var parts []string
+	for _, c := range []struct {
+		verb  engine.Verb
+		words string
+	}{{engine.Delete, "deleted"}, {engine.StripFinalizers, "freed of finalizers"}, {engine.Finalize, "finalized"}} {
+		if n := r.Count(engine.ResultDone, c.verb); n > 0 {
+			parts = append(parts, count(n, "object")+" "+c.words)
+		}
+	}
+	if n := r.Count(engine.ResultFailed); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", n))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "nothing had to be done")
+	}
+	var total time.Duration
+	for _, p := range r.Phases {
+		total += p.Elapsed
+	}
+	return fmt.Sprintf("%s, in %s", strings.Join(parts, ", "), seconds(total))
 }
 
 // age is a duration as a person says it.

@@ -154,6 +154,12 @@ type Report struct {
 // was over, nil if none could be taken.
 func NewReport(s cluster.Server, r *engine.Report, after *footprint.Inventory, err error) *Report {
 	doc := &Report{TypeMeta: TypeMeta{APIVersion, "Report"}, Metadata: NewMetadata(s), Report: *r, Left: []Object{}}
+	if doc.Outcomes == nil {
+		doc.Outcomes = []engine.Outcome{}
+	}
+	if doc.Phases == nil {
+		doc.Phases = []engine.PhaseTime{}
+	}
 	if after != nil {
 		doc.Left, doc.Unreadable = objects(after.Owned()), after.Unreadable
 	}

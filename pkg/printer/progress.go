@@ -3,18 +3,30 @@ package printer
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // Progress shows a run as it happens: a line when a phase starts and ends, and
-// for what is out of the ordinary in between.
+// for what is out of the ordinary in between. Where that happens to many
+// objects, it counts them instead.
 type Progress struct {
-	text    *Text
-	started time.Time
-	dryRun  bool
+	text     *Text
+	started  time.Time
+	dryRun   bool
+	told     time.Time      // when the count was last shown
+	stripped map[string]int // objects by the finalizers removed, that have no line
+	removed  int            // their number
 }
+
+// Bounds of what gets lines of its own.
+const (
+	mostLines = 50
+	interval  = 2 * time.Second
+)
 
 // NewProgress writes to w, which should not be where data goes.
 func NewProgress(w io.Writer, dryRun bool) *Progress {
@@ -25,11 +37,21 @@ func NewProgress(w io.Writer, dryRun bool) *Progress {
 func (p *Progress) Event(e engine.Event) {
 	switch e.Type {
 	case engine.PhaseStarted:
-		p.started = e.Time
+		p.started, p.told, p.stripped, p.removed = e.Time, e.Time, map[string]int{}, 0
+		if e.Total == 0 {
+			p.text.line("%s", e.Phase.Title) // it begins with a look
+			return
+		}
 		p.text.line("%s (%s)", e.Phase.Title, count(e.Total, "object"))
 	case engine.StepStarted:
 		p.text.line("  %s", e.Message)
 	case engine.Stripped:
+		if e.Total > mostLines {
+			p.stripped[e.Message]++
+			p.removed++
+			p.tick(e, "finalizers removed from %d of %d objects", p.removed)
+			return
+		}
 		p.text.line("  %s: removed the finalizers %s", e.Target.Ref, e.Message)
 	case engine.Failed:
 		p.text.line("  %s: %s", e.Target.Ref, e.Message)
@@ -38,13 +60,32 @@ func (p *Progress) Event(e engine.Event) {
 		if message == "" {
 			message = "it did not go in time"
 		}
+		if e.Phase.Optional {
+			p.text.line("  %s was not cleaned up in time: it goes later, without its controller", e.Target.Ref)
+			return
+		}
 		p.text.line("  %s is still there: %s", e.Target.Ref, message)
 	case engine.PhaseEnded:
+		for _, names := range slices.Sorted(maps.Keys(p.stripped)) {
+			p.text.line("  removed the finalizers %s from %s", names, count(p.stripped[names], "object"))
+		}
 		verb := "done"
 		if p.dryRun {
 			verb = "accepted"
 		}
 		p.text.line("  %s in %s", fmt.Sprintf("%d of %d %s", e.Done, e.Total, verb), seconds(e.Time.Sub(p.started)))
 	case engine.Requested, engine.Done, engine.Waiting:
+		if e.Total > mostLines {
+			p.tick(e, "%d of %d objects", e.Done)
+		}
 	}
+}
+
+// tick shows now and then how far a long phase is.
+func (p *Progress) tick(e engine.Event, format string, n int) {
+	if e.Time.Sub(p.told) < interval {
+		return
+	}
+	p.told = e.Time
+	p.text.line("  "+format, n, e.Total)
 }

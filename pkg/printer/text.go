@@ -61,15 +61,17 @@ func (t *Text) table(rows [][]string) {
 	if t.err != nil {
 		return
 	}
-	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	var cells, out strings.Builder
 	for _, row := range rows {
 		for i := range row {
 			row[i] = Escape(row[i])
 		}
-		fmt.Fprintln(w, strings.Join(row, "\t")) // a Builder does not fail
+		cells.WriteString(strings.Join(row, "\t") + "\n")
 	}
-	t.err = w.Flush()
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	if _, t.err = io.WriteString(w, cells.String()); t.err == nil {
+		t.err = w.Flush()
+	}
 	for line := range strings.Lines(out.String()) {
 		t.raw(t.cut(strings.TrimRight(line, "\n ")))
 	}
@@ -197,8 +199,16 @@ func (t *Text) unreadable(list []cluster.Unreadable) {
 		return
 	}
 	t.line("\nCould not be read, so nothing is known of it:")
+	var forbidden []string
 	for _, u := range list {
+		if u.Forbidden {
+			forbidden = append(forbidden, u.What)
+			continue
+		}
 		t.line("  %s: %s", u.What, u.Message)
+	}
+	if len(forbidden) > 0 {
+		t.line("  you may not list %s", some(forbidden, 5))
 	}
 }
 
@@ -213,7 +223,7 @@ func (t *Text) Impact(inv *footprint.Inventory) {
 		}
 		line := fmt.Sprintf("nodes made by Cast AI stay and go on costing: %d", n)
 		if len(kinds) > 0 {
-			line += ", of type " + strings.Join(kinds, ", ")
+			line += ", among them " + strings.Join(kinds, ", ")
 		}
 		if i.Nodes.Spot > 0 {
 			line += fmt.Sprintf(" (%d spot)", i.Nodes.Spot)
@@ -297,8 +307,14 @@ func actionRows(actions []engine.Action) []string {
 }
 
 func verbName(a engine.Action) string {
-	if a.Verb == engine.Patch {
+	switch a.Verb {
+	case engine.Patch:
 		return "stop"
+	case engine.StripFinalizers:
+		return "clear"
+	case engine.CreateNamespace:
+		return "create"
+	case engine.Delete, engine.Finalize:
 	}
 	return string(a.Verb)
 }
@@ -368,7 +384,10 @@ func (t *Text) totals(r *engine.Report) {
 	for _, p := range r.Phases {
 		total += p.Elapsed
 	}
-	counts := []string{count(r.Count(engine.ResultDone), "object") + " done"}
+	counts := []string{count(r.Count(engine.ResultDone, engine.Delete), "object") + " removed"}
+	if n := r.Count(engine.ResultDone, engine.Patch); n > 0 {
+		counts = append(counts, fmt.Sprintf("%d stopped or changed", n))
+	}
 	for _, c := range []struct {
 		result engine.Result
 		words  string
@@ -431,5 +450,7 @@ func (t *Text) Verdict(inv *footprint.Inventory) {
 		t.Left(inv, nil)
 	}
 	t.homes(inv)
-	t.unclear(inv)
+	if n := len(inv.Unclear()); n > 0 {
+		t.line("Unclear, and left alone: %s. status says why.", count(n, "object"))
+	}
 }

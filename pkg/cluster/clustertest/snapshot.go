@@ -63,6 +63,9 @@ func Snapshot(objects ...*unstructured.Unstructured) (*cluster.Snapshot, error) 
 		if r == nil {
 			plural, _ := meta.UnsafeGuessKindToResource(gvk)
 			r = &cluster.Resource{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Name: plural.Resource, Verbs: []string{"list", "delete", "watch", "patch"}}
+			if gvk.Kind == "SecurityContextConstraints" { // a plural already
+				r.Name = "securitycontextconstraints"
+			}
 			if crd := scopes[gvk.GroupKind()]; crd != nil {
 				r.Name, r.Namespaced = crd.Name, crd.Namespaced
 			} else {

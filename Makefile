@@ -1,0 +1,79 @@
+# Everything comes from the Go module proxy: only Go, make and a shell are needed.
+
+SHELL   := /bin/sh
+NODES   ?= 1
+NAME    ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+
+LDFLAGS       = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+CONTROLPLANE  = go -C test/controlplane run ./cmd/controlplane
+GOLANGCI_LINT = go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
+GORELEASER    = go tool -modfile=$(CURDIR)/hack/tools/goreleaser/go.mod goreleaser
+
+# The modules that hold code of this repository.
+MODULES = . test test/controlplane
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/kubectl-castai
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/kubectl-castai ./cmd/kubectl-castai
+
+.PHONY: demo
+demo: build controlplane ## Fill a cluster with Cast AI, take it out again, and count
+	@go -C test run ./demo
+
+.PHONY: test
+test: test-unit test-controlplane test-e2e ## Run all tests
+
+.PHONY: test-unit
+test-unit: ## Test the plugin's packages
+	go test ./...
+
+.PHONY: test-controlplane
+test-controlplane: controlplane ## Test the control plane that the other tests run against
+	go -C test/controlplane test -timeout 20m ./...
+
+.PHONY: test-e2e
+test-e2e: build controlplane ## Test the built plugin against real control planes
+	go -C test test -timeout 30m ./...
+
+.PHONY: lint
+lint: ## Run the linters and look for files that are out of date
+	@for m in $(MODULES); do \
+	  echo "lint $$m" && (cd $$m && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yaml ./... && go mod tidy -diff) || exit 1; \
+	done
+
+.PHONY: generate
+generate: ## Write the files that are made from code
+	go -C test run ./cmd/schema ..
+
+.PHONY: controlplane
+controlplane: ## Build the binaries of the control plane, unless they are cached
+	@$(CONTROLPLANE) build
+
+.PHONY: cluster
+cluster: ## Start a cluster and leave it running (NAME=castai-test NODES=1)
+	@$(CONTROLPLANE) up --nodes=$(NODES) $(NAME)
+
+.PHONY: cluster-list
+cluster-list: ## List the clusters that are running
+	@$(CONTROLPLANE) list
+
+.PHONY: cluster-down
+cluster-down: ## Stop a cluster and remove its data (NAME=..., or all of them)
+	@$(CONTROLPLANE) down $(or $(NAME),--all)
+
+.PHONY: dist
+dist: ## Build the release archives into dist/
+	$(GORELEASER) release --snapshot --clean
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist coverage.out

@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+
+// ApplyOptions are the conditions of a server-side apply.
+type ApplyOptions struct {
+	// Force takes over fields that others have written; without it they are a Conflict.
+	Force bool
+	// DryRun lets the server go through all its checks and change nothing.
+	DryRun bool
+}
+
+// Apply creates the target with the given content or sets the fields that the
+// content names, by server-side apply. If nothing differs, nothing is written.
+func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, o ApplyOptions) error {
+	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Apply(ctx, t.Name, &unstructured.Unstructured{Object: content},
+		metav1.ApplyOptions{FieldManager: FieldManager, Force: o.Force, DryRun: dryRun(o.DryRun)})
+	return err
+}
+
+// Established watches the named CustomResourceDefinitions until the API server
+// serves all of them that exist, or ctx ends. A watch that is cut or expires is
+// taken up again after a fresh list.
+func (c *Client) Established(ctx context.Context, names []string) error {
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
+	for {
+		left, err := c.awaitEstablished(ctx, names)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("waiting for %d custom resource definitions to be served: %w", len(left), context.Cause(ctx))
+		case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+			return fmt.Errorf("can't wait for the custom resource definitions to be served: %w", c.explain(err))
+		case err == nil && len(left) == 0:
+			return nil
+		case err != nil:
+			_ = sleep(ctx, backoff.Step()) // the next round sees whether ctx has ended
+		}
+	}
+}
+
+// awaitEstablished looks at the definitions once and then at every change, until
+// all are served or the watch ends. It returns those that are not served yet.
+func (c *Client) awaitEstablished(ctx context.Context, names []string) (left map[string]bool, err error) {
+	left = map[string]bool{}
+	api := c.dynamic.Resource(definitions)
+	list, err := api.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return left, err
+	}
+	for i := range list.Items {
+		if crd := &list.Items[i]; slices.Contains(names, crd.GetName()) && !established(crd) {
+			left[crd.GetName()] = true
+		}
+	}
+	if len(left) == 0 {
+		return left, nil
+	}
+	w, err := api.Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
+	if err != nil {
+		return left, err
+	}
+	defer w.Stop()
+	for event := range w.ResultChan() {
+		if event.Type == watch.Error {
+			return left, apierrors.FromObject(event.Object)
+		}
+		if crd, ok := event.Object.(*unstructured.Unstructured); ok && (event.Type == watch.Deleted || established(crd)) {
+			delete(left, crd.GetName())
+		}
+		if len(left) == 0 {
+			return left, nil
+		}
+	}
+	return left, nil
+}
+
+// established tells whether a CustomResourceDefinition is served (CRD status
+// conditions, k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1).
+func established(crd *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(crd.Object, "status", "conditions")
+	for _, c := range conditions {
+		if m, ok := c.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,112 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// saving is what a command that removes things does about a backup.
+type saving struct {
+	*Root
+	none    bool
+	dir     string
+	secrets bool
+}
+
+func (s *saving) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&s.none, "no-backup", false, "Do not save what is removed: it can't be put back")
+	f.StringVar(&s.dir, "backup-dir", "", "Folder to make for the backup (default ./castai-offboard-CLUSTER-TIME)")
+	f.BoolVar(&s.secrets, "backup-secrets", true, "Save the data of Secrets, too; without it restore can't put Secrets back")
+}
+
+func (s *saving) validate() error {
+	if s.none && s.dir != "" {
+		return usage(errors.New("--no-backup and --backup-dir contradict each other"))
+	}
+	return nil
+}
+
+// rights are those that saving and carrying out the plan need.
+func (s *saving) rights(plan *engine.Plan) []cluster.Right {
+	rights := engine.Rights(plan)
+	if s.none {
+		return rights
+	}
+	seen := map[cluster.Right]bool{}
+	for _, r := range rights {
+		seen[r] = true
+	}
+	for _, phase := range plan.Phases {
+		for _, a := range phase.Actions {
+			for _, verb := range []string{"get", "list"} {
+				r := cluster.Right{Group: a.Target.Group, Resource: a.Target.Resource, Namespace: a.Target.Namespace, Verb: verb}
+				if !seen[r] {
+					seen[r] = true
+					rights = append(rights, r)
+				}
+			}
+		}
+	}
+	return rights
+}
+
+// save makes the backup, says where it is, and opens the report in it. It
+// returns nil if no backup is wanted.
+func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprint.Inventory, plan *engine.Plan) (*backup.Journal, error) {
+	if s.none {
+		return nil, nil //nolint:nilnil // no journal, and nothing wrong with that
+	}
+	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, WithoutSecrets: !s.secrets, Tool: s.Version.Version})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, refused(fmt.Errorf("the backup can't be made, so nothing was changed: %w (--backup-dir names another folder, --no-backup goes without)", err))
+	}
+	secrets := "The data of Secrets is not in it: restore can't put Secrets back."
+	if saved.Secrets > 0 {
+		secrets = fmt.Sprintf("It contains %d Secrets: keep it as safe as the cluster's own credentials.", saved.Secrets)
+	} else if s.secrets {
+		secrets = "No Secret is in it."
+	}
+	if _, err := fmt.Fprintf(s.ErrOut, "Backup: %d objects in %s. %s\nTo put them back: %s restore %s\n",
+		saved.Objects, printer.Escape(saved.Dir), secrets, s.Name, printer.Escape(saved.Dir)); err != nil {
+		return nil, err
+	}
+	journal, err := backup.OpenJournal(saved.Dir)
+	if err != nil {
+		return nil, refused(fmt.Errorf("the report can't be written into the backup, so nothing was changed: %w", err))
+	}
+	return journal, nil
+}
+
+// recorded lets a journal, if there is one, see the events first.
+func recorded(journal *backup.Journal, show func(engine.Event)) func(engine.Event) {
+	if journal == nil {
+		return show
+	}
+	return func(e engine.Event) {
+		journal.Event(e)
+		show(e)
+	}
+}
+
+// closeJournal ends the report in the backup. That it is incomplete is no
+// reason for the command to fail.
+func (s *saving) closeJournal(journal *backup.Journal, runErr error) {
+	if journal == nil {
+		return
+	}
+	if err := journal.Close(runErr); err != nil {
+		fmt.Fprintf(s.ErrOut, "the report in the backup is incomplete: %s\n", printer.Escape(err.Error()))
+	}
+}
