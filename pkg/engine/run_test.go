@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,9 +35,9 @@ func run(t *testing.T, f *fakeCluster, phases ...engine.Phase) (*engine.Report, 
 // outcome returns how the last action on an object ended.
 func outcome(t *testing.T, r *engine.Report, name string) engine.Outcome {
 	t.Helper()
-	for i := len(r.Outcomes) - 1; i >= 0; i-- {
-		if r.Outcomes[i].Object.Name == name {
-			return r.Outcomes[i]
+	for _, o := range slices.Backward(r.Outcomes) {
+		if o.Object.Name == name {
+			return o
 		}
 	}
 	t.Fatalf("nothing is said of %s in %+v", name, r.Outcomes)

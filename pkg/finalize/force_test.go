@@ -52,7 +52,7 @@ func TestForce(t *testing.T) {
 		}
 		c.expect("end")
 	})
-	t.Run("by another run", func(t *testing.T) {
+	t.Run("by another run", func(*testing.T) {
 		other := w.add("namespaces", "", "x", func(o *cluster.Object) {
 			o.UID, o.Annotations = "other", map[string]string{HelperAnnotation: "by another run"}
 		})

@@ -185,15 +185,15 @@ func (s *scene) record(namespace, name string, data []byte) *scene {
 }
 
 // release adds a release of a chart that consists of these documents, with Helm's marks.
-func (s *scene) release(t testing.TB, chart, name, namespace, manifest string) *scene {
+func (s *scene) release(t testing.TB, chart, name, namespace, manifest string) {
 	t.Helper()
-	return s.manifest(t, install{name, namespace, true}, "# chart: "+chart+" version: 1.0.0\n"+manifest)
+	s.manifest(t, install{name, namespace, true}, "# chart: "+chart+" version: 1.0.0\n"+manifest)
 }
 
 // forge adds a record that claims objects, which do not carry its marks.
-func (s *scene) forge(t testing.TB, chart, name, namespace, manifest string) *scene {
+func (s *scene) forge(t testing.TB, chart, name, namespace, manifest string) {
 	t.Helper()
-	return s.record(namespace, name, releaseJSON(t, name, namespace, chart, "1.0.0", manifest, nil))
+	s.record(namespace, name, releaseJSON(t, name, namespace, chart, "1.0.0", manifest, nil))
 }
 
 func annotate(u *unstructured.Unstructured, pairs ...string) {

@@ -41,7 +41,7 @@ type Item struct {
 	Dependent bool
 }
 
-// Home is a namespace in which Cast AI's software lives.
+// HomeNamespace is a namespace in which Cast AI's software lives.
 type HomeNamespace struct {
 	Name string
 	// Namespace is nil when it does not exist (any more).

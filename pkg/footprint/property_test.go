@@ -3,6 +3,7 @@ package footprint_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -147,9 +148,9 @@ func (w *world) judge(t testing.TB) *footprint.Inventory {
 }
 
 func merge(in, patch map[string]any) map[string]any {
-	out := map[string]any{}
-	for k, v := range in {
-		out[k] = v
+	out := maps.Clone(in)
+	if out == nil {
+		out = map[string]any{}
 	}
 	for k, v := range patch {
 		if m, ok := v.(map[string]any); ok {
@@ -181,11 +182,9 @@ func TestInterruptedRuns(t *testing.T) {
 							part.do(a) // these come first
 						}
 					}
-					var done []string
 					for _, a := range phase.Actions {
 						if a.Target.Kind != "Namespace" && r.IntN(2) == 0 {
 							part.do(a)
-							done = append(done, a.Target.Ref.String())
 						}
 					}
 					part.unchanged(t, first, fmt.Sprintf("in the middle of phase %s", phase.Name), whole)

@@ -61,8 +61,7 @@ func (w *world) chartOf(r *release, o releaseObject) (component *Component, thir
 		}
 		charts = append(charts, c)
 	}
-	for i := len(charts) - 1; i >= 0; i-- {
-		c := charts[i]
+	for i, c := range slices.Backward(charts) {
 		if w.cat.thirdParty(c) && i > 0 {
 			return nil, c
 		}
@@ -203,7 +202,7 @@ func (w *world) judgeListing(o *cluster.Object, l listing) {
 		// Another release has taken the object over.
 	case component != nil && isSharedCRD(o, w):
 		w.hint(o, e)
-	case component != nil && (marked || w.agrees(o, l, component)):
+	case component != nil && (marked || w.agrees(o, l)):
 		w.own(o, component, e)
 	case component != nil:
 		w.hint(o, e)
@@ -217,7 +216,7 @@ func (w *world) judgeListing(o *cluster.Object, l listing) {
 // agrees tells whether an object without Helm's marks is the one that a release
 // lists: one that a hook made, or one that lost them. It must be where the
 // release is, or say by its labels or name that it is the component's.
-func (w *world) agrees(o *cluster.Object, l listing, component *Component) bool {
+func (w *world) agrees(o *cluster.Object, l listing) bool {
 	if slices.ContainsFunc(w.listed[o.Ref()], func(other listing) bool { return !w.castAIRelease(other.release) }) {
 		return false
 	}

@@ -247,7 +247,7 @@ func (o *unstickOptions) look(ctx context.Context) (*cluster.Snapshot, error) {
 func (o *unstickOptions) skip(ds []*finalize.Diagnosis) []*finalize.Diagnosis {
 	return slices.DeleteFunc(ds, func(d *finalize.Diagnosis) bool {
 		if d.Refusal != nil {
-			fmt.Fprintln(o.ErrOut, printer.Escape(d.Refusal.Message))
+			_, _ = fmt.Fprintln(o.ErrOut, printer.Escape(d.Refusal.Message)) // a message; the data goes elsewhere
 			o.names = slices.DeleteFunc(o.names, func(name string) bool { return name == d.Namespace })
 		}
 		return d.Refusal != nil
