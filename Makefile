@@ -47,7 +47,7 @@ test-e2e: build controlplane ## Test the built plugin against real control plane
 .PHONY: lint
 lint: ## Run the linters and look for files that are out of date
 	@for m in $(MODULES); do \
-	  echo "lint $$m" && (cd $$m && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yaml ./... && go mod tidy -diff) || exit 1; \
+	  echo "lint $$m" && (cd $$m && $(GOLANGCI_LINT) run --allow-serial-runners --config $(CURDIR)/.golangci.yaml ./... && go mod tidy -diff) || exit 1; \
 	done
 
 .PHONY: generate

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -105,7 +106,7 @@ func (b *Backup) load(e *Entry) (u *unstructured.Unstructured, sum string, err e
 	checksum := sha256.Sum256(raw)
 	u, err = parse(raw)
 	if err != nil {
-		return nil, "", refuse("%s can't be read: %v", e.File, err)
+		return nil, "", refuse("%s can't be read: %s", e.File, strings.Join(strings.Fields(err.Error()), " "))
 	}
 	gvk := u.GroupVersionKind()
 	if gvk.Group != e.Group || gvk.Version != e.Version || gvk.Kind != e.Kind || u.GetNamespace() != e.Namespace || u.GetName() != e.Name {

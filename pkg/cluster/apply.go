@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,11 +27,28 @@ type ApplyOptions struct {
 
 // Apply creates the target with the given content or sets the fields that the
 // content names, by server-side apply. If nothing differs, nothing is written.
+//
+// Some objects that the server once accepted, it does not accept in an apply: an
+// environment variable that is there twice, say. Such an object is created
+// plainly if it is not there.
 func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, o ApplyOptions) error {
-	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Apply(ctx, t.Name, &unstructured.Unstructured{Object: content},
-		metav1.ApplyOptions{FieldManager: FieldManager, Force: o.Force, DryRun: dryRun(o.DryRun)})
-	return err
+	api := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace)
+	u := &unstructured.Unstructured{Object: content}
+	_, err := api.Apply(ctx, t.Name, u, metav1.ApplyOptions{FieldManager: FieldManager, Force: o.Force, DryRun: dryRun(o.DryRun)})
+	if err == nil || !strings.Contains(err.Error(), duplicateEntries) {
+		return err
+	}
+	_, createErr := api.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(o.DryRun)})
+	if apierrors.IsAlreadyExists(createErr) {
+		return apierrors.NewBadRequest(err.Error()) // not an internal error: the next try will not be better
+	}
+	return createErr
 }
+
+// duplicateEntries is how server-side apply says that a list that is a map has
+// a key twice (sigs.k8s.io/structured-merge-diff/v6/typed, validate.go). The API
+// server returns it as an internal error, without a reason of its own.
+const duplicateEntries = "duplicate entries for key"
 
 // Established watches the named CustomResourceDefinitions until the API server
 // serves all of them that exist, or ctx ends. A watch that is cut or expires is

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
@@ -93,10 +92,4 @@ func (c *Client) readPlace(ctx context.Context, targets []Target, each func(Targ
 		return nil // the kind itself is gone
 	}
 	return err
-}
-
-// IsAPI tells whether an error is the answer of an API server, or that there is none.
-func IsAPI(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) || isUnreachable(err)
 }

@@ -37,7 +37,9 @@ func TestApplyWaitsForAKindThatIsNotServedYet(t *testing.T) {
 func TestApplyWithoutContentFails(t *testing.T) {
 	f := newFake()
 	r, err := run(t, f, engine.Phase{Name: "p", Actions: []engine.Action{
-		put("a", func(context.Context) (map[string]any, error) { return nil, errors.New("the file has just been changed") }),
+		put("a", func(context.Context) (map[string]any, error) {
+			return nil, errors.New("the file has just been changed")
+		}),
 	}})
 	if err != nil {
 		t.Fatal(err)

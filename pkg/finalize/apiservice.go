@@ -69,7 +69,7 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 	default:
 		api.Owner = owner(service)
 		c.Action = Nothing
-		c.Remedy = fmt.Sprintf("it is not Cast AI's%s: repair its Service %s, or if it is not needed any more, add --remove-apiservice=%s", of(api.Owner), api.Service, name)
+		c.Remedy = fmt.Sprintf("it is not Cast AI's%s: repair its Service %s, or if it is not needed any more, pass unstick-ns --remove-apiservice=%s", of(api.Owner), api.Service, name)
 	}
 	if len(api.CustomResources) > 0 {
 		c.Remedy += fmt.Sprintf(" (objects of %s may be hidden behind it)", enumerate(api.CustomResources))

@@ -74,7 +74,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprin
 	}
 	secrets := "The data of Secrets is not in it: restore can't put Secrets back."
 	if saved.Secrets > 0 {
-		secrets = fmt.Sprintf("It contains %d Secrets: keep it as safe as the cluster's own credentials.", saved.Secrets)
+		secrets = fmt.Sprintf("It contains Secrets (%d): keep it as safe as the cluster's own credentials.", saved.Secrets)
 	} else if s.secrets {
 		secrets = "No Secret is in it."
 	}

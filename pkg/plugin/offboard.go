@@ -147,7 +147,7 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	if len(plan.Phases) == 0 {
-		return o.report(inv, &engine.Report{}, inv, nil)
+		return o.report(ctx, inv, &engine.Report{}, inv, nil)
 	}
 	if err := o.unblocked(inv); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.dryRun == dryRunNone {
-		question := fmt.Sprintf("This removes %d objects from cluster %s.", len(inv.Owned()), inv.Server.DisplayName())
+		question := fmt.Sprintf("This removes %s from cluster %s.", objects(len(inv.Owned())), inv.Server.DisplayName())
 		if err := o.confirm(o.yes, question, inv.Server.DisplayName()); err != nil {
 			return err
 		}
@@ -275,7 +275,7 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 	progress := printer.NewProgress(o.ErrOut, dry)
 	if dry {
 		report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: true, OnEvent: progress.Event})
-		return o.report(before, report, nil, err)
+		return o.report(ctx, before, report, nil, err)
 	}
 	journal, err := o.saving.save(ctx, o.client, before, plan)
 	if err != nil {
@@ -290,7 +290,7 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 			err = lookErr
 		}
 	}
-	return o.report(before, report, after, err)
+	return o.report(ctx, before, report, after, err)
 }
 
 // settled takes inventories until one has been empty for the settle time, or
@@ -321,14 +321,20 @@ func (o *offboardOptions) inventoryAfter(ctx context.Context) (*footprint.Invent
 
 // report prints what was done and left, and returns the error that says how
 // the command ended.
-func (o *offboardOptions) report(before *footprint.Inventory, r *engine.Report, after *footprint.Inventory, err error) error {
+func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventory, r *engine.Report, after *footprint.Inventory, err error) error {
+	stuck := o.stuck(ctx, after)
 	if o.output != "" {
-		if printErr := printer.Print(o.Out, o.output, printer.NewReport(before.Server, r, after, err)); printErr != nil {
+		doc := printer.NewReport(before.Server, r, after, err)
+		doc.Namespaces = stuck
+		if printErr := printer.Print(o.Out, o.output, doc); printErr != nil {
 			return printErr
 		}
 	} else {
 		text := printer.NewText(o.Out)
 		text.Report(r, after)
+		for _, d := range stuck {
+			text.Diagnosis(d)
+		}
 		if printErr := text.Err(); printErr != nil {
 			return printErr
 		}
@@ -398,4 +404,31 @@ func (o *offboardOptions) execute(ctx context.Context, before *footprint.Invento
 	report.Outcomes = append(report.Outcomes, reverted.Outcomes...)
 	report.Phases = append(report.Phases, reverted.Phases...)
 	return report, err
+}
+
+// stuck explains the namespaces that are left in Terminating. It is an
+// explanation only: where none can be had, the report stands without it.
+func (o *offboardOptions) stuck(ctx context.Context, after *footprint.Inventory) []*finalize.Diagnosis {
+	var names []string
+	if after != nil {
+		for _, i := range after.Owned() {
+			if i.Object.Ref() == (cluster.Ref{Kind: "Namespace", Name: i.Object.Name}) && i.Object.Terminating() {
+				names = append(names, i.Object.Name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	snap, err := o.client.Snapshot(ctx, finalize.Scope(names...))
+	if err != nil {
+		return nil
+	}
+	var out []*finalize.Diagnosis
+	for _, name := range names {
+		if d, err := finalize.Diagnose(snap, name, finalize.Options{Owned: after.IsOwned, Partial: true, By: o.Name}); err == nil {
+			out = append(out, d)
+		}
+	}
+	return out
 }

@@ -87,7 +87,7 @@ func (o *restoreOptions) Validate() error {
 func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
 	if o.saved, err = backup.Open(o.dir, o.acceptEdits); err != nil {
-		return badBackup(err)
+		return badBackup(usage(err))
 	}
 	defer func() { err = errors.Join(err, o.saved.Close()) }()
 	if o.client, err = o.connect(ctx); err != nil {
@@ -119,17 +119,13 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	return o.restore(ctx, r)
 }
 
-// badBackup gives errors of a backup their exit codes: what can't be read is bad
-// usage, what must not be trusted is refused.
+// badBackup refuses what must not be trusted. Other errors stay as they are.
 func badBackup(err error) error {
 	var r *backup.Refusal
 	if errors.As(err, &r) {
 		return refused(err)
 	}
-	if cluster.IsAPI(err) || errors.Is(err, context.Canceled) {
-		return err
-	}
-	return usage(err)
+	return err
 }
 
 // sameCluster refuses a backup of another cluster.
@@ -205,7 +201,7 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 	case failed > 0 && dry:
 		return fmt.Errorf("the server would refuse %d of the writes", failed)
 	case failed > 0, len(r.Held) > 0:
-		return &failure{ExitLeft, fmt.Errorf("not everything is back: the server refused %d objects, and %d were left as they are", failed, len(r.Held))}
+		return &failure{ExitLeft, fmt.Errorf("not everything is back: refused by the server: %d, left as they are: %d", failed, len(r.Held))}
 	}
 	return nil
 }

@@ -66,9 +66,16 @@ func (o *verifyOptions) Run(cmd *cobra.Command) error {
 func leftError(inv *footprint.Inventory) error {
 	switch owned := len(inv.Owned()); {
 	case owned > 0:
-		return fmt.Errorf("%w: %d objects", errLeft, owned)
+		return fmt.Errorf("%w: %s", errLeft, objects(owned))
 	case len(inv.Unreadable) > 0:
 		return fmt.Errorf("%w or not: %s could not be read", errLeft, inv.Unreadable[0].What)
 	}
 	return nil
+}
+
+func objects(n int) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return fmt.Sprintf("%d objects", n)
 }

@@ -41,8 +41,13 @@ type Restore struct {
 func NewRestore(s cluster.Server, dir string, b *backup.Backup, r *backup.Restoration, report *engine.Report, err error) *Restore {
 	doc := &Restore{
 		TypeMeta: TypeMeta{APIVersion, "Restore"}, Metadata: NewMetadata(s),
-		Backup: Backup{dir, b.Index.Time, b.Index.Tool}, Phases: orEmpty(r.Plan.Phases), Report: report, There: r.There,
+		Backup: Backup{dir, b.Index.Time, b.Index.Tool}, Phases: orEmpty(r.Plan.Phases), There: r.There,
 		Impossible: orEmpty(r.Impossible), Held: orEmpty(r.Held), Differences: orEmpty(b.Differences(r.Plan)),
+	}
+	if report != nil {
+		whole := *report
+		whole.Outcomes, whole.Phases = orEmpty(whole.Outcomes), orEmpty(whole.Phases)
+		doc.Report = &whole
 	}
 	if err != nil {
 		doc.Error = err.Error()

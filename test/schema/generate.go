@@ -18,7 +18,7 @@ const module = "github.com/castai/kubectl-castai"
 
 // documents returns one of each kind.
 func documents() []any {
-	return []any{printer.Inventory{}, printer.Plan{}, printer.Report{}, printer.Explanation{}, printer.Diagnosis{}}
+	return []any{printer.Inventory{}, printer.Plan{}, printer.Report{}, printer.Explanation{}, printer.Restore{}, printer.Diagnosis{}}
 }
 
 // Generate returns the schema of all documents, with the Go comments of the

@@ -16,7 +16,7 @@ import (
 
 // Kinds returns the kinds of documents that the schema describes.
 func Kinds() []string {
-	return []string{"Inventory", "Plan", "Report", "Explanation", "Diagnosis"}
+	return []string{"Inventory", "Plan", "Report", "Explanation", "Restore", "Diagnosis"}
 }
 
 // Validate reports how a JSON document differs from the schema of its kind.

@@ -13,7 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fixtures"
+	"github.com/castai/kubectl-castai/test/schema"
 )
 
 // impossible are the objects and fields that can't come back, with the reasons.
@@ -56,10 +59,17 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 	unchanged(t, func() {
 		castai(t, 0, "restore", dir, "--dry-run=client")
 		castai(t, 0, "restore", dir, "--dry-run=server")
+		var plan printer.Restore
+		document(t, castai(t, 0, "restore", dir, "--dry-run=client", "-o", "json"), &plan)
+		if len(plan.Phases) < 5 || len(plan.Impossible) == 0 || len(plan.Differences) == 0 || plan.Report != nil {
+			t.Errorf("the plan is %+v", plan)
+		}
 		castai(t, 3, "restore", dir)
 	})
 	r = castai(t, 0, "restore", dir, "--yes")
-	t.Logf("restore says:\n%s", r.Stdout)
+	if !strings.Contains(r.Stdout, "put back") {
+		t.Errorf("restore says:\n%s", r.Stdout)
+	}
 	settled(t)
 
 	after := contents(t, ids)
@@ -87,7 +97,24 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 		if !strings.Contains(r.Stdout, "There already, as it was") {
 			t.Errorf("a second restore says:\n%s", r.Stdout)
 		}
+		var done printer.Restore
+		document(t, castai(t, 0, "restore", dir, "--yes", "-o", "json"), &done)
+		if len(done.Phases) > 0 || done.There < len(before)-missing {
+			t.Errorf("a third restore says %+v", done)
+		}
 	})
+}
+
+// document reads what a command printed with -o json, and checks it against the
+// published schema.
+func document(t *testing.T, r driver.Result, into any) {
+	t.Helper()
+	if err := schema.Validate([]byte(r.Stdout)); err != nil {
+		t.Errorf("the document does not fit its schema: %v", err)
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), into); err != nil {
+		t.Fatalf("%v in: %s", err, r)
+	}
 }
 
 // reason says why a difference is to be expected, or nothing.

@@ -1,0 +1,233 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/test/fixtures"
+)
+
+var (
+	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+)
+
+// Where no backup can be written, nothing is removed.
+func TestBackupThatCannotBeMade(t *testing.T) {
+	install(t, fixtures.Agent)
+	parent := t.TempDir()
+	file := filepath.Join(parent, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{filepath.Join(file, "backup"), filepath.Join(parent, "no", "backup"), parent, file, "/proc/backup"} {
+		unchanged(t, func() {
+			r := castai(t, 3, "offboard", "--yes", "--backup-dir", dir)
+			if !strings.Contains(r.Stderr, "nothing was changed") || strings.Count(strings.TrimSpace(r.Stderr), "\n") > 0 {
+				t.Errorf("%s: it says %q", dir, r.Stderr)
+			}
+		})
+	}
+	castai(t, 2, "offboard", "--yes", "--no-backup", "--backup-dir", parent)
+}
+
+func TestRefusals(t *testing.T) {
+	install(t, fixtures.Agent)
+	dir := filepath.Join(t.TempDir(), "backup")
+	offboard(t, dir)
+	const config = "namespaces/castai-agent/configmaps/castai-agent-metadata.yaml"
+
+	for _, test := range []struct {
+		name string
+		code int
+		do   func(dir string) error
+		says string
+	}{
+		{"another cluster", 3, edit(backup.IndexName, `"kubeSystemUID": "`, `"kubeSystemUID": "1`), "another cluster"},
+		{"path traversal", 3, edit(backup.IndexName, `"`+config+`"`, `"../../etc/passwd"`), "edited"},
+		{"a link", 3, func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, "link")) }, "link"},
+		{"an edited file", 3, edit(config, "data:", "data:\n  mine: theirs"), "--accept-edits"},
+		{"an unknown version", 2, edit(backup.IndexName, "v1alpha1", "v1"), "version"},
+		{"a part of the index", 2, edit(backup.IndexName, "\n}\n", ""), "cut off"},
+		{"no backup", 2, func(dir string) error { return os.Remove(filepath.Join(dir, backup.IndexName)) }, "not a backup"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			other := filepath.Join(t.TempDir(), "copy")
+			if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if err := test.do(other); err != nil {
+				t.Fatal(err)
+			}
+			unchanged(t, func() {
+				r := castai(t, test.code, "restore", other, "--yes")
+				if !strings.Contains(r.Stderr, test.says) || strings.Count(strings.TrimSpace(r.Stderr), "\n") > 0 {
+					t.Errorf("it says %q", r.Stderr)
+				}
+			})
+		})
+	}
+	castai(t, 2, "restore")
+	castai(t, 2, "restore", filepath.Join(dir, "nowhere"))
+
+	if err := edit(config, "data:", "data:\n  mine: theirs")(dir); err != nil {
+		t.Fatal(err)
+	}
+	castai(t, 0, "restore", dir, "--yes", "--accept-edits")
+	u, err := api.Resource(configMaps).Namespace("castai-agent").Get(t.Context(), "castai-agent-metadata", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if value, _, err := unstructured.NestedString(u.Object, "data", "mine"); err != nil || value != "theirs" {
+		t.Errorf("the edit has the value %q, %v", value, err)
+	}
+}
+
+// edit returns a function that replaces text in a file of a backup.
+func edit(file, old, text string) func(dir string) error {
+	return func(dir string) error {
+		path := filepath.Join(dir, filepath.FromSlash(file))
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, bytes.Replace(raw, []byte(old), []byte(text), 1), 0o600) //nolint:gosec // in a temporary folder
+	}
+}
+
+func TestWithoutSecrets(t *testing.T) {
+	install(t, fixtures.Agent)
+	r := castai(t, 0, "offboard", "--yes", "--backup-secrets=false", "--clean-up-timeout=5s", "--settle=0")
+	// Commands run in the folder of the cluster.
+	folders, err := filepath.Glob(filepath.Join(server.Dir(), "castai-offboard-castai-test-*Z"))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("%v, %v after %s", folders, err, r)
+	}
+	dir := folders[0]
+	private(t, dir)
+	if !strings.Contains(r.Stderr, "not in it") {
+		t.Errorf("it says %q", r.Stderr)
+	}
+	secrets, err := filepath.Glob(filepath.Join(dir, "namespaces", "*", "secrets", "*.yaml"))
+	if err != nil || len(secrets) == 0 {
+		t.Fatalf("%v, %v", secrets, err)
+	}
+	for _, file := range secrets {
+		raw, err := os.ReadFile(file)
+		if err != nil || bytes.Contains(raw, []byte("\ndata:")) {
+			t.Errorf("%s: %v\n%s", file, err, raw)
+		}
+	}
+	r = castai(t, 0, "restore", dir, "--yes")
+	if !strings.Contains(r.Stdout, "its data was left out of the backup") {
+		t.Errorf("it says %q", r.Stdout)
+	}
+}
+
+// kill starts an offboarding and kills it when it has written so many lines.
+func kill(t *testing.T, dir string, lines int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
+	defer cancel()
+	cmd := admin.Command(ctx, "offboard", "--yes", "--backup-dir", dir, "--clean-up-timeout=5s", "--settle=0")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var raw []byte
+	err := wait.PollUntilContextCancel(ctx, time.Millisecond, true, func(context.Context) (bool, error) {
+		raw, _ = os.ReadFile(filepath.Join(dir, backup.ReportName)) // not there yet
+		return bytes.Count(raw, []byte("\n")) >= lines, nil
+	})
+	if err != nil {
+		t.Fatalf("%v after:\n%s", err, raw)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	if raw, err = os.ReadFile(filepath.Join(dir, backup.ReportName)); err != nil || bytes.Contains(raw, []byte(`"type":"ended"`)) {
+		t.Logf("it was over before it was killed, %v", err)
+	}
+}
+
+// A run that was killed is undone from its backup, and so are it and the next
+// one, whose backup is made in the middle of it.
+func TestRestoreAfterAKill(t *testing.T) {
+	install(t, fixtures.Small)
+	duplicate(t)
+	ids, err := fixtures.OwnedRefs(fixtures.Small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := contents(t, ids)
+	for _, lines := range []int{2, 8, 20, 60} {
+		first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+		kill(t, first, lines)
+		if lines == 20 {
+			offboard(t, second)
+			castai(t, 0, "restore", second, "--yes")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
+		// What was asked to go when the run was killed goes by itself, or with the next run.
+		err := wait.PollUntilContextCancel(ctx, time.Second, true, func(ctx context.Context) (bool, error) {
+			r, err := admin.Castai(ctx, "restore", first, "--yes")
+			if r.Code == 4 {
+				t.Logf("held: %s", r.Stderr)
+			} else if r.Code != 0 {
+				t.Fatalf("restore: %s", r)
+			}
+			return r.Code == 0, err
+		})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		settled(t)
+		after := contents(t, ids)
+		for _, id := range slices.Sorted(maps.Keys(before)) {
+			if after[id] == nil {
+				if reason(id, "") == "" {
+					t.Errorf("%d lines: %s did not come back", lines, id)
+				}
+				continue
+			}
+			c := &changes{id: id}
+			if !cmp.Equal(before[id], after[id], cmp.Reporter(c)) && len(c.found) > 0 {
+				t.Errorf("%d lines: %s: %s", lines, id, c.found)
+			}
+		}
+	}
+}
+
+// duplicate gives a Deployment an environment variable twice, which Kubernetes
+// accepts in an update, but not in a server-side apply.
+func duplicate(t *testing.T) {
+	t.Helper()
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/spec/template/spec/containers/0/env", "value": []map[string]string{
+		{"name": "TWICE", "value": "1"}, {"name": "TWICE", "value": "2"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = api.Resource(deployments).Namespace("castai-agent").Patch(t.Context(), "castai-agent", types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: "helm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled(t)
+}
