@@ -137,8 +137,8 @@ func (b *Backup) read(name string, largest int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, largest+1))
+	err = errors.Join(err, f.Close())
 	if err == nil && int64(len(raw)) > largest {
 		err = refuse("%s is larger than %d bytes", name, largest)
 	}

@@ -137,7 +137,7 @@ func TestAcceptedEdits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	t.Cleanup(func() { _ = b.Close() })
 	for i := range b.Index.Objects {
 		e := &b.Index.Objects[i]
 		if edited := e.Kind == "Deployment"; b.edited[e.Ref] != edited {
@@ -171,7 +171,10 @@ func FuzzReadIndex(f *testing.F) {
 			if !filepath.IsLocal(filepath.FromSlash(e.File)) || e.File == IndexName || e.File == ReportName {
 				t.Errorf("%q is outside of the folder, or no object", e.File)
 			}
-			newOrder(index).of(e.Ref)
+		}
+		o := newOrder(index)
+		for _, e := range index.Objects {
+			o.of(e.Ref)
 		}
 	})
 }

@@ -30,7 +30,7 @@ func (c *content) Established(context.Context, []string) error { return nil }
 
 // restoration plans the restore of a fresh backup into a cluster that change
 // has changed since.
-func restoration(t *testing.T, change func(c *content)) (*Restoration, *content) {
+func restoration(t *testing.T, change func(c *content)) *Restoration {
 	t.Helper()
 	dir, c := write(t, Options{})
 	b, err := Open(dir, false)
@@ -43,7 +43,7 @@ func restoration(t *testing.T, change func(c *content)) (*Restoration, *content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Restore(s, c, time.Minute), c
+	return b.Restore(s, c, time.Minute)
 }
 
 var agentRef = cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castai-agent"}
@@ -61,7 +61,7 @@ func action(r *Restoration, ref cluster.Ref) *engine.Action {
 }
 
 func TestRestoreIntoAnEmptyCluster(t *testing.T) {
-	r, _ := restoration(t, func(c *content) { c.objects = nil })
+	r := restoration(t, func(c *content) { c.objects = nil })
 	var phases []string
 	for _, p := range r.Plan.Phases {
 		phases = append(phases, p.Name)
@@ -87,14 +87,14 @@ func TestRestoreIntoAnEmptyCluster(t *testing.T) {
 }
 
 func TestRestoreOfWhatIsStillThere(t *testing.T) {
-	r, _ := restoration(t, func(*content) {})
+	r := restoration(t, func(*content) {})
 	if len(r.Plan.Phases) != 0 || r.There == 0 {
 		t.Errorf("%+v", r)
 	}
 }
 
 func TestRestoreOfWhatWasStopped(t *testing.T) {
-	r, _ := restoration(t, func(c *content) {
+	r := restoration(t, func(c *content) {
 		u := c.objects[agentRef]
 		u.SetAnnotations(map[string]string{"castai.kubectl.dev/stopped": "2"})
 		_ = unstructured.SetNestedField(u.Object, int64(0), "spec", "replicas")
@@ -113,7 +113,7 @@ func TestRestoreOfWhatWasStopped(t *testing.T) {
 }
 
 func TestRestoreOfWhatSomebodyChanged(t *testing.T) {
-	r, _ := restoration(t, func(c *content) {
+	r := restoration(t, func(c *content) {
 		_ = unstructured.SetNestedField(c.objects[agentRef].Object, int64(7), "spec", "replicas")
 	})
 	if action(r, agentRef) != nil || len(r.Held) != 1 || !strings.Contains(r.Held[0].Why, "spec.replicas") {
@@ -122,7 +122,7 @@ func TestRestoreOfWhatSomebodyChanged(t *testing.T) {
 }
 
 func TestRestoreOverWhatWasMadeAnew(t *testing.T) {
-	r, _ := restoration(t, func(c *content) {
+	r := restoration(t, func(c *content) {
 		u := c.objects[agentRef]
 		u.SetUID("new")
 		_ = unstructured.SetNestedField(u.Object, int64(7), "spec", "replicas")
@@ -130,7 +130,7 @@ func TestRestoreOverWhatWasMadeAnew(t *testing.T) {
 	if a := action(r, agentRef); a == nil || a.Verb != engine.Apply {
 		t.Errorf("%+v", a)
 	}
-	r, _ = restoration(t, func(c *content) { c.objects[agentRef].SetUID("restored before") })
+	r = restoration(t, func(c *content) { c.objects[agentRef].SetUID("restored before") })
 	if a := action(r, agentRef); a != nil {
 		t.Errorf("%+v", a)
 	}
@@ -138,7 +138,7 @@ func TestRestoreOverWhatWasMadeAnew(t *testing.T) {
 
 func TestRestoreWhileANamespaceGoes(t *testing.T) {
 	now := metav1.Now()
-	r, _ := restoration(t, func(c *content) {
+	r := restoration(t, func(c *content) {
 		ns := c.objects[cluster.Ref{Kind: "Namespace", Name: "castai-agent"}]
 		c.objects = map[cluster.Ref]*unstructured.Unstructured{{Kind: "Namespace", Name: "castai-agent"}: ns}
 		ns.SetDeletionTimestamp(&now)

@@ -56,7 +56,7 @@ type Saved struct {
 // Write saves every object that the plan deletes or changes. The folder appears
 // under its name only when all is in it and on the disk; an error leaves nothing
 // behind. Objects that are gone by now are left out.
-func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *engine.Plan, o Options) (*Saved, error) {
+func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *engine.Plan, o Options) (saved *Saved, err error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	if o.Dir == "" {
 		o.Dir = fmt.Sprintf("castai-offboard-%s-%s", folderName(inv.Server.DisplayName()), now.Format("20060102T150405Z"))
@@ -70,7 +70,7 @@ func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *eng
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(temp)
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 
 	w := &writer{dir: temp, options: o, entries: entries(inv, plan), owners: newOwners(inv, plan)}
 	targets := make([]cluster.Target, 0, len(w.entries))
@@ -85,7 +85,7 @@ func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *eng
 		APIVersion: APIVersion, Kind: Kind, Cluster: inv.Server, Time: now, Tool: o.Tool, SecretsLeftOut: o.WithoutSecrets,
 		Objects: []Entry{}, Dependents: dependents(inv, w.entries), Unreadable: inv.Unreadable, Plan: *plan,
 	}
-	saved := &Saved{Dir: o.Dir}
+	saved = &Saved{Dir: o.Dir}
 	for _, t := range targets {
 		e := w.entries[t.Ref]
 		if e.File == "" {
@@ -155,7 +155,7 @@ func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	f, err := os.Open(path) //nolint:gosec // a folder that was made here, or its parent
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func syncFolder(path string) error {
 }
 
 func writeFile(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode) //nolint:gosec // in a folder that was made here
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}

@@ -179,7 +179,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	t.Cleanup(func() { _ = b.Close() })
 	if b.Index.Tool != "v1" || b.Index.Cluster.KubeSystemUID != "test" || len(b.Index.Plan.Phases) == 0 || len(b.Index.Dependents) == 0 {
 		t.Errorf("index %+v", b.Index)
 	}
@@ -215,7 +215,7 @@ func TestWriteWithoutSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	t.Cleanup(func() { _ = b.Close() })
 	if !b.Index.SecretsLeftOut {
 		t.Error("the index does not say so")
 	}

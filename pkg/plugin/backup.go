@@ -107,6 +107,6 @@ func (s *saving) closeJournal(journal *backup.Journal, runErr error) {
 		return
 	}
 	if err := journal.Close(runErr); err != nil {
-		fmt.Fprintf(s.ErrOut, "the report in the backup is incomplete: %s\n", printer.Escape(err.Error()))
+		_, _ = fmt.Fprintf(s.ErrOut, "the report in the backup is incomplete: %s\n", printer.Escape(err.Error()))
 	}
 }

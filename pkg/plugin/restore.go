@@ -121,8 +121,7 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 
 // badBackup refuses what must not be trusted. Other errors stay as they are.
 func badBackup(err error) error {
-	var r *backup.Refusal
-	if errors.As(err, &r) {
+	if _, ok := errors.AsType[*backup.Refusal](err); ok {
 		return refused(err)
 	}
 	return err
@@ -177,7 +176,9 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 	if dry {
 		var unchecked int
 		if plan, unchecked = backup.Checkable(plan); unchecked > 0 {
-			fmt.Fprintf(o.ErrOut, "%d of the writes can't be checked before their namespaces and kinds are there\n", unchecked)
+			if _, err := fmt.Fprintf(o.ErrOut, "%d of the writes can't be checked before their namespaces and kinds are there\n", unchecked); err != nil {
+				return err
+			}
 		}
 	}
 	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
