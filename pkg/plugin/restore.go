@@ -99,6 +99,9 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	if err := o.sameCluster(); err != nil {
 		return err
 	}
+	if err := o.allowed(ctx, o.saved.LookRights()); err != nil {
+		return err
+	}
 	situation, err := o.saved.Look(ctx, o.client)
 	if err != nil {
 		return badBackup(err)
@@ -107,7 +110,7 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	if err := o.show(r); err != nil || o.dryRun == dryRunClient {
 		return err
 	}
-	if err := o.allowed(ctx, r.Plan); err != nil {
+	if err := o.allowed(ctx, backup.Rights(r.Plan)); err != nil {
 		return err
 	}
 	if o.dryRun == dryRunNone && r.Plan.Actions() > 0 {
@@ -154,17 +157,17 @@ func (o *restoreOptions) show(r *backup.Restoration) error {
 	return text.Err()
 }
 
-// allowed refuses when the user lacks a right that the plan needs, and prints
-// a ClusterRole that has all of the missing ones.
-func (o *restoreOptions) allowed(ctx context.Context, plan *engine.Plan) error {
-	missing, err := o.client.Missing(ctx, engine.Rights(plan))
+// allowed refuses when the user lacks one of the rights, and prints a ClusterRole
+// that has all of the missing ones.
+func (o *restoreOptions) allowed(ctx context.Context, rights []cluster.Right) error {
+	missing, err := o.client.Missing(ctx, rights)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
 	if err := printer.ClusterRole(o.ErrOut, "castai-restore", missing); err != nil {
 		return err
 	}
-	return refused(fmt.Errorf("you lack %d rights that the plan needs: have an administrator bind the ClusterRole above to you", len(missing)))
+	return refused(fmt.Errorf("you lack %d rights that this needs: have an administrator bind the ClusterRole above to you", len(missing)))
 }
 
 // restore carries the plan out and says what became of it.

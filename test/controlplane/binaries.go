@@ -176,7 +176,7 @@ var kubernetesVersion = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v(\d+)\.
 // stamps returns the linker flags that give the binaries the version of the
 // Kubernetes release they are built from.
 func stamps(src string) (string, error) {
-	mod, err := os.ReadFile(filepath.Join(src, "binaries", "kubernetes", "go.mod")) //nolint:gosec // part of this module
+	mod, err := os.ReadFile(filepath.Join(src, "binaries", "kubernetes", "go.mod"))
 	if err != nil {
 		return "", fmt.Errorf("read the version of Kubernetes: %w", err)
 	}
@@ -198,7 +198,7 @@ func cacheKey(src, ldflags string) (string, error) {
 		return "", fmt.Errorf("hash the sources: %w", err)
 	}
 	for _, file := range files {
-		content, err := os.ReadFile(file) //nolint:gosec // part of this module
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return "", fmt.Errorf("hash the sources: %w", err)
 		}
@@ -242,7 +242,7 @@ func executable(path string) bool {
 
 // tail returns what a file holds after offset, at most its last max bytes.
 func tail(path string, offset, limit int64) string {
-	f, err := os.Open(path) //nolint:gosec // a log file of ours
+	f, err := os.Open(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return ""

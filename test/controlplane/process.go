@@ -30,7 +30,7 @@ type process struct {
 // startProcess starts a component that writes to its own log file. Unless it
 // is to be detached, it dies with the process that started it.
 func startProcess(name string, args, env []string, log string, detach bool) (*process, error) {
-	f, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the folder of the cluster
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

@@ -83,6 +83,16 @@ func TestRefusals(t *testing.T) {
 			})
 		})
 	}
+	nobody, err := server.User("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unchanged(t, func() {
+		r, err := admin.Kubeconfig(nobody).Castai(t.Context(), "restore", dir, "--yes")
+		if err != nil || r.Code != 3 {
+			t.Errorf("somebody without rights: %v, %s", err, r)
+		}
+	})
 	castai(t, 2, "restore")
 	castai(t, 2, "restore", filepath.Join(dir, "nowhere"))
 
