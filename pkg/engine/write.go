@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// act sends the writes, a bounded number at a time. After ctx ends it starts
+// none; those in flight go to their end.
+func (p *phaseRun) act(ctx context.Context, actions []Action) {
+	p.mu.Lock()
+	p.total = len(p.order)
+	for _, a := range actions {
+		if p.jobs[jobKey{a.Target.Ref, a.Target.UID, a.Verb.removes()}] == nil {
+			p.total++
+		}
+	}
+	p.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(workers)
+	for _, a := range actions {
+		if ctx.Err() != nil {
+			break
+		}
+		p.mu.Lock()
+		j := p.add(a, a.Verb.removes())
+		p.mu.Unlock()
+		group.Go(func() error {
+			err := p.do(context.WithoutCancel(ctx), j)
+			p.settle(j, err)
+			return nil
+		})
+	}
+	// The functions of the group report to the jobs and return nothing.
+	_ = group.Wait()
+}
+
+// do sends one write.
+func (p *phaseRun) do(ctx context.Context, j *job) error {
+	a, dry := j.action, p.options.DryRun
+	switch a.Verb {
+	case Delete:
+		return retry(ctx, isPassing, func() error { return p.delete(ctx, a) })
+	case Patch:
+		return retry(ctx, isPassing, func() error { return p.cluster.MergePatch(ctx, a.Target, a.Patch, dry) })
+	case Apply:
+		return p.apply(ctx, a)
+	case StripFinalizers:
+		return p.stripNow(ctx, j)
+	case Finalize:
+		// A resource version in the target is the state that was judged: if it
+		// has changed, whoever judged it must look again.
+		may := isPassing
+		if a.Target.ResourceVersion == "" {
+			may = isPassingOrConflict
+		}
+		return retry(ctx, may, func() error { return p.cluster.FinalizeNamespace(ctx, a.Target, dry) })
+	case CreateNamespace:
+		if dry {
+			return nil
+		}
+		_, err := p.cluster.CreateNamespace(ctx, a.Target.Name, a.Annotations)
+		return err
+	}
+	return fmt.Errorf("%s %s: unknown verb", a.Verb, a.Target.Ref)
+}
+
+// delete asks for the deletion of the action's object. A conflict means that
+// the object is being deleted already, or that it was replaced: then the one
+// that was meant is gone, and the new one is not ours to touch.
+func (p *phaseRun) delete(ctx context.Context, a Action) error {
+	err := p.cluster.Delete(ctx, a.Target, cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun})
+	if !apierrors.IsConflict(err) {
+		return err
+	}
+	o, getErr := p.cluster.Get(ctx, a.Target)
+	switch {
+	case getErr != nil:
+		return getErr
+	case o.Terminating():
+		return nil
+	}
+	return err
+}
+
+// stripNow takes the allowed finalizers off the object in the state that the
+// action was decided on, and reads it again when somebody changed it since.
+func (p *phaseRun) stripNow(ctx context.Context, j *job) error {
+	seen := j.action.Seen
+	return retry(ctx, isPassingOrConflict, func() error {
+		o := seen
+		seen = nil
+		if o == nil {
+			var err error
+			if o, err = p.cluster.Get(ctx, j.action.Target); err != nil {
+				return err
+			}
+		}
+		if !o.Terminating() {
+			return fmt.Errorf("%s is not being deleted: its finalizers stay", j.action.Target.Ref)
+		}
+		names := allowed(o.Finalizers, j.action.Finalizers)
+		if len(names) == 0 {
+			return nil
+		}
+		if err := p.cluster.StripFinalizers(ctx, j.action.Target, o, names, p.options.DryRun); err != nil {
+			return err
+		}
+		p.stripped(j, names)
+		return nil
+	})
+}
+
+func (p *phaseRun) stripped(j *job, names []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j.strips = append(j.strips, names...)
+	j.tries++
+	p.tellLocked(Event{Type: Stripped, Verb: j.action.Verb, Target: j.action.Target, Message: strings.Join(names, ", ")})
+}
+
+// settle records how a write went.
+func (p *phaseRun) settle(j *job, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := Event{Verb: j.action.Verb, Target: j.action.Target}
+	switch {
+	case err == nil && (!j.wait || p.options.DryRun):
+		p.end(j, ResultDone)
+		e.Type = Done
+	case err == nil:
+		e.Type = Requested
+	case j.wait && cluster.IsGone(err, j.action.Target):
+		p.end(j, ResultGone)
+		e.Type = Done
+	case j.action.Verb == Patch && cluster.IsGone(err, j.action.Target):
+		p.end(j, ResultGone)
+		e.Type = Done
+	case j.action.Verb == CreateNamespace && apierrors.IsAlreadyExists(err):
+		p.end(j, ResultDone)
+		e.Type = Done
+	default:
+		p.end(j, ResultFailed)
+		j.message = err.Error()
+		e.Type, e.Err, e.Message = Failed, err, err.Error()
+	}
+	p.tellLocked(e)
+}
+
+// retry does f again while retriable says that the error may pass. client-go
+// itself waits out answers that carry Retry-After.
+func retry(ctx context.Context, retriable func(error) bool, f func() error) error {
+	backoff := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: attempts}
+	var last error
+	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
+		if last = f(); last != nil && retriable(last) {
+			return false, nil
+		}
+		return true, last
+	})
+	if wait.Interrupted(err) && last != nil {
+		return last
+	}
+	return err
+}
+
+// isPassing tells whether the same request may succeed in a moment.
+func isPassing(err error) bool {
+	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) ||
+		utilnet.IsConnectionReset(err) || utilnet.IsConnectionRefused(err) || utilnet.IsProbableEOF(err)
+}
+
+// isPassingOrConflict is for writes that read the object afresh each time.
+func isPassingOrConflict(err error) bool { return isPassing(err) || apierrors.IsConflict(err) }
