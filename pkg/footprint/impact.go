@@ -240,9 +240,8 @@ func managedBy(o *cluster.Object) string {
 	if slices.ContainsFunc(o.Managers, func(m string) bool { return m == "Terraform" || m == "HashiCorp" }) {
 		return "Terraform"
 	}
-	if terraform, _, err := unstructured.NestedBool(o.Body, "spec", "terraform"); err == nil && terraform {
-		return "Terraform" // castware Cluster, CW api/v1alpha1/cluster_types.go
-	}
+	// spec.terraform of castware's Cluster is no sign: its chart sets it by
+	// default (castware-operator 0.10.1).
 	return ""
 }
 
