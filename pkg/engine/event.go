@@ -25,13 +25,15 @@ const (
 
 // Event is one thing that happened during a run.
 type Event struct {
-	Type    EventType
-	Time    time.Time
-	Phase   *Phase
-	Verb    Verb
-	Target  cluster.Target
-	Message string
-	Err     error
+	Type   EventType
+	Time   time.Time
+	Phase  *Phase
+	Verb   Verb
+	Target cluster.Target
+	// Operation is that of a Call.
+	Operation string
+	Message   string
+	Err       error
 	// Done and Total count the objects of the phase that are finished.
 	Done, Total int
 }
@@ -41,6 +43,7 @@ type Outcome struct {
 	Phase      string      `json:"phase"`
 	Verb       Verb        `json:"verb"`
 	Object     cluster.Ref `json:"object"`
+	Operation  string      `json:"operation,omitempty"`
 	Result     Result      `json:"result"`
 	Message    string      `json:"message,omitempty"`
 	Finalizers []string    `json:"strippedFinalizers,omitempty"`
@@ -80,12 +83,13 @@ type Report struct {
 // result. What an earlier phase left and a later one finished is finished.
 func (r *Report) Count(result Result, verbs ...Verb) int {
 	type write struct {
-		verb   Verb
-		object cluster.Ref
+		verb      Verb
+		object    cluster.Ref
+		operation string
 	}
 	last := map[write]Result{}
 	for _, o := range r.Outcomes {
-		last[write{o.Verb, o.Object}] = o.Result
+		last[write{o.Verb, o.Object, o.Operation}] = o.Result
 	}
 	n := 0
 	for w, l := range last {

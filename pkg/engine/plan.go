@@ -30,6 +30,9 @@ const (
 	CreateNamespace Verb = "create-namespace"
 	// Apply creates an object, or sets fields of it, by server-side apply.
 	Apply Verb = "apply"
+	// Call does something elsewhere than in the Kubernetes API: a request to the
+	// Cast AI API, or waiting for what one brings about.
+	Call Verb = "call"
 )
 
 // removes tells whether the object must be gone for the action to be done.
@@ -58,6 +61,12 @@ type Action struct {
 	// Seen is the state of the object that the decision was made on. Stripping
 	// starts from it and reads the object only if that is no longer its state.
 	Seen *cluster.Object `json:"-"`
+	// Operation names what a Call does, apart from the others on its target.
+	Operation string `json:"operation,omitempty"`
+	// Do carries a Call out, and says through tell what it is waiting for. Unlike
+	// a write, it sees the run's ctx end and must then return without delay.
+	// A dry run leaves it out.
+	Do func(ctx context.Context, tell func(message string)) error `json:"-"`
 	// Annotations are those of a namespace to be created.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// GracePeriodSeconds overrides the object's own grace period.
@@ -67,7 +76,7 @@ type Action struct {
 // AnyFinalizer in Action.Finalizers allows every finalizer.
 const AnyFinalizer = "*"
 
-// Phase is a set of actions that may run in any order.
+// Phase is a set of actions that may run in any order, unless it says otherwise.
 type Phase struct {
 	Name    string   `json:"name"`
 	Title   string   `json:"title"`
@@ -90,6 +99,8 @@ type Phase struct {
 	// Gate: if anything in this phase fails or stays, the run ends before the
 	// next phase, which would do harm without it.
 	Gate bool `json:"gate,omitempty"`
+	// InOrder: the actions go one after the other, and none after one that failed.
+	InOrder bool `json:"inOrder,omitempty"`
 	// Optional: a later phase takes care of what this one leaves.
 	Optional bool `json:"optional,omitempty"`
 }

@@ -68,7 +68,7 @@ func Run(ctx context.Context, c Cluster, plan *Plan, o Options) (*Report, error)
 }
 
 func skipped(phase *Phase, a Action) Outcome {
-	return Outcome{Phase: phase.Name, Verb: a.Verb, Object: a.Target.Ref, Result: ResultSkipped}
+	return Outcome{Phase: phase.Name, Verb: a.Verb, Object: a.Target.Ref, Operation: a.Operation, Result: ResultSkipped}
 }
 
 // runner is the state of one run.
@@ -102,13 +102,16 @@ type phaseRun struct {
 }
 
 // jobKey tells jobs apart. An object that took the place of another of the same
-// name is another job, and so are a write that is over when it is sent and the
-// wait for the object to be gone.
+// name is another job, and so are a write that is over when it is sent, the wait
+// for the object to be gone, and each operation of a call.
 type jobKey struct {
-	ref  cluster.Ref
-	uid  types.UID
-	wait bool
+	ref       cluster.Ref
+	uid       types.UID
+	wait      bool
+	operation string
 }
+
+func keyOf(a Action, wait bool) jobKey { return jobKey{a.Target.Ref, a.Target.UID, wait, a.Operation} }
 
 func (r *runner) emit(e Event) {
 	if r.options.OnEvent == nil {
@@ -161,11 +164,11 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 			continue // only waited for, and gone
 		}
 		r.report.Outcomes = append(r.report.Outcomes, Outcome{
-			Phase: phase.Name, Verb: j.action.Verb, Object: key.ref, Result: j.result, Message: j.message, Finalizers: j.strips,
+			Phase: phase.Name, Verb: j.action.Verb, Object: key.ref, Operation: key.operation, Result: j.result, Message: j.message, Finalizers: j.strips,
 		})
 	}
 	for _, a := range phase.Actions {
-		if p.jobs[jobKey{a.Target.Ref, a.Target.UID, a.Verb.removes()}] == nil {
+		if p.jobs[keyOf(a, a.Verb.removes())] == nil {
 			r.report.Outcomes = append(r.report.Outcomes, skipped(phase, a))
 		}
 	}
@@ -218,7 +221,7 @@ func (p *phaseRun) rounds(ctx context.Context) error {
 }
 
 func (p *phaseRun) add(a Action, mustGo bool) *job {
-	key := jobKey{a.Target.Ref, a.Target.UID, mustGo}
+	key := keyOf(a, mustGo)
 	if j, ok := p.jobs[key]; ok {
 		// A further step on the same object: what was allowed before still is.
 		a.Finalizers = append(slices.Clone(j.action.Finalizers), a.Finalizers...)

@@ -64,7 +64,7 @@ func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j := p.jobs[jobKey{s.Target.Ref, s.Target.UID, true}]
+	j := p.jobs[jobKey{ref: s.Target.Ref, uid: s.Target.UID, wait: true}]
 	if j.result != "" {
 		return
 	}

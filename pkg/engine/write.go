@@ -20,7 +20,7 @@ func (p *phaseRun) act(ctx context.Context, actions []Action) {
 	p.mu.Lock()
 	p.total = len(p.order)
 	for _, a := range actions {
-		if p.jobs[jobKey{a.Target.Ref, a.Target.UID, a.Verb.removes()}] == nil {
+		if p.jobs[keyOf(a, a.Verb.removes())] == nil {
 			p.total++
 		}
 	}
@@ -34,19 +34,37 @@ func (p *phaseRun) act(ctx context.Context, actions []Action) {
 		p.mu.Lock()
 		j := p.add(a, a.Verb.removes())
 		p.mu.Unlock()
-		group.Go(func() error {
-			err := p.do(context.WithoutCancel(ctx), j)
-			p.settle(j, err)
-			return nil
-		})
+		if !p.phase.InOrder {
+			group.Go(func() error {
+				p.settle(j, p.do(ctx, j))
+				return nil
+			})
+			continue
+		}
+		err := p.do(ctx, j)
+		if a.Verb == Call && err != nil && ctx.Err() != nil {
+			break // not seen through: it is left
+		}
+		if p.settle(j, err); err != nil && j.result == ResultFailed {
+			break
+		}
 	}
 	// The functions of the group report to the jobs and return nothing.
 	_ = group.Wait()
 }
 
-// do sends one write.
+// do sends one write, which goes to its end, or makes a call.
 func (p *phaseRun) do(ctx context.Context, j *job) error {
 	a, dry := j.action, p.options.DryRun
+	if a.Verb == Call {
+		if dry {
+			return nil
+		}
+		return a.Do(ctx, func(message string) {
+			p.tell(Event{Type: Waiting, Verb: Call, Target: a.Target, Operation: a.Operation, Message: message})
+		})
+	}
+	ctx = context.WithoutCancel(ctx)
 	switch a.Verb {
 	case Delete:
 		return retry(ctx, isPassing, func() error { return p.delete(ctx, a) })
@@ -132,7 +150,7 @@ func (p *phaseRun) stripped(j *job, names []string) {
 func (p *phaseRun) settle(j *job, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := Event{Verb: j.action.Verb, Target: j.action.Target}
+	e := Event{Verb: j.action.Verb, Target: j.action.Target, Operation: j.action.Operation}
 	switch {
 	case err == nil && (!j.wait || p.options.DryRun):
 		p.end(j, ResultDone)
