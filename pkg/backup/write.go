@@ -37,8 +37,10 @@ type Reader interface {
 // Options of a backup.
 type Options struct {
 	// Dir is the folder to make. Empty: one in the current folder, named after
-	// the cluster and the time.
+	// Task, the cluster and the time.
 	Dir string
+	// Task is what the objects are going to be removed for: offboard, unstick.
+	Task string
 	// WithoutSecrets leaves the data of Secrets out.
 	WithoutSecrets bool
 	// Tool is the version of the plugin.
@@ -53,13 +55,14 @@ type Saved struct {
 	Secrets int
 }
 
-// Write saves every object that the plan deletes or changes. The folder appears
-// under its name only when all is in it and on the disk; an error leaves nothing
-// behind. Objects that are gone by now are left out.
+// Write saves every object that the plan deletes or changes, with what the
+// inventory knows of them; an Inventory of just a Server knows nothing. The folder
+// appears under its name only when all is in it and on the disk; an error leaves
+// nothing behind. Objects that are gone by now are left out.
 func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *engine.Plan, o Options) (saved *Saved, err error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	if o.Dir == "" {
-		o.Dir = fmt.Sprintf("castai-offboard-%s-%s", folderName(inv.Server.DisplayName()), now.Format("20060102T150405Z"))
+		o.Dir = fmt.Sprintf("castai-%s-%s-%s", o.Task, folderName(inv.Server.DisplayName()), now.Format("20060102T150405Z"))
 	}
 	dir, err := vacant(o.Dir)
 	if err != nil {

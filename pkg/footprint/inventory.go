@@ -99,8 +99,14 @@ func (inv *Inventory) IsOwned(r cluster.Ref) bool {
 	return i != nil && i.Verdict == Owned
 }
 
-// Objects returns the snapshot that the inventory was made of.
-func (inv *Inventory) Objects() []*cluster.Object { return inv.world.snap.Objects }
+// Objects returns the snapshot that the inventory was made of, nothing for one
+// that nobody made.
+func (inv *Inventory) Objects() []*cluster.Object {
+	if inv.world == nil {
+		return nil
+	}
+	return inv.world.snap.Objects
+}
 
 // Options change verdicts by the user's word.
 type Options struct {

@@ -17,6 +17,7 @@ import (
 // saving is what a command that removes things does about a backup.
 type saving struct {
 	*Root
+	task    string // in the name of the folder
 	none    bool
 	dir     string
 	secrets bool
@@ -24,7 +25,7 @@ type saving struct {
 
 func (s *saving) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.none, "no-backup", false, "Do not save what is removed: it can't be put back")
-	f.StringVar(&s.dir, "backup-dir", "", "Folder to make for the backup (default ./castai-offboard-CLUSTER-TIME)")
+	f.StringVar(&s.dir, "backup-dir", "", fmt.Sprintf("Folder to make for the backup (default ./castai-%s-CLUSTER-TIME)", s.task))
 	f.BoolVar(&s.secrets, "backup-secrets", true, "Save the data of Secrets, too; without it restore can't put Secrets back")
 }
 
@@ -35,9 +36,8 @@ func (s *saving) validate() error {
 	return nil
 }
 
-// rights are those that saving and carrying out the plan need.
-func (s *saving) rights(plan *engine.Plan) []cluster.Right {
-	rights := engine.Rights(plan)
+// rights adds to those that carrying out the plan needs those that saving needs.
+func (s *saving) rights(plan *engine.Plan, rights []cluster.Right) []cluster.Right {
 	if s.none {
 		return rights
 	}
@@ -65,7 +65,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprin
 	if s.none {
 		return nil, nil //nolint:nilnil // no journal, and nothing wrong with that
 	}
-	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, WithoutSecrets: !s.secrets, Tool: s.Version.Version})
+	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -46,7 +46,7 @@ type offboardOptions struct {
 }
 
 func newOffboard(r *Root) *cobra.Command {
-	o := &offboardOptions{Root: r, saving: saving{Root: r}}
+	o := &offboardOptions{Root: r, saving: saving{Root: r, task: "offboard"}}
 	cmd := &cobra.Command{
 		Use:   "offboard",
 		Short: "Take Cast AI out of the cluster, completely and safely",
@@ -240,7 +240,7 @@ func forbidden(list []cluster.Unreadable) []cluster.Right {
 // allowed refuses when the user lacks a right that the plan needs, and prints
 // a ClusterRole that has all of the missing ones.
 func (o *offboardOptions) allowed(ctx context.Context, plan *engine.Plan) error {
-	missing, err := o.client.Missing(ctx, o.saving.rights(plan))
+	missing, err := o.client.Missing(ctx, o.saving.rights(plan, engine.Rights(plan)))
 	if err != nil {
 		return err
 	}

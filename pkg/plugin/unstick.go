@@ -31,6 +31,7 @@ type unstickOptions struct {
 	apiServices []string
 	timeout     time.Duration
 	patience    time.Duration
+	saving      saving
 
 	client *cluster.Client
 	server cluster.Server
@@ -38,7 +39,7 @@ type unstickOptions struct {
 }
 
 func newUnstick(r *Root) *cobra.Command {
-	o := &unstickOptions{Root: r}
+	o := &unstickOptions{Root: r, saving: saving{Root: r, task: "unstick"}}
 	cmd := &cobra.Command{
 		Use:   "unstick-ns NAME... | --all",
 		Short: "Explain why namespaces are stuck in Terminating, and free them",
@@ -48,7 +49,8 @@ func newUnstick(r *Root) *cobra.Command {
 			force: waits while it makes progress, removes what blocks it, clears finalizers, and finalizes the namespace
 			only when nothing is left in it.
 
-			It works for any namespace, whoever made it. Shows what it will do first and asks.`),
+			It works for any namespace, whoever made it. Shows what it will do first and asks. Saves what it removes, or
+			removes finalizers from, into a folder first, and records there what it does.`),
 		Example: r.example(`
 			# Explain it, show what will be done, and ask
 			%[1]s unstick-ns castai-agent
@@ -80,6 +82,7 @@ func newUnstick(r *Root) *cobra.Command {
 	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though it is not Cast AI's: VERSION.GROUP (repeatable)")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	f.DurationVar(&o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
+	o.saving.addFlags(f)
 	return cmd
 }
 
@@ -145,6 +148,9 @@ func (o *unstickOptions) Validate() error {
 	case o.force && len(o.finalizers) > 0:
 		return usage(errors.New("--force clears all finalizers: it can't be combined with --finalizer"))
 	}
+	if err := o.saving.validate(); err != nil {
+		return err
+	}
 	return outputFormats(o.output, "", "json", "yaml")
 }
 
@@ -180,7 +186,7 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	if err := finalize.Refused(ds, o.rules); err != nil {
 		return refused(err)
 	}
-	if err := o.allowed(ctx, ds); err != nil {
+	if err := o.allowed(ctx, ds, preview); err != nil {
 		return err
 	}
 	switch o.dryRun {
@@ -192,7 +198,7 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	if err := o.ask(ds); err != nil {
 		return err
 	}
-	return o.free(ctx, ds)
+	return o.free(ctx, ds, preview)
 }
 
 // examine looks at the namespaces and says why they are stuck. Whose a broken
@@ -293,8 +299,8 @@ func unexplained(ds []*finalize.Diagnosis) error {
 
 // allowed refuses when the user lacks a right, and prints a ClusterRole with all
 // of the missing ones.
-func (o *unstickOptions) allowed(ctx context.Context, ds []*finalize.Diagnosis) error {
-	missing, err := o.client.Missing(ctx, finalize.Rights(ds, o.rules))
+func (o *unstickOptions) allowed(ctx context.Context, ds []*finalize.Diagnosis, preview *engine.Plan) error {
+	missing, err := o.client.Missing(ctx, o.saving.rights(preview, finalize.Rights(ds, o.rules)))
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -334,16 +340,22 @@ func (o *unstickOptions) ask(ds []*finalize.Diagnosis) error {
 	return o.confirm(o.yes, question, word)
 }
 
-// free carries the plan out, looks again, and says what became of it.
-func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis) error {
+// free carries the plan out, looks again, and says what became of it. What the
+// preview names is saved first; what a later look finds is recorded.
+func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis, preview *engine.Plan) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
 	defer cancel()
 	plan, err := finalize.Plan(before, o.look, o.rules)
 	if err != nil {
 		return refused(err)
 	}
+	journal, err := o.saving.save(ctx, o.client, &footprint.Inventory{Server: o.server}, preview)
+	if err != nil {
+		return err
+	}
 	progress := printer.NewProgress(o.ErrOut, false)
-	report, err := engine.Run(ctx, o.client, plan, engine.Options{OnEvent: progress.Event})
+	report, err := engine.Run(ctx, o.client, plan, engine.Options{OnEvent: recorded(journal, progress.Event)})
+	o.saving.closeJournal(journal, err)
 	var after []*finalize.Diagnosis
 	if ctx.Err() == nil {
 		var lookErr error
