@@ -8,6 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/castai/kubectl-castai/pkg/footprint"
 )
 
 const root = "../.."
@@ -58,6 +63,44 @@ func TestRules(t *testing.T) {
 	for name := range inDocs {
 		if !inCode[name] {
 			t.Errorf("docs/ownership.md has the rule %s, which does not exist", name)
+		}
+	}
+}
+
+// The role for offboard names every API group of which the catalogue knows kinds,
+// and that for restore may create what that for offboard may delete.
+func TestRoles(t *testing.T) {
+	granted := func(name, verb string) (out []string) {
+		var role rbacv1.ClusterRole
+		if err := yaml.UnmarshalStrict([]byte(read(t, "docs/rbac/"+name+".yaml")), &role); err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range role.Rules {
+			if !slices.Contains(rule.Verbs, verb) {
+				continue
+			}
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					out = append(out, resource+"."+group)
+				}
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	deleted := granted("offboard", "delete")
+	if created := granted("restore", "create"); !slices.Equal(deleted, created) {
+		t.Errorf("offboard may delete\n%s\nand restore may create\n%s", deleted, created)
+	}
+	cat, err := footprint.LoadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range cat.Components {
+		for _, group := range component.Groups {
+			if !slices.Contains(deleted, "*."+group) {
+				t.Errorf("docs/rbac/offboard.yaml lacks the API group %s of %s", group, component.Name)
+			}
 		}
 	}
 }
