@@ -175,7 +175,7 @@ func (w *world) blockers() []Blocker {
 	for _, o := range w.snap.Objects {
 		kind := o.Ref().GroupKind().String()
 		if w.owned(o) {
-			if tool := managedBy(o); tool != "" {
+			if tool := ManagedBy(o); tool != "" {
 				tools[tool] = true
 				gitOps.Objects = append(gitOps.Objects, o.Ref())
 			}
@@ -228,8 +228,8 @@ func (w *world) collected(o *cluster.Object) bool {
 	return len(o.Owners) > 0
 }
 
-// managedBy names the tool that will put an object back, or "".
-func managedBy(o *cluster.Object) string {
+// ManagedBy names the tool that will put an object back, or "".
+func ManagedBy(o *cluster.Object) string {
 	for _, marks := range []map[string]string{o.Labels, o.Annotations} {
 		for key := range marks {
 			if tool := gitOpsMarks[key]; tool != "" {

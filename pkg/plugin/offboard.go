@@ -323,15 +323,19 @@ func (o *offboardOptions) inventoryAfter(ctx context.Context) (*footprint.Invent
 // the command ended.
 func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventory, r *engine.Report, after *footprint.Inventory, err error) error {
 	stuck := o.stuck(ctx, after)
+	var returned []offboard.Return
+	if after != nil {
+		returned = offboard.Returned(before, after)
+	}
 	if o.output != "" {
-		doc := printer.NewReport(before.Server, r, after, err)
+		doc := printer.NewReport(before.Server, r, after, returned, err)
 		doc.Namespaces = stuck
 		if printErr := printer.Print(o.Out, o.output, doc); printErr != nil {
 			return printErr
 		}
 	} else {
 		text := printer.NewText(o.Out)
-		text.Report(r, after)
+		text.Report(r, after, returned)
 		for _, d := range stuck {
 			text.Diagnosis(d)
 		}
@@ -346,6 +350,8 @@ func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventor
 		return &failure{ExitLeft, err}
 	case err != nil:
 		return err
+	case after != nil && len(returned) > 0:
+		return fmt.Errorf("%w: %s came back or new, %s in all: stop what makes them first", errLeft, objects(len(returned)), objects(max(len(returned), len(after.Owned()))))
 	case after != nil:
 		return leftError(after)
 	case r.Count(engine.ResultFailed) > 0:

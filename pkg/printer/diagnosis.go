@@ -34,7 +34,7 @@ func NewDiagnosis(s cluster.Server, ds []*finalize.Diagnosis, preview *engine.Pl
 // NewUnstickReport makes the document of a run that freed namespaces. after are
 // the diagnoses made when it was over, nil if none could be made.
 func NewUnstickReport(s cluster.Server, r *engine.Report, after []*finalize.Diagnosis, err error) *Report {
-	doc := NewReport(s, r, nil, err)
+	doc := NewReport(s, r, nil, nil, err)
 	doc.Namespaces = after
 	return doc
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/offboard"
 )
 
 // APIVersion of every document that -o json and -o yaml print.
@@ -142,7 +143,9 @@ type Report struct {
 	Metadata      Metadata `json:"metadata"`
 	engine.Report `json:",inline"`
 	// Left is what of Cast AI's was found afterwards.
-	Left       []Object             `json:"left"`
+	Left []Object `json:"left"`
+	// Returned is what somebody made, or made again, meanwhile.
+	Returned   []offboard.Return    `json:"returned,omitempty"`
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
 	// Namespaces is what unstick-ns found afterwards.
 	Namespaces []*finalize.Diagnosis `json:"namespaces,omitempty"`
@@ -152,8 +155,8 @@ type Report struct {
 
 // NewReport makes the document of a run. after is the inventory taken when it
 // was over, nil if none could be taken.
-func NewReport(s cluster.Server, r *engine.Report, after *footprint.Inventory, err error) *Report {
-	doc := &Report{TypeMeta: TypeMeta{APIVersion, "Report"}, Metadata: NewMetadata(s), Report: *r, Left: []Object{}}
+func NewReport(s cluster.Server, r *engine.Report, after *footprint.Inventory, returned []offboard.Return, err error) *Report {
+	doc := &Report{TypeMeta: TypeMeta{APIVersion, "Report"}, Metadata: NewMetadata(s), Report: *r, Left: []Object{}, Returned: returned}
 	if doc.Outcomes == nil {
 		doc.Outcomes = []engine.Outcome{}
 	}

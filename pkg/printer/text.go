@@ -16,6 +16,7 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/offboard"
 )
 
 // Text writes documents for a person. Errors of the writer end the output and
@@ -343,8 +344,8 @@ func (t *Text) explain(e *footprint.Explanation, indent string) {
 	}
 }
 
-// Left lists what is still there, and why as far as it is known.
-func (t *Text) Left(after *footprint.Inventory, outcomes []engine.Outcome) {
+// left lists what is still there, and why as far as it is known.
+func (t *Text) left(after *footprint.Inventory, outcomes []engine.Outcome) {
 	reasons := map[cluster.Ref]string{}
 	for _, o := range outcomes {
 		if o.Message != "" {
@@ -363,12 +364,18 @@ func (t *Text) Left(after *footprint.Inventory, outcomes []engine.Outcome) {
 }
 
 // Report says what was done, how long it took, and what is left. after is nil
-// when nothing was changed or nobody could look.
-func (t *Text) Report(r *engine.Report, after *footprint.Inventory) {
+// when nothing was changed or nobody could look; returned is what came back.
+func (t *Text) Report(r *engine.Report, after *footprint.Inventory, returned []offboard.Return) {
 	t.line("")
 	t.totals(r)
 	if after != nil {
-		t.Verdict(after)
+		t.verdict(after, r.Outcomes)
+	}
+	if len(returned) > 0 {
+		t.line("\nCame back, or is new: %s. Something still makes them:", count(len(returned), "object"))
+	}
+	for _, r := range returned {
+		t.line("  %s%s: %s", r.Ref, prefixed(", written by ", strings.Join(r.Managers, ", ")), r.Remedy)
 	}
 }
 
@@ -443,11 +450,13 @@ func prefixed(prefix, s string) string {
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 // Verdict says whether the cluster is clean, and what is left if it is not.
-func (t *Text) Verdict(inv *footprint.Inventory) {
+func (t *Text) Verdict(inv *footprint.Inventory) { t.verdict(inv, nil) }
+
+func (t *Text) verdict(inv *footprint.Inventory, outcomes []engine.Outcome) {
 	if Clean(inv) {
 		t.line("Clean: nothing of Cast AI's is in %s.", inv.Server.DisplayName())
 	} else {
-		t.Left(inv, nil)
+		t.left(inv, outcomes)
 	}
 	t.homes(inv)
 	if n := len(inv.Unclear()); n > 0 {

@@ -1,0 +1,127 @@
+package offboard_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/offboard"
+)
+
+const home = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: castai-agent, uid: ns-1}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: castai-agent, namespace: castai-agent, uid: deployment-1}
+spec:
+  template:
+    spec:
+      containers: [{name: agent, image: us-docker.pkg.dev/castai-hub/library/agent:v0.60.0}]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: recommendations.autoscaling.cast.ai, uid: crd-1}
+spec: {group: autoscaling.cast.ai, names: {kind: Recommendation, plural: recommendations}, scope: Namespaced}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: shop, namespace: default, uid: shop-1}
+`
+
+func inventory(t *testing.T, manifest string, change func(u *unstructured.Unstructured)) *footprint.Inventory {
+	t.Helper()
+	objects, err := clustertest.Parse([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range objects {
+		change(u)
+	}
+	snap, err := clustertest.Snapshot(objects...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := footprint.LoadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return footprint.Take(snap, nil, cat, footprint.Options{})
+}
+
+func asItIs(*unstructured.Unstructured) {}
+
+func TestNothingReturned(t *testing.T) {
+	before := inventory(t, home, asItIs)
+	if len(before.Owned()) == 0 {
+		t.Fatal("nothing in the fixture is Cast AI's")
+	}
+	// What is left is not what returned, and neither is what others make.
+	others := home + `---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: new, namespace: default, uid: new-1}
+`
+	if got := offboard.Returned(before, inventory(t, others, asItIs)); len(got) > 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestReturnedSaysWhoWroteIt(t *testing.T) {
+	before := inventory(t, home, asItIs)
+	_, crd, _ := strings.Cut(home, "apiVersion: apiextensions")
+	crd, _, _ = strings.Cut("apiVersion: apiextensions"+crd, "---")
+	for _, test := range []struct {
+		name   string
+		change func(u *unstructured.Unstructured)
+		remedy string
+	}{
+		{"a field manager that is known", func(u *unstructured.Unstructured) { wroteAs(u, "argocd-controller") }, "Argo CD"},
+		{"a mark", func(u *unstructured.Unstructured) {
+			wroteAs(u, "kubectl")
+			u.SetLabels(map[string]string{"kustomize.toolkit.fluxcd.io/name": "castai"})
+		}, "Flux manages it"},
+		{"a field manager that nobody knows", func(u *unstructured.Unstructured) { wroteAs(u, "acme") }, "writes as acme"},
+		{"an owner", func(u *unstructured.Unstructured) {
+			yes := true
+			u.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "acme.io/v1", Kind: "Bundle", Name: "b", UID: "b-1", Controller: &yes}})
+		}, "its owner Bundle/b"},
+		{"no trace", asItIs, "audit log"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := offboard.Returned(before, inventory(t, crd, func(u *unstructured.Unstructured) {
+				u.SetUID(types.UID("crd-2"))
+				test.change(u)
+			}))
+			if len(got) != 1 || got[0].Kind != "CustomResourceDefinition" || !got[0].Again || !strings.Contains(got[0].Remedy, test.remedy) {
+				t.Errorf("got %+v, want a remedy with %q", got, test.remedy)
+			}
+		})
+	}
+}
+
+// What comes back is told even if nothing proves any more whose it is.
+func TestReturnedWithoutEvidence(t *testing.T) {
+	before := inventory(t, home, asItIs)
+	after := inventory(t, `
+apiVersion: v1
+kind: Namespace
+metadata: {name: castai-agent, uid: ns-2}
+`, asItIs)
+	got := offboard.Returned(before, after)
+	if !slices.ContainsFunc(got, func(r offboard.Return) bool { return r.Kind == "Namespace" && r.Name == "castai-agent" }) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func wroteAs(u *unstructured.Unstructured, manager string) {
+	u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate}})
+}
