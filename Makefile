@@ -3,6 +3,7 @@
 SHELL   := /bin/sh
 NODES   ?= 1
 NAME    ?=
+FUZZTIME ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
@@ -43,6 +44,14 @@ test-controlplane: controlplane ## Test the control plane that the other tests r
 .PHONY: test-e2e
 test-e2e: build controlplane ## Test the built plugin against real control planes
 	go -C test test -timeout 30m ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each parser (FUZZTIME=10m)
+	@grep -rlE '^func Fuzz' --include=*_test.go pkg | while read -r file; do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z]+)\(.*/\1/p' $$file); do \
+	    echo "fuzz $$target" && go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
+	  done; \
+	done
 
 .PHONY: lint
 lint: ## Run the linters and look for files that are out of date

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const (
@@ -176,5 +178,34 @@ func FuzzReadIndex(f *testing.F) {
 		for _, e := range index.Objects {
 			o.of(e.Ref)
 		}
+	})
+}
+
+// A file of a backup, whatever somebody made of it, is read as it will be applied
+// or not at all.
+func FuzzParseObject(f *testing.F) {
+	for _, s := range []string{
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", "kind: [", "a: &a [*a]\n", "apiVersion: v1\nkind: List\nitems: [{}]\n",
+		"apiVersion: v1\nkind: X\nkind: Y\n", "metadata: null\napiVersion: v1\nkind: A\n", "---\n---\n", "apiVersion: v1\nkind: A\nmetadata: {name: a, labels: 7}\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		u, err := parse(raw)
+		if err != nil {
+			return
+		}
+		if u.GetKind() == "" {
+			t.Errorf("an object without a kind is read from %q", raw)
+		}
+		again, err := encode(u)
+		if err != nil {
+			t.Fatalf("%q is read, but can't be written: %v", raw, err)
+		}
+		if back, err := parse(again); err != nil || !contains(back.Object, u.Object) {
+			t.Errorf("%q is read as %v, and that again as %v: %v", raw, u, back, err)
+		}
+		_, _ = applyable(u, rules{survives: func(types.UID) bool { return false }}) // must not panic, whatever the types
+		_ = unrestorable(u, false)
 	})
 }

@@ -1,6 +1,9 @@
 package cluster
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestRefRoundTrip(t *testing.T) {
 	for text, want := range map[string]Ref{
@@ -52,4 +55,23 @@ func TestFind(t *testing.T) {
 			t.Errorf("Find(%s): %v", text, err)
 		}
 	}
+}
+
+// What is read is written the same way, and names one object only.
+func FuzzParseRef(f *testing.F) {
+	for _, s := range []string{"ConfigMap/castai-agent/x", "ClusterRole.rbac.authorization.k8s.io/system:a", "/", "a//b", ".g/n", "K./n", "K/n/m/o", "K/\x00", "K/ "} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseRef(s)
+		if err != nil {
+			if !strings.Contains(err.Error(), "KIND[.GROUP]/[NAMESPACE/]NAME") {
+				t.Errorf("%v does not say what is expected", err)
+			}
+			return
+		}
+		if r.Kind == "" || r.Name == "" || r.String() != s {
+			t.Errorf("%q is read as %#v", s, r)
+		}
+	})
 }

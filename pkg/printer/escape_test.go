@@ -1,6 +1,9 @@
 package printer
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestEscape(t *testing.T) {
 	for in, want := range map[string]string{
@@ -17,4 +20,20 @@ func TestEscape(t *testing.T) {
 			t.Errorf("Escape(%q) = %q, not %q", in, got, want)
 		}
 	}
+}
+
+// Nothing that acts on a terminal gets through, and what is safe stays.
+func FuzzEscape(f *testing.F) {
+	for _, s := range []string{"castai", "\x1b]0;title\a", "\u202eabc", "\xff\xfe", "a\\nb", "\u2028", "😀\u200d"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Escape(s)
+		if strings.ContainsFunc(got, unsafeRune) {
+			t.Errorf("Escape(%q) = %q", s, got)
+		}
+		if again := Escape(got); again != got {
+			t.Errorf("escaped twice, %q is %q", got, again)
+		}
+	})
 }
