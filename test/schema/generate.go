@@ -7,19 +7,29 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/castai/kubectl-castai/pkg/backup"
 	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 const module = "github.com/castai/kubectl-castai"
 
-// documents returns one of each kind.
-func documents() []any {
-	return []any{printer.Inventory{}, printer.Plan{}, printer.Report{}, printer.Explanation{}, printer.Restore{}, printer.Diagnosis{}}
+// documents are the types of the documents, by kind: what commands print, and the
+// index of a backup.
+func documents() map[string]reflect.Type {
+	return map[string]reflect.Type{
+		"Inventory": reflect.TypeFor[printer.Inventory](), "Plan": reflect.TypeFor[printer.Plan](), "Report": reflect.TypeFor[printer.Report](),
+		"Explanation": reflect.TypeFor[printer.Explanation](), "Restore": reflect.TypeFor[printer.Restore](),
+		"Diagnosis": reflect.TypeFor[printer.Diagnosis](), backup.Kind: reflect.TypeFor[backup.Index](),
+	}
 }
+
+// Kinds returns the kinds of documents that the schema describes.
+func Kinds() []string { return slices.Sorted(maps.Keys(documents())) }
 
 // Generate returns the schema of all documents, with the Go comments of the
 // types as descriptions. root is the path of the checkout.
@@ -40,9 +50,8 @@ func Generate(root string) ([]byte, error) {
 		Title:       "Documents of kubectl castai, " + printer.APIVersion,
 		Definitions: jsonschema.Definitions{},
 	}
-	for _, doc := range documents() {
-		one := r.Reflect(doc)
-		kind := reflect.TypeOf(doc).Name()
+	for _, kind := range Kinds() {
+		one := r.ReflectFromType(documents()[kind])
 		property, ok := one.Definitions[kind].Properties.Get("kind")
 		if !ok {
 			return nil, fmt.Errorf("%s has no kind", kind)
@@ -57,8 +66,11 @@ func Generate(root string) ([]byte, error) {
 
 // name tells the parts of documents apart from the documents.
 func name(t reflect.Type) string {
-	for _, doc := range documents() {
-		if d := reflect.TypeOf(doc); d != t && d.Name() == t.Name() {
+	for kind, doc := range documents() {
+		switch {
+		case doc == t:
+			return kind
+		case kind == t.Name():
 			return "The" + t.Name()
 		}
 	}

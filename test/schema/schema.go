@@ -14,11 +14,6 @@ import (
 	published "github.com/castai/kubectl-castai/docs/schema"
 )
 
-// Kinds returns the kinds of documents that the schema describes.
-func Kinds() []string {
-	return []string{"Inventory", "Plan", "Report", "Explanation", "Restore", "Diagnosis"}
-}
-
 // Validate reports how a JSON document differs from the schema of its kind.
 func Validate(doc []byte) error {
 	var meta struct{ Kind string }

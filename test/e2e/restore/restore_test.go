@@ -54,6 +54,13 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 	}
 	private(t, dir)
 	recorded(t, dir)
+	index, err := os.ReadFile(filepath.Join(dir, backup.IndexName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(index); err != nil {
+		t.Errorf("the index of the backup does not fit its schema: %v", err)
+	}
 	castai(t, 0, "verify")
 
 	unchanged(t, func() {
