@@ -3,8 +3,11 @@ package offboard
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -39,6 +42,16 @@ func Revert(inv *footprint.Inventory, objects []*cluster.Object, timeout time.Du
 		return nil
 	}
 	return phase
+}
+
+// Again picks those of the objects that a phase was to change. What was not in
+// the plan is neither confirmed nor saved: it has to wait for another run.
+func Again(phase *engine.Phase, objects []*cluster.Object) []*cluster.Object {
+	planned := map[types.UID]bool{}
+	for _, a := range phase.Actions {
+		planned[a.Target.UID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(objects), func(o *cluster.Object) bool { return !planned[o.UID] })
 }
 
 // patchCommand returns the command that does the same.

@@ -173,3 +173,16 @@ func TestRevert(t *testing.T) {
 		})
 	}
 }
+
+// What a look finds that the plan did not show is left for another run, and so
+// is an object that took the place of one in the plan.
+func TestAgain(t *testing.T) {
+	web := &cluster.Object{Resource: &cluster.Resource{Kind: "Namespace"}, Name: "web", UID: "1"}
+	again := &cluster.Object{Resource: web.Resource, Name: "web", UID: "1", ResourceVersion: "8"}
+	other := &cluster.Object{Resource: web.Resource, Name: "web", UID: "2"}
+	later := &cluster.Object{Resource: web.Resource, Name: "later", UID: "3"}
+	phase := &engine.Phase{Actions: []engine.Action{{Verb: engine.Patch, Target: web.Target()}}}
+	if got := offboard.Again(phase, []*cluster.Object{again, other, later}); len(got) != 1 || got[0] != again {
+		t.Errorf("%+v", got)
+	}
+}

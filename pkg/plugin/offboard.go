@@ -388,7 +388,7 @@ func (o *offboardOptions) reverting(inv *footprint.Inventory, objects []*cluster
 }
 
 // execute runs the plan. What is taken back in users' objects starts from a
-// fresh look at them, since the removal before it may have changed them.
+// fresh look at those in the plan, since the removal may have changed them.
 func (o *offboardOptions) execute(ctx context.Context, before *footprint.Inventory, plan *engine.Plan, opts engine.Options) (*engine.Report, error) {
 	last := len(plan.Phases) - 1
 	if plan.Phases[last].Name != offboard.PhaseRevert {
@@ -402,7 +402,7 @@ func (o *offboardOptions) execute(ctx context.Context, before *footprint.Invento
 	if err != nil {
 		return report, err
 	}
-	phase := o.reverting(before, s.snap.Objects)
+	phase := o.reverting(before, offboard.Again(&plan.Phases[last], s.snap.Objects))
 	if phase == nil {
 		return report, nil
 	}
