@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -54,20 +52,19 @@ const duplicateEntries = "duplicate entries for key"
 // serves all of them that exist, or ctx ends. A watch that is cut or expires is
 // taken up again after a fresh list.
 func (c *Client) Established(ctx context.Context, names []string) error {
-	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
-	for {
-		left, err := c.awaitEstablished(ctx, names)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("waiting for %d custom resource definitions to be served: %w", len(left), context.Cause(ctx))
-		case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-			return fmt.Errorf("can't wait for the custom resource definitions to be served: %w", c.explain(err))
-		case err == nil && len(left) == 0:
-			return nil
-		case err != nil:
-			_ = sleep(ctx, backoff.Step()) // the next round sees whether ctx has ended
-		}
+	var left map[string]bool
+	err := retake(ctx, func() (bool, error) {
+		var err error
+		left, err = c.awaitEstablished(ctx, names)
+		return err == nil && len(left) == 0, err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("waiting for %d custom resource definitions to be served: %w", len(left), context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("can't wait for the custom resource definitions to be served: %w", c.explain(err))
 	}
+	return nil
 }
 
 // awaitEstablished looks at the definitions once and then at every change, until

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -53,7 +53,8 @@ type Options struct {
 
 // New connects to the cluster that the user's kubeconfig flags select. It
 // makes one request, which proves that the server can be reached and tells
-// whether it needs a client-side rate limit. Errors are sentences for a person.
+// whether it needs a client-side rate limit. When ctx ends, the client waits for
+// nothing any more. Errors are sentences for a person.
 func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Options) (*Client, error) {
 	config, err := getter.ToRESTConfig()
 	if err != nil {
@@ -66,6 +67,10 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	config.UserAgent = o.UserAgent
 	// Reading every kind there is would warn of every deprecated one.
 	config.WarningHandler = rest.NoWarnings{}
+	// The deadline is that of one try. client-go's would be one for all of them.
+	timeout := config.Timeout
+	config.Timeout = 0
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newRetrier(ctx, next, timeout) })
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, explainConfig(err)
@@ -129,18 +134,11 @@ func (c *Client) Server() Server { return c.server }
 // probe asks for the server's version and reports whether the answer shows
 // that API priority and fairness is on.
 func probe(ctx context.Context, config *rest.Config, httpClient *http.Client) (bool, error) {
-	url, _, err := rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, config.TLSClientConfig.CAFile != "" || len(config.TLSClientConfig.CAData) > 0 || config.Insecure)
+	address, _, err := rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, config.TLSClientConfig.CAFile != "" || len(config.TLSClientConfig.CAData) > 0 || config.Insecure)
 	if err != nil {
 		return false, err
 	}
-	url = url.JoinPath("version")
-	timeout := config.Timeout
-	if timeout == 0 {
-		timeout = 30 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.JoinPath("version").String(), nil)
 	if err != nil {
 		return false, err
 	}
@@ -173,8 +171,8 @@ func (c *Client) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, context.Canceled):
-		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err // the run was ended, the server has nothing to do with it
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("the server %s does not accept the credentials of context %q (expired?): log in again: %w", c.server.Host, c.server.Context, err)
 	case isUnreachable(err):
@@ -183,9 +181,10 @@ func (c *Client) explain(err error) error {
 	return err
 }
 
+// isUnreachable tells whether a request failed without an answer.
 func isUnreachable(err error) bool {
-	var netErr interface{ Timeout() bool }
-	return errors.As(err, &netErr) || errors.Is(err, context.DeadlineExceeded)
+	var urlErr *url.Error // of http.Client.Do
+	return errors.As(err, &urlErr) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // Version asks the server for its version.

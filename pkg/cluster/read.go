@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -63,7 +62,7 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 				case err == nil:
 				case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
 					// The kind went away since discovery, or was never really listable.
-				case errors.Is(err, context.Canceled), apierrors.IsUnauthorized(err):
+				case listCtx.Err() != nil, apierrors.IsUnauthorized(err):
 					return err
 				default:
 					snap.Unreadable = append(snap.Unreadable, Unreadable{

@@ -15,10 +15,11 @@ func (p *phaseRun) apply(ctx context.Context, a Action) error {
 	if err != nil {
 		return err
 	}
-	options := cluster.ApplyOptions{Force: a.Force, DryRun: p.options.DryRun}
-	may := isPassing
-	if !p.options.DryRun {
-		may = func(err error) bool { return isPassing(err) || apierrors.IsNotFound(err) }
+	apply := func() error {
+		return p.cluster.Apply(ctx, a.Target, content, cluster.ApplyOptions{Force: a.Force, DryRun: p.options.DryRun})
 	}
-	return retry(ctx, may, func() error { return p.cluster.Apply(ctx, a.Target, content, options) })
+	if p.options.DryRun {
+		return apply()
+	}
+	return retry(ctx, apierrors.IsNotFound, apply)
 }

@@ -201,3 +201,16 @@ func (f *fakeCluster) Follow(ctx context.Context, targets []cluster.Target, see 
 		}
 	}
 }
+
+func (f *fakeCluster) Look(_ context.Context, targets []cluster.Target, see func(cluster.Sighting)) error {
+	for _, t := range targets {
+		f.mu.Lock()
+		o := f.objects[t.Ref]
+		f.mu.Unlock()
+		if o != nil && o.UID != t.UID {
+			o = nil
+		}
+		see(cluster.Sighting{Target: t, Object: o})
+	}
+	return nil
+}

@@ -23,6 +23,7 @@ type Cluster interface {
 	Apply(ctx context.Context, t cluster.Target, content map[string]any, o cluster.ApplyOptions) error
 	Get(ctx context.Context, t cluster.Target, fields ...[]string) (*cluster.Object, error)
 	Follow(ctx context.Context, targets []cluster.Target, see func(cluster.Sighting)) error
+	Look(ctx context.Context, targets []cluster.Target, see func(cluster.Sighting)) error
 }
 
 // Options of a run.
@@ -38,7 +39,8 @@ const (
 	workers         = 16               // writes in flight
 	maxStrips       = 3                // how often a finalizer that comes back is taken off
 	defaultPatience = 10 * time.Second // without any change
-	attempts        = 6                // of one write, while errors may pass
+	away            = time.Second      // that a server takes longer to list has been away
+	attempts        = 6                // of one write, while the answer may be another one
 )
 
 // ErrTimeout is the cause of a run that ended at a deadline.

@@ -109,32 +109,6 @@ func TestFinalizerThatComesBackIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestPassingErrorsAreRetried(t *testing.T) {
-	for name, err := range map[string]error{
-		"429": apierrors.NewTooManyRequests("slow down", 0),
-		"500": apierrors.NewInternalError(errors.New("oops")),
-		"503": apierrors.NewServiceUnavailable("away"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := configMap("c")
-			f := newFake(o)
-			f.fail = func(n int, _ string) error {
-				if n <= 2 {
-					return err
-				}
-				return nil
-			}
-			r, runErr := run(t, f, engine.Phase{Name: "p", Actions: []engine.Action{remove(o)}})
-			if runErr != nil {
-				t.Fatal(runErr)
-			}
-			if got := outcome(t, r, "c").Result; got != engine.ResultDone {
-				t.Errorf("result %s after %v", got, f.writes)
-			}
-		})
-	}
-}
-
 func TestRefusedWriteIsReportedAndNotRepeated(t *testing.T) {
 	o := configMap("c")
 	f := newFake(o)

@@ -17,47 +17,71 @@ import (
 // watch follows everything that must go, and takes finalizers off where the
 // actions allow it, until all is gone or nothing has changed for patience.
 func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
-	var targets []cluster.Target
-	p.mu.Lock()
-	for _, key := range p.order {
-		if j := p.jobs[key]; j.wait && j.result == "" {
-			targets = append(targets, j.action.Target)
-		}
-	}
-	p.mu.Unlock()
+	targets := p.awaited()
 	if len(targets) == 0 {
 		return nil
 	}
-
 	watchCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var strips sync.WaitGroup
+	defer strips.Wait()
+	see := func(s cluster.Sighting) { p.see(watchCtx, s, &strips) }
 	ended := make(chan error, 1)
-	go func() {
-		ended <- p.cluster.Follow(watchCtx, targets, func(s cluster.Sighting) { p.see(watchCtx, s, &strips) })
-	}()
+	go func() { ended <- p.cluster.Follow(watchCtx, targets, see) }()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	for {
+	for waited := false; ; {
 		select {
 		case err := <-ended:
-			strips.Wait()
-			if err != nil && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return err
+			return ending(ctx, err)
 		case <-p.changed:
 			timer.Reset(patience)
+			continue
 		case <-timer.C:
-			cancel()
-			err := <-ended
-			strips.Wait()
-			if errors.Is(err, context.Canceled) {
-				return nil
-			}
-			return err
+		}
+		// A dead watch says, too, that nothing changes, and so does a server that
+		// is away. Once it is back, controllers need a moment to come back as well.
+		began := time.Now()
+		err := p.cluster.Look(ctx, p.awaited(), see)
+		switch left := len(p.awaited()); {
+		case err == nil && left > 0 && len(p.changed) > 0:
+			continue
+		case err == nil && left > 0 && !waited && time.Since(began) > away:
+			waited = true
+			timer.Reset(patience)
+			continue
+		}
+		cancel()
+		return ending(ctx, errors.Join(err, ignoreCanceled(<-ended)))
+	}
+}
+
+// ending returns the error of watching: the cause, if the end of ctx is all.
+func ending(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// awaited returns what must go and of which it is not known yet that it has.
+func (p *phaseRun) awaited() []cluster.Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []cluster.Target
+	for _, key := range p.order {
+		if j := p.jobs[key]; j.wait && j.result == "" {
+			out = append(out, j.action.Target)
 		}
 	}
+	return out
 }
 
 // see takes in one look at an object that must go.
@@ -105,13 +129,13 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 		case <-timer.C:
 		}
 		// A conflict brings a new sighting, and with it the next try.
-		err := p.cluster.StripFinalizers(context.WithoutCancel(ctx), s.Target, s.Object, names, false)
+		err := p.cluster.StripFinalizers(ctx, s.Target, s.Object, names, false)
 		switch {
 		case err == nil:
 			p.stripped(j, names)
 		case apierrors.IsConflict(err), cluster.IsGone(err, s.Target):
 		default:
-			p.settle(j, fmt.Errorf("can't remove the finalizers %s: %w", strings.Join(names, ", "), err))
+			p.settle(ctx, j, fmt.Errorf("can't remove the finalizers %s: %w", strings.Join(names, ", "), err))
 		}
 	})
 }

@@ -2,20 +2,20 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
 // act sends the writes, a bounded number at a time. After ctx ends it starts
-// none; those in flight go to their end.
+// none; those in flight go to their end (pkg/cluster sees to that).
 func (p *phaseRun) act(ctx context.Context, actions []Action) {
 	p.mu.Lock()
 	p.total = len(p.order)
@@ -36,7 +36,7 @@ func (p *phaseRun) act(ctx context.Context, actions []Action) {
 		p.mu.Unlock()
 		if !p.phase.InOrder {
 			group.Go(func() error {
-				p.settle(j, p.do(ctx, j))
+				p.settle(ctx, j, p.do(ctx, j))
 				return nil
 			})
 			continue
@@ -45,7 +45,7 @@ func (p *phaseRun) act(ctx context.Context, actions []Action) {
 		if a.Verb == Call && err != nil && ctx.Err() != nil {
 			break // not seen through: it is left
 		}
-		if p.settle(j, err); err != nil && j.result == ResultFailed {
+		if p.settle(ctx, j, err); err != nil && j.result == ResultFailed {
 			break
 		}
 	}
@@ -53,7 +53,7 @@ func (p *phaseRun) act(ctx context.Context, actions []Action) {
 	_ = group.Wait()
 }
 
-// do sends one write, which goes to its end, or makes a call.
+// do sends one write or makes a call.
 func (p *phaseRun) do(ctx context.Context, j *job) error {
 	a, dry := j.action, p.options.DryRun
 	if a.Verb == Call {
@@ -64,24 +64,23 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 			p.tell(Event{Type: Waiting, Verb: Call, Target: a.Target, Operation: a.Operation, Message: message})
 		})
 	}
-	ctx = context.WithoutCancel(ctx)
 	switch a.Verb {
 	case Delete:
-		return retry(ctx, isPassing, func() error { return p.delete(ctx, a) })
+		return p.delete(ctx, a)
 	case Patch:
-		return retry(ctx, isPassing, func() error { return p.cluster.MergePatch(ctx, a.Target, a.Patch, dry) })
+		return p.cluster.MergePatch(ctx, a.Target, a.Patch, dry)
 	case Apply:
 		return p.apply(ctx, a)
 	case StripFinalizers:
 		return p.stripNow(ctx, j)
 	case Finalize:
+		finalize := func() error { return p.cluster.FinalizeNamespace(ctx, a.Target, dry) }
 		// A resource version in the target is the state that was judged: if it
 		// has changed, whoever judged it must look again.
-		may := isPassing
-		if a.Target.ResourceVersion == "" {
-			may = isPassingOrConflict
+		if a.Target.ResourceVersion != "" {
+			return finalize()
 		}
-		return retry(ctx, may, func() error { return p.cluster.FinalizeNamespace(ctx, a.Target, dry) })
+		return retry(ctx, apierrors.IsConflict, finalize)
 	case CreateNamespace:
 		if dry {
 			return nil
@@ -114,7 +113,7 @@ func (p *phaseRun) delete(ctx context.Context, a Action) error {
 // action was decided on, and reads it again when somebody changed it since.
 func (p *phaseRun) stripNow(ctx context.Context, j *job) error {
 	seen := j.action.Seen
-	return retry(ctx, isPassingOrConflict, func() error {
+	return retry(ctx, apierrors.IsConflict, func() error {
 		o := seen
 		seen = nil
 		if o == nil {
@@ -146,8 +145,9 @@ func (p *phaseRun) stripped(j *job, names []string) {
 	p.tellLocked(Event{Type: Stripped, Verb: j.action.Verb, Target: j.action.Target, Message: strings.Join(names, ", ")})
 }
 
-// settle records how a write went.
-func (p *phaseRun) settle(j *job, err error) {
+// settle records how a write went. One that the end of ctx cut short stays open:
+// nobody knows whether the server has carried it out.
+func (p *phaseRun) settle(ctx context.Context, j *job, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := Event{Verb: j.action.Verb, Target: j.action.Target, Operation: j.action.Operation}
@@ -166,6 +166,9 @@ func (p *phaseRun) settle(j *job, err error) {
 	case j.action.Verb == CreateNamespace && apierrors.IsAlreadyExists(err):
 		p.end(j, ResultDone)
 		e.Type = Done
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		j.message = "the run ended before the server answered"
+		return
 	default:
 		p.end(j, ResultFailed)
 		j.message = err.Error()
@@ -174,8 +177,9 @@ func (p *phaseRun) settle(j *job, err error) {
 	p.tellLocked(e)
 }
 
-// retry does f again while retriable says that the error may pass. client-go
-// itself waits out answers that carry Retry-After.
+// retry does f again while its answer is one that the next try may better: a
+// conflict for a write that reads the object afresh, say. What a connection or a
+// server in trouble needs is up to pkg/cluster.
 func retry(ctx context.Context, retriable func(error) bool, f func() error) error {
 	backoff := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: attempts}
 	var last error
@@ -185,18 +189,8 @@ func retry(ctx context.Context, retriable func(error) bool, f func() error) erro
 		}
 		return true, last
 	})
-	if wait.Interrupted(err) && last != nil {
+	if wait.Interrupted(err) && last != nil && ctx.Err() == nil {
 		return last
 	}
 	return err
 }
-
-// isPassing tells whether the same request may succeed in a moment.
-func isPassing(err error) bool {
-	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
-		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) ||
-		utilnet.IsConnectionReset(err) || utilnet.IsConnectionRefused(err) || utilnet.IsProbableEOF(err)
-}
-
-// isPassingOrConflict is for writes that read the object afresh each time.
-func isPassingOrConflict(err error) bool { return isPassing(err) || apierrors.IsConflict(err) }
