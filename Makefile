@@ -4,6 +4,7 @@ SHELL   := /bin/sh
 NODES   ?= 1
 NAME    ?=
 FUZZTIME ?= 10m
+CHAOS   ?=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
@@ -52,6 +53,10 @@ fuzz: ## Fuzz each parser (FUZZTIME=10m)
 	    echo "fuzz $$target" && go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
 	  done; \
 	done
+
+.PHONY: chaos
+chaos: build controlplane ## Disturb offboardings in every way, and count (CHAOS="-seed=1 -samples=126")
+	@go -C test run ./cmd/chaos $(CHAOS)
 
 .PHONY: lint
 lint: ## Run the linters and look for files that are out of date

@@ -1,0 +1,130 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"sync"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Proxy stands between the plugin and the API server, passes everything on, and
+// inflicts one fault on one request.
+type Proxy struct {
+	server  *httptest.Server
+	forward *httputil.ReverseProxy
+	fault   Fault
+	at      int // index of the request; for Kill, of the write
+	kill    func()
+
+	mu       sync.Mutex
+	requests []Request
+	writes   int
+	met      *Request // the request that met the fault
+}
+
+// NewProxy starts a proxy to the cluster of config, with that user's rights. at
+// is the index of the request that meets the fault, from 0.
+func NewProxy(config *rest.Config, fault Fault, at int, http2 bool) (*Proxy, error) {
+	target, err := url.Parse(config.Host)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{fault: fault, at: at}
+	p.forward = &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Transport:     transport,
+		FlushInterval: -1, // watches
+		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { breakOff(w) },
+		ErrorLog:      log.New(io.Discard, "", 0),
+	}
+	p.server = httptest.NewUnstartedServer(p)
+	p.server.EnableHTTP2 = http2
+	p.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	p.server.StartTLS()
+	return p, nil
+}
+
+// Close ends the proxy and all connections.
+func (p *Proxy) Close() {
+	p.server.CloseClientConnections()
+	p.server.Close()
+}
+
+// OnKill sets what kills the plugin.
+func (p *Proxy) OnKill(kill func()) { p.kill = kill }
+
+// Requests returns what has passed so far.
+func (p *Proxy) Requests() []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.requests)
+}
+
+// Met returns the request that met the fault, nil if none did.
+func (p *Proxy) Met() *Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.met
+}
+
+// Kubeconfig writes a kubeconfig that leads to the proxy. It holds no
+// credentials: the proxy has them.
+func (p *Proxy) Kubeconfig(path string) error {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
+	const name = "chaos"
+	return clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: p.server.URL, CertificateAuthorityData: ca}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {}},
+		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
+		CurrentContext: name,
+	}, path)
+}
+
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	q := classify(r)
+	if !p.strikes(q) {
+		p.forward.ServeHTTP(w, r)
+		return
+	}
+	// All of it must be read, or the server does not notice that the client goes.
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client is gone
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	p.inflict(w, r, q)
+}
+
+// strikes records a request and tells whether it meets the fault.
+func (p *Proxy) strikes(q Request) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	index := len(p.requests)
+	p.requests = append(p.requests, q)
+	if p.fault == Kill {
+		index = -1
+		if q.writes() {
+			index = p.writes
+			p.writes++
+		}
+	}
+	if p.fault == None || index != p.at {
+		return false
+	}
+	p.met = &q
+	return true
+}

@@ -1,0 +1,218 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/castai/kubectl-castai/test/compare"
+	"github.com/castai/kubectl-castai/test/driver"
+	"github.com/castai/kubectl-castai/test/fixtures"
+)
+
+// bound is how long a run may take, whatever happens to it.
+const bound = 2 * time.Minute
+
+// Trial is one way in which an offboarding is disturbed.
+type Trial struct {
+	Fault Fault
+	At    int  // index of the request, or, for Kill, of the write
+	HTTP2 bool // between the plugin and the proxy
+	// Restart is when the API server is killed, and started again. It excludes
+	// a fault.
+	Restart time.Duration
+}
+
+func (t Trial) String() string {
+	if t.Restart > 0 {
+		return fmt.Sprintf("the API server killed after %s", t.Restart.Round(time.Millisecond))
+	}
+	protocol := "HTTP/1.1"
+	if t.HTTP2 {
+		protocol = "HTTP/2"
+	}
+	return fmt.Sprintf("%s at %d, %s", t.Fault, t.At, protocol)
+}
+
+// Outcome is what became of a trial.
+type Outcome struct {
+	Trial
+	// Met is the request that met the fault; nil if the run had fewer requests.
+	Met      *Request
+	Requests []Request
+	First    driver.Result
+	Took     time.Duration
+	// Problems are what must not be.
+	Left, Touched, Problems []string
+	Panics, Dishonest       int
+}
+
+// Failed tells whether anything is as it must not be.
+func (o *Outcome) Failed() bool { return len(o.Left)+len(o.Touched)+len(o.Problems) > 0 }
+
+func (o *Outcome) problem(format string, args ...any) {
+	o.Problems = append(o.Problems, fmt.Sprintf(format, args...))
+}
+
+// Run fills the cluster, offboards it under the trial, and once more without.
+// The error is for a trial that could not be made.
+func (p *Plane) Run(ctx context.Context, t Trial) (*Outcome, error) {
+	if err := fixtures.Install(ctx, p.config, fixtures.Small); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "chaos-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	o := &Outcome{Trial: t}
+	if err := p.disturbed(ctx, dir, o); err != nil {
+		return nil, err
+	}
+	if err := p.judge(ctx, o); err != nil {
+		return nil, err
+	}
+	second, err := p.offboard(ctx, p.user, filepath.Join(dir, "second"), nil)
+	if err != nil {
+		return nil, err
+	}
+	if second.Code != 0 {
+		o.problem("the second run: %s", second)
+	}
+	after, err := fixtures.Snapshot(ctx, p.config)
+	if err != nil {
+		return nil, err
+	}
+	o.Left, o.Touched = p.difference(after)
+	return o, nil
+}
+
+// disturbed runs the offboarding that the trial disturbs.
+func (p *Plane) disturbed(ctx context.Context, dir string, o *Outcome) (err error) {
+	backup := filepath.Join(dir, "first")
+	began := time.Now()
+	defer func() { o.Took = time.Since(began) }()
+	if o.Restart > 0 {
+		restarted := p.restart(ctx, o.Restart)
+		o.First, err = p.offboard(ctx, p.user, backup, nil)
+		return errors.Join(err, restarted())
+	}
+	proxy, err := NewProxy(p.config, o.Fault, o.At, o.HTTP2)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		proxy.Close()
+		o.Met, o.Requests = proxy.Met(), proxy.Requests()
+	}()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	if err := proxy.Kubeconfig(kubeconfig); err != nil {
+		return err
+	}
+	o.First, err = p.offboard(ctx, p.user.Kubeconfig(kubeconfig), backup, func(cmd *exec.Cmd) {
+		proxy.OnKill(func() { _ = cmd.Process.Kill() })
+	})
+	return err
+}
+
+// offboard runs the plugin to its end. prepare is called before it starts.
+func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, prepare func(*exec.Cmd)) (driver.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	cmd := user.Command(ctx, "offboard", "--yes", "--backup-dir", backup, "--clean-up-timeout=1s", "--settle=200ms", "--request-timeout=3s")
+	cmd.WaitDelay = 10 * time.Second // after the interrupt
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if prepare != nil {
+		prepare(cmd)
+	}
+	if err := cmd.Start(); err != nil {
+		return driver.Result{}, err
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) || ctx.Err() != nil {
+		err = nil
+	}
+	return driver.Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, err
+}
+
+// restart kills the API server after a while and starts it again. The function
+// that it returns waits for that.
+func (p *Plane) restart(ctx context.Context, after time.Duration) func() error {
+	done := make(chan error, 1)
+	time.AfterFunc(after, func() {
+		err := p.server.KillAPIServer()
+		done <- errors.Join(err, p.server.StartAPIServer(ctx))
+	})
+	return func() error { return <-done }
+}
+
+var panicked = regexp.MustCompile(`(?m)^(panic:|fatal error:|goroutine \d+ \[)`)
+
+// honest are the exit codes that a disturbed run may end with.
+var honest = []int{0, 1, 3, 4}
+
+// judge looks at how the disturbed run ended.
+func (p *Plane) judge(ctx context.Context, o *Outcome) error {
+	if panicked.MatchString(o.First.Stderr) {
+		o.Panics++
+		o.problem("it panicked: %s", o.First)
+	}
+	switch {
+	case o.Fault == Kill && o.Met != nil:
+		return nil // there is no exit code
+	case o.Took >= bound:
+		o.problem("it did not end: %s", o.First)
+	case !slices.Contains(honest, o.First.Code):
+		o.Dishonest++
+		o.problem("it ended unexpectedly: %s", o.First)
+	case o.First.Code != 0 && strings.TrimSpace(o.First.Stderr) == "":
+		o.Dishonest++
+		o.problem("it does not say what failed: %s", o.First)
+	}
+	if o.First.Code != 0 && o.First.Code != 3 {
+		return nil
+	}
+	after, err := fixtures.Snapshot(ctx, p.config)
+	if err != nil {
+		return err
+	}
+	left, touched := p.difference(after)
+	switch {
+	case o.First.Code == 0 && len(left) > 0:
+		o.Dishonest++
+		o.problem("it says that all is done, but leaves %s", strings.Join(left, ", "))
+	case len(touched) > 0:
+		o.problem("it touched %s", strings.Join(touched, ", "))
+	}
+	return nil
+}
+
+// serverLease is how the Lease begins by which an API server says that it lives.
+// It makes it anew when it starts.
+const serverLease = "Lease.coordination.k8s.io/kube-system/apiserver-"
+
+// difference compares a cluster from which all should be gone with the one that
+// held the objects of others only.
+func (p *Plane) difference(after compare.Snapshot) (left, touched []string) {
+	for _, change := range compare.Changes(p.before, after) {
+		if strings.HasPrefix(change, serverLease) {
+			continue
+		}
+		if strings.HasSuffix(change, " is new") {
+			left = append(left, change)
+		} else {
+			touched = append(touched, change)
+		}
+	}
+	return left, touched
+}

@@ -1,0 +1,95 @@
+// Command chaos disturbs offboardings in every way, see package chaos.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+
+	"github.com/castai/kubectl-castai/test/chaos"
+)
+
+// options say what is tried.
+type options struct {
+	seed              uint64
+	samples, restarts int
+	kills, planes     int
+	budget            time.Duration
+	bin               string
+}
+
+func main() {
+	var o options
+	flag.Uint64Var(&o.seed, "seed", 1, "of what is chosen at random")
+	flag.IntVar(&o.samples, "samples", 126, "how many faults to inject; -1: every fault at every request")
+	flag.IntVar(&o.kills, "kills", -1, "how often to kill the plugin; -1: after every write")
+	flag.IntVar(&o.restarts, "restarts", 20, "how often to kill the API server")
+	flag.IntVar(&o.planes, "planes", 2, "how many control planes to use at the same time")
+	flag.DurationVar(&o.budget, "for", 0, "start no run after this time; 0: run all")
+	flag.StringVar(&o.bin, "bin", "../bin", "folder of the plugin")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	trials, err := o.trials(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("seed %d, %d runs\n", o.seed, len(trials))
+	if o.budget > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.budget)
+		defer cancel()
+	}
+	var totals chaos.Totals
+	err = chaos.Campaign(ctx, o.bin, o.planes, trials, func(outcome *chaos.Outcome) {
+		totals.Add(outcome)
+		verdict := "ok  "
+		if outcome.Failed() {
+			verdict = "FAIL"
+		}
+		fmt.Printf("%s %d/%d %s\n", verdict, totals.Runs, len(trials), outcome.Describe())
+	})
+	fmt.Print("\n", &totals)
+	if totals.Failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d runs failed", totals.Failed))
+	}
+	return err
+}
+
+// trials learns what an offboarding asks of the server, and chooses.
+func (o options) trials(ctx context.Context) ([]chaos.Trial, error) {
+	p, err := chaos.NewPlane(ctx, o.bin)
+	if err != nil {
+		return nil, err
+	}
+	quiet, err := p.Learn(ctx)
+	if err := errors.Join(err, p.Stop()); err != nil {
+		return nil, err
+	}
+	random := rand.New(rand.NewPCG(o.seed, 0)) //nolint:gosec // the same seed, the same runs
+	some := func(n int, all []chaos.Trial) []chaos.Trial {
+		if n < 0 {
+			return all
+		}
+		return all[:min(n, len(all))]
+	}
+	return slices.Concat(
+		chaos.RestartTrials(random, o.restarts, quiet.Took),
+		some(o.kills, chaos.KillTrials(random, quiet.Requests)),
+		some(o.samples, chaos.FaultTrials(random, quiet.Requests)),
+	), nil
+}
