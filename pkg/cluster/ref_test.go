@@ -75,3 +75,19 @@ func FuzzParseRef(f *testing.F) {
 		}
 	})
 }
+
+func TestBuiltIn(t *testing.T) {
+	for what, want := range map[string]bool{
+		"pods": true, "deployments.apps": true, "rolebindings.rbac.authorization.k8s.io": true, "customresourcedefinitions.apiextensions.k8s.io": true,
+		"apiservices.apiregistration.k8s.io": true, "recommendations.autoscaling.cast.ai": false, "pods.metrics.k8s.io": false,
+	} {
+		if got := (Unreadable{What: what}).BuiltIn(); got != want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	for groupVersion, want := range map[string]bool{"v1": true, "batch/v1": true, "metrics.k8s.io/v1beta1": false} {
+		if got := (Unreadable{What: groupVersion, GroupVersion: groupVersion}).BuiltIn(); got != want {
+			t.Errorf("%s: %v", groupVersion, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // Resource is one resource type that the API server serves, in its preferred version.
@@ -86,6 +87,16 @@ type Unreadable struct {
 	Forbidden bool `json:"forbidden,omitempty"`
 	// GroupVersion is set when a whole group/version failed in discovery.
 	GroupVersion string `json:"groupVersion,omitempty"`
+}
+
+// BuiltIn tells whether the API server itself serves it, not a custom resource
+// definition or an API of somebody else's.
+func (u Unreadable) BuiltIn() bool {
+	_, group, _ := strings.Cut(u.What, ".")
+	if u.GroupVersion != "" {
+		group, _ = splitGroupVersion(u.GroupVersion)
+	}
+	return scheme.Scheme.IsGroupRegistered(group) || group == definitions.Group || group == "apiregistration.k8s.io"
 }
 
 // Server tells which cluster a snapshot was taken from.

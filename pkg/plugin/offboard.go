@@ -210,9 +210,15 @@ func (o *offboardOptions) unblocked(inv *footprint.Inventory) error {
 	return refused(fmt.Errorf("to be decided first, as status explains: %s; to go on regardless, pass --accept NAME", strings.Join(open, ", ")))
 }
 
-// readable refuses when the user may not read all that an inventory needs:
-// what can't be seen can't be known to stay untouched or to be left.
+// readable refuses when not all that an inventory needs could be read: what
+// can't be seen can't be known to stay untouched or to be left, and what is
+// removed may be all that tells whose it is.
 func (o *offboardOptions) readable(inv *footprint.Inventory) error {
+	for _, u := range inv.Unreadable {
+		if u.BuiltIn() && !u.Forbidden {
+			return refused(fmt.Errorf("%s can't be read, so it is not certain whose everything is; nothing was changed: try again later (%s)", u.What, u.Message))
+		}
+	}
 	rights := forbidden(inv.Unreadable)
 	if len(rights) == 0 {
 		return nil

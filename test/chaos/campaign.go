@@ -44,6 +44,20 @@ func FaultTrials(random *rand.Rand, requests []Request) []Trial {
 	return all
 }
 
+// BrokenTrials answer one request with an error however often it is sent.
+func BrokenTrials(random *rand.Rand, requests []Request) []Trial {
+	var all []Trial
+	seen := map[Request]bool{}
+	for _, q := range requests {
+		if !seen[q] {
+			seen[q] = true
+			all = append(all, Trial{Fault: InternalError, Every: q}, Trial{Fault: Unavailable, Every: q})
+		}
+	}
+	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
 // KillTrials kills the plugin after every write, in random order.
 func KillTrials(random *rand.Rand, requests []Request) []Trial {
 	var all []Trial

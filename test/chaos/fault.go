@@ -38,7 +38,7 @@ const watchFor = 300 * time.Millisecond
 
 // inflict answers a request with a fault.
 func (p *Proxy) inflict(w http.ResponseWriter, r *http.Request, q Request) {
-	switch p.fault {
+	switch p.trial.Fault {
 	case ResetBefore:
 		breakOff(w)
 	case TooManyRequests:
@@ -64,7 +64,7 @@ func (p *Proxy) inflict(w http.ResponseWriter, r *http.Request, q Request) {
 		}
 		answer := httptest.NewRecorder()
 		p.forward.ServeHTTP(answer, r)
-		if p.fault == Cut {
+		if p.trial.Fault == Cut {
 			half(w, answer)
 		}
 		breakOff(w)

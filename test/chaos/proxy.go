@@ -22,8 +22,7 @@ import (
 type Proxy struct {
 	server  *httptest.Server
 	forward *httputil.ReverseProxy
-	fault   Fault
-	at      int // index of the request; for Kill, of the write
+	trial   Trial
 	kill    func()
 
 	mu       sync.Mutex
@@ -32,9 +31,8 @@ type Proxy struct {
 	met      *Request // the request that met the fault
 }
 
-// NewProxy starts a proxy to the cluster of config, with that user's rights. at
-// is the index of the request that meets the fault, from 0.
-func NewProxy(config *rest.Config, fault Fault, at int, http2 bool) (*Proxy, error) {
+// NewProxy starts a proxy to the cluster of config, with that user's rights.
+func NewProxy(config *rest.Config, trial Trial) (*Proxy, error) {
 	target, err := url.Parse(config.Host)
 	if err != nil {
 		return nil, err
@@ -43,7 +41,7 @@ func NewProxy(config *rest.Config, fault Fault, at int, http2 bool) (*Proxy, err
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{fault: fault, at: at}
+	p := &Proxy{trial: trial}
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:     transport,
@@ -52,7 +50,7 @@ func NewProxy(config *rest.Config, fault Fault, at int, http2 bool) (*Proxy, err
 		ErrorLog:      log.New(io.Discard, "", 0),
 	}
 	p.server = httptest.NewUnstartedServer(p)
-	p.server.EnableHTTP2 = http2
+	p.server.EnableHTTP2 = trial.HTTP2
 	p.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	p.server.StartTLS()
 	return p, nil
@@ -115,14 +113,18 @@ func (p *Proxy) strikes(q Request) bool {
 	defer p.mu.Unlock()
 	index := len(p.requests)
 	p.requests = append(p.requests, q)
-	if p.fault == Kill {
+	if p.trial.Fault == Kill {
 		index = -1
 		if q.writes() {
 			index = p.writes
 			p.writes++
 		}
 	}
-	if p.fault == None || index != p.at {
+	hit := index == p.trial.At
+	if p.trial.Every != (Request{}) {
+		hit = q == p.trial.Every
+	}
+	if p.trial.Fault == None || !hit {
 		return false
 	}
 	p.met = &q

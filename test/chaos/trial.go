@@ -26,6 +26,8 @@ type Trial struct {
 	Fault Fault
 	At    int  // index of the request, or, for Kill, of the write
 	HTTP2 bool // between the plugin and the proxy
+	// Every is the request that always meets the fault, instead of one by index.
+	Every Request
 	// Restart is when the API server is killed, and started again. It excludes
 	// a fault.
 	Restart time.Duration
@@ -38,6 +40,9 @@ func (t Trial) String() string {
 	protocol := "HTTP/1.1"
 	if t.HTTP2 {
 		protocol = "HTTP/2"
+	}
+	if t.Every != (Request{}) {
+		return fmt.Sprintf("%s every time, %s", t.Fault, protocol)
 	}
 	return fmt.Sprintf("%s at %d, %s", t.Fault, t.At, protocol)
 }
@@ -80,7 +85,7 @@ func (p *Plane) Run(ctx context.Context, t Trial) (*Outcome, error) {
 	if err := p.judge(ctx, o); err != nil {
 		return nil, err
 	}
-	second, err := p.offboard(ctx, p.user, filepath.Join(dir, "second"), nil)
+	second, _, err := p.offboard(ctx, p.user, filepath.Join(dir, "second"), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +103,12 @@ func (p *Plane) Run(ctx context.Context, t Trial) (*Outcome, error) {
 // disturbed runs the offboarding that the trial disturbs.
 func (p *Plane) disturbed(ctx context.Context, dir string, o *Outcome) (err error) {
 	backup := filepath.Join(dir, "first")
-	began := time.Now()
-	defer func() { o.Took = time.Since(began) }()
 	if o.Restart > 0 {
 		restarted := p.restart(ctx, o.Restart)
-		o.First, err = p.offboard(ctx, p.user, backup, nil)
+		o.First, o.Took, err = p.offboard(ctx, p.user, backup, nil)
 		return errors.Join(err, restarted())
 	}
-	proxy, err := NewProxy(p.config, o.Fault, o.At, o.HTTP2)
+	proxy, err := NewProxy(p.config, o.Trial)
 	if err != nil {
 		return err
 	}
@@ -117,14 +120,15 @@ func (p *Plane) disturbed(ctx context.Context, dir string, o *Outcome) (err erro
 	if err := proxy.Kubeconfig(kubeconfig); err != nil {
 		return err
 	}
-	o.First, err = p.offboard(ctx, p.user.Kubeconfig(kubeconfig), backup, func(cmd *exec.Cmd) {
+	o.First, o.Took, err = p.offboard(ctx, p.user.Kubeconfig(kubeconfig), backup, func(cmd *exec.Cmd) {
 		proxy.OnKill(func() { _ = cmd.Process.Kill() })
 	})
 	return err
 }
 
-// offboard runs the plugin to its end. prepare is called before it starts.
-func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, prepare func(*exec.Cmd)) (driver.Result, error) {
+// offboard runs the plugin to its end, and tells how long that took. prepare is
+// called before it starts.
+func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, prepare func(*exec.Cmd)) (driver.Result, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cmd := user.Command(ctx, "offboard", "--yes", "--backup-dir", backup, "--clean-up-timeout=1s", "--settle=200ms", "--request-timeout=3s")
@@ -134,15 +138,16 @@ func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, 
 	if prepare != nil {
 		prepare(cmd)
 	}
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		return driver.Result{}, err
+		return driver.Result{}, 0, err
 	}
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) || ctx.Err() != nil {
 		err = nil
 	}
-	return driver.Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, err
+	return driver.Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, time.Since(began), err
 }
 
 // restart kills the API server after a while and starts it again. The function

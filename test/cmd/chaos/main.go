@@ -17,11 +17,11 @@ import (
 
 // options say what is tried.
 type options struct {
-	seed              uint64
-	samples, restarts int
-	kills, planes     int
-	budget            time.Duration
-	bin               string
+	seed                  uint64
+	samples, restarts     int
+	kills, broken, planes int
+	budget                time.Duration
+	bin                   string
 }
 
 func main() {
@@ -29,6 +29,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "of what is chosen at random")
 	flag.IntVar(&o.samples, "samples", 126, "how many faults to inject; -1: every fault at every request")
 	flag.IntVar(&o.kills, "kills", -1, "how often to kill the plugin; -1: after every write")
+	flag.IntVar(&o.broken, "broken", 40, "how many requests to answer with an error every time; -1: every one")
 	flag.IntVar(&o.restarts, "restarts", 20, "how often to kill the API server")
 	flag.IntVar(&o.planes, "planes", 2, "how many control planes to use at the same time")
 	flag.DurationVar(&o.budget, "for", 0, "start no run after this time; 0: run all")
@@ -90,6 +91,7 @@ func (o options) trials(ctx context.Context) ([]chaos.Trial, error) {
 	return slices.Concat(
 		chaos.RestartTrials(random, o.restarts, quiet.Took),
 		some(o.kills, chaos.KillTrials(random, quiet.Requests)),
+		some(o.broken, chaos.BrokenTrials(random, quiet.Requests)),
 		some(o.samples, chaos.FaultTrials(random, quiet.Requests)),
 	), nil
 }
