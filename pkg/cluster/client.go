@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -49,6 +50,10 @@ type Client struct {
 type Options struct {
 	// UserAgent names the plugin in the audit log of the API server.
 	UserAgent string
+	// OnAway is called, from any goroutine, when a server that has answered
+	// before does not answer any more, with the reason and how long it is waited
+	// for. It may be nil.
+	OnAway func(reason string, patience time.Duration)
 }
 
 // New connects to the cluster that the user's kubeconfig flags select. It
@@ -70,7 +75,7 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	// The deadline is that of one try. client-go's would be one for all of them.
 	timeout := config.Timeout
 	config.Timeout = 0
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newRetrier(ctx, next, timeout) })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newRetrier(ctx, next, timeout, o.OnAway) })
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, explainConfig(err)

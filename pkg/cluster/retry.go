@@ -28,6 +28,8 @@ const (
 	// firstContact is the same for a server that has not answered yet, or no
 	// longer: most likely its address is wrong.
 	firstContact = 3 * time.Second
+	// worthTelling is when a person begins to wonder.
+	worthTelling = 2 * time.Second
 	// failures is how many answers of the kind "my fault" a request takes. More
 	// would not help: a webhook or an aggregated API that is down is the usual
 	// reason, and it stays down.
@@ -52,17 +54,24 @@ type retrier struct {
 	// life ends the waiting of requests that have no context of their own, as
 	// those of client-go's discovery.
 	life context.Context
+	// onAway is called once for each time that the server is waited for.
+	onAway func(reason string, patience time.Duration)
 	// alive: the server has answered, and has not been given up since.
 	alive atomic.Bool
+	// missed: onAway has been called, and the server has not answered since.
+	missed atomic.Bool
 }
 
 // newRetrier returns a transport that retries on top of another. A timeout of
-// zero is the default.
-func newRetrier(life context.Context, next http.RoundTripper, timeout time.Duration) *retrier {
+// zero is the default; onAway may be nil.
+func newRetrier(life context.Context, next http.RoundTripper, timeout time.Duration, onAway func(string, time.Duration)) *retrier {
 	if timeout == 0 {
 		timeout = tryTimeout
 	}
-	return &retrier{next: next, timeout: timeout, life: life}
+	if onAway == nil {
+		onAway = func(string, time.Duration) {}
+	}
+	return &retrier{next: next, timeout: timeout, life: life, onAway: onAway}
 }
 
 // RoundTrip sends one request, as often as it takes. The body of an answer has
@@ -98,11 +107,15 @@ func (r *retrier) persist(ctx context.Context, req *http.Request, body []byte) (
 		switch {
 		case err == nil:
 			r.alive.Store(true)
+			r.missed.Store(false)
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		}
 		delay := max(backoff.Step(), retryAfter(resp))
 		if r.again(resp, err, tries, time.Since(start)+delay) {
+			if err != nil && r.alive.Load() && time.Since(start) > worthTelling && r.missed.CompareAndSwap(false, true) {
+				r.onAway(r.inWords(err), outage)
+			}
 			if err := sleep(ctx, delay); err != nil {
 				return nil, err
 			}

@@ -70,7 +70,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // send sends a request to the script through a retrier that has seen the server
 // alive before.
 func send(ctx context.Context, s *script, method, url string) (*http.Response, string, error) {
-	r := newRetrier(ctx, s, 0)
+	r := newRetrier(ctx, s, 0, nil)
 	r.alive.Store(true)
 	return sendTo(ctx, r, method, url)
 }
@@ -147,7 +147,8 @@ func TestHowLongARequestIsTried(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{answers: []answer{test.answer}}
-				r := newRetrier(t.Context(), s, 0)
+				told := 0
+				r := newRetrier(t.Context(), s, 0, func(string, time.Duration) { told++ })
 				r.alive.Store(test.alive)
 				began := time.Now()
 				resp, _, err := sendTo(t.Context(), r, http.MethodDelete, address)
@@ -159,6 +160,9 @@ func TestHowLongARequestIsTried(t *testing.T) {
 					t.Errorf("the answer is %v, %v", resp, err)
 				case test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)):
 					t.Errorf("the error is %v", err)
+				}
+				if told != map[bool]int{true: 1}[test.alive && test.says != ""] {
+					t.Errorf("it was told %d times that the server is away", told)
 				}
 				if r.alive.Load() != (test.says == "") {
 					t.Error("it is not noticed whether the server answers")
@@ -199,7 +203,7 @@ func TestAnInterruptEndsTheWaitingAtOnce(t *testing.T) {
 func TestTheEndOfTheClientEndsRequestsWithoutAContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		life, cancel := context.WithCancel(t.Context())
-		r := newRetrier(life, &script{answers: []answer{broken(syscall.ECONNREFUSED)}}, 0)
+		r := newRetrier(life, &script{answers: []answer{broken(syscall.ECONNREFUSED)}}, 0, nil)
 		r.alive.Store(true)
 		time.AfterFunc(10*time.Second, cancel)
 		began := time.Now()

@@ -27,6 +27,8 @@ type fakeCluster struct {
 	fail func(n int, what string) error
 	// after is called after each change of an object, with the lock held.
 	after func(o *cluster.Object)
+	// deaf lets Follow hear of nothing after the start, as a watch that is dead.
+	deaf bool
 }
 
 func newFake(objects ...*cluster.Object) *fakeCluster {
@@ -193,6 +195,9 @@ func (f *fakeCluster) Follow(ctx context.Context, targets []cluster.Target, see 
 		}
 		if len(left) == 0 {
 			return nil
+		}
+		if f.deaf {
+			changed = nil
 		}
 		select {
 		case <-ctx.Done():

@@ -3,14 +3,21 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 // connect opens the cluster that the kubeconfig flags select.
 func (r *Root) connect(ctx context.Context) (*cluster.Client, error) {
-	return cluster.New(ctx, r.Kube, cluster.Options{UserAgent: cluster.UserAgent(r.Version.Version)})
+	return cluster.New(ctx, r.Kube, cluster.Options{
+		UserAgent: cluster.UserAgent(r.Version.Version),
+		OnAway: func(reason string, patience time.Duration) {
+			_, _ = fmt.Fprintf(r.ErrOut, "The API server does not answer (%s): waiting for it, up to %s\n", printer.Escape(reason), patience)
+		},
+	})
 }
 
 // survey is what was read of a cluster to judge it.
