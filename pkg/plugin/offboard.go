@@ -292,7 +292,11 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 	var after *footprint.Inventory
 	if err == nil || errors.Is(err, engine.ErrGate) {
 		var lookErr error
-		if after, lookErr = o.settled(ctx); err == nil {
+		after, lookErr = o.settled(ctx)
+		if lookErr != nil && ctx.Err() != nil {
+			lookErr = context.Cause(ctx)
+		}
+		if err == nil {
 			err = lookErr
 		}
 	}

@@ -30,7 +30,7 @@ func TestChaos(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 0)) //nolint:gosec // the same every time
 	trials := slices.Concat(
-		FaultTrials(random, quiet.Requests)[:3],
+		FaultTrials(random, quiet.Requests)[:2],
 		KillTrials(random, quiet.Requests)[:1],
 		RestartTrials(random, 1, quiet.Took),
 	)
