@@ -12,6 +12,7 @@ DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 LDFLAGS       = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 CONTROLPLANE  = go -C test/controlplane run ./cmd/controlplane
 GOLANGCI_LINT = go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
+OAPI_CODEGEN  = go tool -modfile=$(CURDIR)/hack/tools/oapi-codegen/go.mod oapi-codegen
 GORELEASER    = go tool -modfile=$(CURDIR)/hack/tools/goreleaser/go.mod goreleaser
 
 # The modules that hold code of this repository.
@@ -65,7 +66,9 @@ lint: ## Run the linters and look for files that are out of date
 	done
 
 .PHONY: generate
-generate: ## Write the files that are made from code
+generate: ## Write the files that are made from others
+	$(OAPI_CODEGEN) -config pkg/castai/oapi-codegen.yaml -o pkg/castai/api.gen.go pkg/castai/openapi.yaml
+	$(OAPI_CODEGEN) -config test/fakecastai/contract/oapi-codegen.yaml -o test/fakecastai/contract/server.gen.go pkg/castai/openapi.yaml
 	go -C test run ./cmd/schema ..
 
 .PHONY: controlplane
@@ -83,6 +86,10 @@ cluster-list: ## List the clusters that are running
 .PHONY: cluster-down
 cluster-down: ## Stop a cluster and remove its data (NAME=..., or all of them)
 	@$(CONTROLPLANE) down $(or $(NAME),--all)
+
+.PHONY: fakecastai
+fakecastai: ## Run a stand-in of the Cast AI API (FAKE="--kubeconfig=... --delay=2s")
+	go -C test run ./fakecastai/cmd/fakecastai $(FAKE)
 
 .PHONY: dist
 dist: ## Build the release archives into dist/

@@ -1,0 +1,77 @@
+package fakecastai
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/castai/kubectl-castai/pkg/castai"
+)
+
+// Kubernetes ties the service's nodes to the Node objects of a test cluster.
+type Kubernetes struct {
+	client kubernetes.Interface
+}
+
+// NewKubernetes connects to a cluster.
+func NewKubernetes(config *rest.Config) (*Kubernetes, error) {
+	client, err := kubernetes.NewForConfig(config)
+	return &Kubernetes{client}, err
+}
+
+// List returns the cluster's nodes as the service sees them. Those with Cast
+// AI's label are its own (cluster-controller internal/types.go).
+func (k *Kubernetes) List(ctx context.Context) ([]castai.Node, error) {
+	list, err := k.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var out []castai.Node
+	for _, n := range list.Items {
+		by := "user"
+		if n.Labels["provisioner.cast.ai/managed-by"] == "cast.ai" {
+			by = "cast"
+		}
+		node := SampleNode(n.Name, n.Spec.ProviderID, by)
+		node.Labels = n.Labels
+		out = append(out, node)
+	}
+	return out, nil
+}
+
+// Add makes a ready Node object.
+func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
+	labels := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id, "kubernetes.io/hostname": n.Name}
+	maps.Copy(labels, n.Labels)
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labels}, Spec: corev1.NodeSpec{ProviderID: n.ProviderId}}
+	for _, t := range n.Taints {
+		node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: t.Key, Value: t.Value, Effect: corev1.TaintEffect(t.Effect)})
+	}
+	made, err := k.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	made.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
+	_, err = k.client.CoreV1().Nodes().UpdateStatus(ctx, made, metav1.UpdateOptions{})
+	return err
+}
+
+// Remove deletes a Node object.
+func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
+	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete node %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// AgentRuns tells whether the Deployment castai-agent is there and not stopped.
+func (k *Kubernetes) AgentRuns(ctx context.Context) bool {
+	d, err := k.client.AppsV1().Deployments("castai-agent").Get(ctx, "castai-agent", metav1.GetOptions{})
+	return err == nil && (d.Spec.Replicas == nil || *d.Spec.Replicas > 0)
+}
