@@ -14,13 +14,15 @@ import (
 
 // Record is a line of a report that is written while a run goes on.
 type Record struct {
-	Time    time.Time        `json:"time"`
-	Type    engine.EventType `json:"type"`
-	Phase   string           `json:"phase,omitempty"`
-	Verb    engine.Verb      `json:"verb,omitempty"`
-	Object  *cluster.Ref     `json:"object,omitempty"`
-	Message string           `json:"message,omitempty"`
-	Error   string           `json:"error,omitempty"`
+	Time   time.Time        `json:"time"`
+	Type   engine.EventType `json:"type"`
+	Phase  string           `json:"phase,omitempty"`
+	Verb   engine.Verb      `json:"verb,omitempty"`
+	Object *cluster.Ref     `json:"object,omitempty"`
+	// Operation is that of a call.
+	Operation string `json:"operation,omitempty"`
+	Message   string `json:"message,omitempty"`
+	Error     string `json:"error,omitempty"`
 }
 
 // Ended is the type of the last line of a report. Without it the run was killed.
@@ -45,7 +47,7 @@ func OpenJournal(dir string) (*Journal, error) {
 
 // Event writes down one event. Close returns the first error.
 func (j *Journal) Event(e engine.Event) {
-	r := Record{Time: e.Time.UTC(), Type: e.Type, Verb: e.Verb, Message: e.Message}
+	r := Record{Time: e.Time.UTC(), Type: e.Type, Verb: e.Verb, Operation: e.Operation, Message: e.Message}
 	if e.Phase != nil {
 		r.Phase = e.Phase.Name
 	}

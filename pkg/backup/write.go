@@ -45,6 +45,8 @@ type Options struct {
 	WithoutSecrets bool
 	// Tool is the version of the plugin.
 	Tool string
+	// More are further files, by name.
+	More map[string][]byte
 }
 
 // Saved says what was written.
@@ -106,6 +108,11 @@ func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *eng
 	}
 	if err := writeFile(filepath.Join(temp, IndexName), append(raw, '\n')); err != nil {
 		return nil, err
+	}
+	for name, content := range o.More {
+		if err := writeFile(filepath.Join(temp, name), content); err != nil {
+			return nil, err
+		}
 	}
 	return saved, publish(temp, dir)
 }
@@ -234,6 +241,9 @@ func entries(inv *footprint.Inventory, plan *engine.Plan) map[cluster.Ref]*Entry
 	out := map[cluster.Ref]*Entry{}
 	for _, phase := range plan.Phases {
 		for _, a := range phase.Actions {
+			if a.Verb == engine.Call {
+				continue
+			}
 			e := out[a.Target.Ref]
 			if e == nil {
 				e = &Entry{Target: a.Target}
@@ -247,7 +257,7 @@ func entries(inv *footprint.Inventory, plan *engine.Plan) map[cluster.Ref]*Entry
 				e.Patches = append(e.Patches, a.Patch)
 			case engine.Delete, engine.StripFinalizers, engine.Finalize:
 				e.Deleted = true
-			case engine.CreateNamespace, engine.Apply:
+			case engine.CreateNamespace, engine.Apply, engine.Call:
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func TestParseURL(t *testing.T) {
 func TestRegionURL(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                             DefaultURL,
-		"https://api.eu.cast.ai/":     "https://api.eu.cast.ai",
+		"https://api.eu.cast.ai/":      "https://api.eu.cast.ai",
 		"https://api.in.cast.ai/":      "https://api.in.cast.ai",
 		"api.cast.ai":                  "https://api.cast.ai",
 		"https://api.cast.ai.evil.com": "",

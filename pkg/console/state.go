@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/castai/kubectl-castai/pkg/castai"
@@ -70,7 +71,7 @@ func Observe(ctx context.Context, api *castai.Client, id string) (*State, error)
 	if s.Cluster, s.Gone, err = look(ctx, api, id); err != nil || s.Gone {
 		return s, err
 	}
-	if s.Cluster.Id != id {
+	if !strings.EqualFold(s.Cluster.Id, id) {
 		return nil, fmt.Errorf("the Cast AI API answers with cluster %q where %s was asked for: --api-url is probably not the API", s.Cluster.Id, id)
 	}
 	if s.Nodes, err = presentNodes(ctx, api, id); err != nil && !(castai.IsGone(err) && s.Cluster.Status == archived) {

@@ -171,21 +171,25 @@ func (s *steps) nodesLeft(ctx context.Context) string {
 // give up deleting them without an error (terraform-provider-castai #768), and a
 // list that it no longer has says nothing about machines.
 func (s *steps) checkNodes(ctx context.Context, tell func(string)) error {
-	var nodes []castai.Node
+	var survivors []castai.Node
+	listed := true
 	err := s.await(ctx, tell, func(ctx context.Context) (bool, string, error) {
 		c, gone, err := look(ctx, s.api, s.d.state.ID)
 		if err != nil {
 			return false, "", err
 		}
-		if nodes, err = presentNodes(ctx, s.api, s.d.state.ID); castai.IsGone(err) && (gone || c.Status == archived) {
-			nodes, err = s.d.state.Nodes, nil // as they were found
+		nodes, err := presentNodes(ctx, s.api, s.d.state.ID)
+		if castai.IsGone(err) && (gone || c.Status == archived) {
+			survivors, listed = s.d.state.Made(), false
+			return true, "", nil
 		}
-		return true, "", err
+		survivors = made(nodes)
+		going := slices.ContainsFunc(survivors, func(n castai.Node) bool { return n.State.Phase == "deleting" || n.State.Phase == "draining" })
+		return !going, fmt.Sprintf("%d nodes are still being deleted", len(survivors)), err
 	})
 	if err != nil {
 		return err
 	}
-	survivors := made(nodes)
 	if len(survivors) == 0 {
 		tell(fmt.Sprintf("none is left of the %d nodes that Cast AI made", len(s.d.state.Made())))
 		return nil
@@ -193,6 +197,9 @@ func (s *steps) checkNodes(ctx context.Context, tell func(string)) error {
 	var list []string
 	for _, n := range survivors {
 		list = append(list, fmt.Sprintf("%s (%s)", n.Name, firstOf(n.ProviderId, n.InstanceId, n.Id)))
+	}
+	if !listed {
+		return fmt.Errorf("the API does not list nodes of this cluster any more: look in your cloud whether these %d that Cast AI made are gone: %s", len(survivors), strings.Join(list, ", "))
 	}
 	return fmt.Errorf("%d nodes that Cast AI made are still there and go on costing, delete them in your cloud: %s", len(survivors), strings.Join(list, ", "))
 }

@@ -40,13 +40,14 @@ type Event struct {
 
 // Outcome is how one action ended.
 type Outcome struct {
-	Phase      string      `json:"phase"`
-	Verb       Verb        `json:"verb"`
-	Object     cluster.Ref `json:"object"`
-	Operation  string      `json:"operation,omitempty"`
-	Result     Result      `json:"result"`
-	Message    string      `json:"message,omitempty"`
-	Finalizers []string    `json:"strippedFinalizers,omitempty"`
+	Phase     string      `json:"phase"`
+	Verb      Verb        `json:"verb"`
+	Object    cluster.Ref `json:"object"`
+	Operation string      `json:"operation,omitempty"`
+	Result    Result      `json:"result"`
+	// Message is the error, what is still waited for, or what a Call said last.
+	Message    string   `json:"message,omitempty"`
+	Finalizers []string `json:"strippedFinalizers,omitempty"`
 }
 
 // Result of an action.

@@ -157,7 +157,7 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 		j := p.jobs[key]
 		if j.result == "" {
 			p.end(j, ResultLeft)
-			r.emit(Event{Type: Left, Phase: phase, Verb: j.action.Verb, Target: j.action.Target, Message: j.message})
+			r.emit(Event{Type: Left, Phase: phase, Verb: j.action.Verb, Target: j.action.Target, Operation: key.operation, Message: j.message})
 		}
 		if j.result == ResultFailed || j.result == ResultLeft {
 			failed++

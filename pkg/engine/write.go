@@ -61,7 +61,10 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 			return nil
 		}
 		return a.Do(ctx, func(message string) {
-			p.tell(Event{Type: Waiting, Verb: Call, Target: a.Target, Operation: a.Operation, Message: message})
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			j.message = message
+			p.tellLocked(Event{Type: Waiting, Verb: Call, Target: a.Target, Operation: a.Operation, Message: message})
 		})
 	}
 	switch a.Verb {

@@ -21,6 +21,7 @@ type saving struct {
 	none    bool
 	dir     string
 	secrets bool
+	more    map[string][]byte // files that go into the backup, beside the objects
 }
 
 func (s *saving) addFlags(f *pflag.FlagSet) {
@@ -47,6 +48,9 @@ func (s *saving) rights(plan *engine.Plan, rights []cluster.Right) []cluster.Rig
 	}
 	for _, phase := range plan.Phases {
 		for _, a := range phase.Actions {
+			if a.Verb == engine.Call {
+				continue
+			}
 			for _, verb := range []string{"get", "list"} {
 				r := cluster.Right{Group: a.Target.Group, Resource: a.Target.Resource, Namespace: a.Target.Namespace, Verb: verb}
 				if !seen[r] {
@@ -65,7 +69,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprin
 	if s.none {
 		return nil, nil //nolint:nilnil // no journal, and nothing wrong with that
 	}
-	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version})
+	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version, More: s.more})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -39,6 +39,7 @@ type offboardOptions struct {
 	settle  time.Duration
 	revert  bool
 	saving  saving
+	console consoleOptions
 
 	client *cluster.Client
 	cat    *footprint.Catalogue
@@ -46,7 +47,7 @@ type offboardOptions struct {
 }
 
 func newOffboard(r *Root) *cobra.Command {
-	o := &offboardOptions{Root: r, saving: saving{Root: r, task: "offboard"}}
+	o := &offboardOptions{Root: r, saving: saving{Root: r, task: "offboard"}, console: consoleOptions{apiFlags: apiFlags{Root: r}}}
 	cmd := &cobra.Command{
 		Use:   "offboard",
 		Short: "Take Cast AI out of the cluster, completely and safely",
@@ -87,6 +88,7 @@ func newOffboard(r *Root) *cobra.Command {
 	f.DurationVar(&o.settle, "settle", 5*time.Second, "How long nothing may come back before the cluster counts as clean")
 	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
+	o.console.addFlags(f)
 	return cmd
 }
 
@@ -119,6 +121,9 @@ func (o *offboardOptions) Validate() error {
 	if err := o.saving.validate(); err != nil {
 		return err
 	}
+	if err := o.console.validate(); err != nil {
+		return err
+	}
 	return outputFormats(o.output, "", "json", "yaml")
 }
 
@@ -136,6 +141,9 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 	plan := offboard.New(inv, o.cat, offboard.Options{CleanUp: o.cleanUp, Phase: o.timeout})
 	if phase := o.reverting(inv, inv.Objects()); phase != nil {
 		plan.Phases = append(plan.Phases, *phase)
+	}
+	if err := o.console.plan(ctx, inv, plan); err != nil {
+		return err
 	}
 	if err := o.show(inv, plan); err != nil {
 		return err
@@ -156,11 +164,14 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.dryRun == dryRunNone {
-		question := fmt.Sprintf("This removes %s from cluster %s.", objects(len(inv.Owned())), inv.Server.DisplayName())
+		question := fmt.Sprintf("This removes %s from cluster %s.", objects(len(inv.Owned())), inv.Server.DisplayName()) + o.console.question()
 		if err := o.confirm(o.yes, question, inv.Server.DisplayName()); err != nil {
 			return err
 		}
 		if err := o.confirmIncluded(inv); err != nil {
+			return err
+		}
+		if err := o.console.confirmNodes(ctx, o.client, o.yes); err != nil {
 			return err
 		}
 	}
@@ -274,7 +285,8 @@ func (o *offboardOptions) confirmIncluded(inv *footprint.Inventory) error {
 
 // remove carries the plan out and says what became of it.
 func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventory, plan *engine.Plan) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the removal %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
+	timeout := o.timeout + o.console.time()
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the removal %w after %s: run it again to go on", engine.ErrTimeout, timeout))
 	defer cancel()
 	o.escalate(before, plan)
 	dry := o.dryRun == dryRunServer
@@ -283,14 +295,18 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 		report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: true, OnEvent: progress.Event})
 		return o.report(ctx, before, report, nil, err)
 	}
+	var err error
+	if o.saving.more, err = o.console.record(); err != nil {
+		return err
+	}
 	journal, err := o.saving.save(ctx, o.client, before, plan)
 	if err != nil {
 		return err
 	}
-	report, err := o.execute(ctx, before, plan, engine.Options{OnEvent: recorded(journal, progress.Event)})
-	o.saving.closeJournal(journal, err)
+	opts := engine.Options{OnEvent: recorded(journal, progress.Event)}
+	report, err := o.execute(ctx, before, o.console.before(plan), opts)
 	var after *footprint.Inventory
-	if err == nil || errors.Is(err, engine.ErrGate) {
+	if _, gate := o.console.unfinished(report); err == nil || errors.Is(err, engine.ErrGate) && !gate {
 		var lookErr error
 		after, lookErr = o.settled(ctx)
 		if lookErr != nil && ctx.Err() != nil {
@@ -300,6 +316,10 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 			err = lookErr
 		}
 	}
+	if err == nil {
+		err = o.console.after(ctx, o.client, report, after, opts)
+	}
+	o.saving.closeJournal(journal, err)
 	return o.report(ctx, before, report, after, err)
 }
 
@@ -353,17 +373,24 @@ func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventor
 			return printErr
 		}
 	}
+	unfinished, gate := o.console.unfinished(r)
 	switch {
 	case errors.Is(err, ErrInterrupted):
-		return fmt.Errorf("%w: run it again to go on", err)
+		return fmt.Errorf("%w: run it again to go on%s", err, o.console.again())
+	case gate:
+		return unfinished
 	case errors.Is(err, engine.ErrGate):
 		return &failure{ExitLeft, err}
 	case err != nil:
 		return err
 	case after != nil && len(returned) > 0:
 		return fmt.Errorf("%w: %s came back or new, %s in all: stop what makes them first", errLeft, objects(len(returned)), objects(max(len(returned), len(after.Owned()))))
-	case after != nil:
+	case after != nil && !printer.Clean(after):
 		return leftError(after)
+	case unfinished != nil:
+		return unfinished
+	case after != nil:
+		return nil
 	case r.Count(engine.ResultFailed) > 0:
 		return fmt.Errorf("the server refused %d of the writes", r.Count(engine.ResultFailed))
 	}
@@ -401,7 +428,7 @@ func (o *offboardOptions) reverting(inv *footprint.Inventory, objects []*cluster
 // fresh look at those in the plan, since the removal may have changed them.
 func (o *offboardOptions) execute(ctx context.Context, before *footprint.Inventory, plan *engine.Plan, opts engine.Options) (*engine.Report, error) {
 	last := len(plan.Phases) - 1
-	if plan.Phases[last].Name != offboard.PhaseRevert {
+	if last < 0 || plan.Phases[last].Name != offboard.PhaseRevert {
 		return engine.Run(ctx, o.client, plan, opts)
 	}
 	report, err := engine.Run(ctx, o.client, &engine.Plan{Phases: plan.Phases[:last]}, opts)

@@ -42,7 +42,7 @@ func (p *Progress) Event(e engine.Event) {
 			p.text.line("%s", e.Phase.Title) // it begins with a look
 			return
 		}
-		p.text.line("%s (%s)", e.Phase.Title, count(e.Total, "object"))
+		p.text.line("%s (%s)", e.Phase.Title, size(e.Phase))
 	case engine.StepStarted:
 		p.text.line("  %s", e.Message)
 	case engine.Stripped:
@@ -54,11 +54,19 @@ func (p *Progress) Event(e engine.Event) {
 		}
 		p.text.line("  %s: removed the finalizers %s", e.Target.Ref, e.Message)
 	case engine.Failed:
+		if e.Verb == engine.Call {
+			p.text.line("  %s failed: %s", e.Operation, e.Message)
+			return
+		}
 		p.text.line("  %s: %s", e.Target.Ref, e.Message)
 	case engine.Left:
 		message := e.Message
 		if message == "" {
 			message = "it did not go in time"
+		}
+		if e.Verb == engine.Call {
+			p.text.line("  %s did not finish: %s", e.Operation, e.Message)
+			return
 		}
 		if e.Phase.Optional {
 			p.text.line("  %s was not cleaned up in time: it goes later, without its controller", e.Target.Ref)
@@ -75,6 +83,10 @@ func (p *Progress) Event(e engine.Event) {
 		}
 		p.text.line("  %s in %s", fmt.Sprintf("%d of %d %s", e.Done, e.Total, verb), seconds(e.Time.Sub(p.started)))
 	case engine.Requested, engine.Done, engine.Waiting:
+		if e.Verb == engine.Call && e.Type == engine.Waiting && !p.dryRun {
+			p.text.line("  %s: %s", e.Operation, e.Message)
+			return
+		}
 		if e.Total > mostLines {
 			p.tick(e, "%d of %d objects", e.Done)
 		}

@@ -272,7 +272,7 @@ func (t *Text) Blockers(list []footprint.Blocker) {
 func (t *Text) Plan(inv *footprint.Inventory, plan *engine.Plan) {
 	t.identity(inv)
 	for n, p := range plan.Phases {
-		t.line("\n%d. %s: %s", n+1, p.Title, count(len(p.Actions), "object"))
+		t.line("\n%d. %s: %s", n+1, p.Title, size(&p))
 		for _, row := range actionRows(p.Actions) {
 			t.line("   %s", row)
 		}
@@ -287,9 +287,14 @@ func (t *Text) Plan(inv *footprint.Inventory, plan *engine.Plan) {
 // actionRows groups the actions of a phase by verb and kind.
 func actionRows(actions []engine.Action) []string {
 	type group struct{ verb, kind string }
+	var out []string
 	names := map[group][]string{}
 	var order []group
 	for _, a := range actions {
+		if a.Verb == engine.Call {
+			out = append(out, fmt.Sprintf("%-7s %s: %s", a.Verb, a.Operation, a.Why))
+			continue
+		}
 		g := group{verbName(a), kindName(a.Target.Ref)}
 		if names[g] == nil {
 			order = append(order, g)
@@ -300,7 +305,6 @@ func actionRows(actions []engine.Action) []string {
 		}
 		names[g] = append(names[g], name)
 	}
-	var out []string
 	for _, g := range order {
 		out = append(out, fmt.Sprintf("%-7s %s %s", g.verb, g.kind, some(names[g], 4)))
 	}
@@ -384,7 +388,7 @@ func (t *Text) totals(r *engine.Report) {
 		return
 	}
 	if r.DryRun {
-		t.line("The server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
+		t.line("The server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone)-r.Count(engine.ResultDone, engine.Call), r.Count(engine.ResultFailed))
 		return
 	}
 	var total time.Duration
@@ -395,6 +399,9 @@ func (t *Text) totals(r *engine.Report) {
 	if n := r.Count(engine.ResultDone, engine.Patch); n > 0 {
 		counts = append(counts, fmt.Sprintf("%d stopped or changed", n))
 	}
+	if n := r.Count(engine.ResultDone, engine.Call); n > 0 {
+		counts = append(counts, count(n, "step")+" done at Cast AI")
+	}
 	for _, c := range []struct {
 		result engine.Result
 		words  string
@@ -404,6 +411,20 @@ func (t *Text) totals(r *engine.Report) {
 		}
 	}
 	t.line("%s, in %s", strings.Join(counts, ", "), seconds(total))
+	for _, o := range r.Outcomes {
+		if o.Verb == engine.Call && o.Message != "" {
+			t.line("  %s: %s", o.Operation, o.Message)
+		}
+	}
+}
+
+// size says how much a phase has to do.
+func size(p *engine.Phase) string {
+	noun := "object"
+	if len(p.Actions) > 0 && !slices.ContainsFunc(p.Actions, func(a engine.Action) bool { return a.Verb != engine.Call }) {
+		noun = "step"
+	}
+	return count(len(p.Actions), noun)
 }
 
 func kindName(r cluster.Ref) string {

@@ -1,0 +1,236 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/console"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// consoleRecord is the file in a backup with what the console knew.
+const consoleRecord = "console.json"
+
+// consoleOptions are the part of offboard that is done at Cast AI's console.
+type consoleOptions struct {
+	apiFlags
+	enabled bool
+	do      console.Options
+
+	state    *console.State
+	decision *console.Decision
+	last     *engine.Phase // removes the cluster, when all else is done
+}
+
+func (c *consoleOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&c.enabled, "console", false, "Also disconnect the cluster at Cast AI's console, before anything is removed here: needs an API key")
+	f.BoolVar(&c.do.DeleteNodes, "delete-nodes", false, "With --console: let Cast AI delete the nodes that it made")
+	f.StringVar(&c.do.CleanupScript, "cleanup-script", "", "With --console: file to save the script in that cleans up the cloud account; it is not run")
+	f.BoolVar(&c.do.RemoveCluster, "remove-cluster", false, "With --console: remove the cluster from the console, once nothing is left here")
+	f.DurationVar(&c.do.Timeout, "disconnect-timeout", 20*time.Minute, "With --console: how long disconnecting may take, and removing")
+	f.DurationVar(&c.do.Poll, "poll-interval", 2*time.Second, "With --console: how long to wait at first before asking again")
+	c.apiFlags.addFlags(f)
+}
+
+func (c *consoleOptions) validate() error {
+	switch {
+	case !c.enabled && (c.do.DeleteNodes || c.do.CleanupScript != "" || c.do.RemoveCluster || c.keyFile != "" || c.url != "" || c.clusterID != ""):
+		return usage(errors.New("--delete-nodes, --cleanup-script, --remove-cluster, --api-key-file, --api-url and --cluster-id need --console"))
+	case c.do.Timeout <= 0:
+		return usage(fmt.Errorf("--disconnect-timeout %s is no time to wait", c.do.Timeout))
+	case c.do.Poll <= 0:
+		return usage(fmt.Errorf("--poll-interval %s is no time to wait", c.do.Poll))
+	}
+	return c.apiFlags.validate()
+}
+
+// plan looks at the console and puts what is to be done there around the plan,
+// and what a person must decide with the blockers.
+func (c *consoleOptions) plan(ctx context.Context, inv *footprint.Inventory, plan *engine.Plan) error {
+	if !c.enabled {
+		return nil
+	}
+	key, err := c.key()
+	if err != nil {
+		return err
+	}
+	if key.IsZero() {
+		return usage(fmt.Errorf("--console needs an API key: in the environment's %s, or in a file with --api-key-file", castai.EnvKey))
+	}
+	api, id, err := c.client(key, inv.Identity)
+	if err != nil {
+		return err
+	}
+	if c.state, err = console.Observe(ctx, api, id); err != nil {
+		return err
+	}
+	c.do.Controller = controllerRuns(inv)
+	if c.decision, err = console.Judge(c.state, console.NewLive(inv.Server.KubeSystemUID, inv.Objects()), c.do); err != nil {
+		return refused(err)
+	}
+	inv.Blockers = append(inv.Blockers, c.decision.Blockers...)
+	phases := c.decision.Phases(api)
+	if first := console.SuspendFirst(plan, inv); first != nil {
+		phases = append([]engine.Phase{*first}, phases...)
+	}
+	plan.Phases = append(phases, plan.Phases...)
+	if c.last = c.decision.RemovePhase(api); c.last != nil {
+		plan.Phases = append(plan.Phases, *c.last)
+	}
+	return c.say()
+}
+
+// say tells what was found at the console, beside the plan.
+func (c *consoleOptions) say() error {
+	view := console.NewView(c.state)
+	line := fmt.Sprintf("Console: cluster %s at %s, status %s, agent %s", cmp.Or(view.Name, view.ID), view.API, cmp.Or(view.Status, "unknown"), cmp.Or(view.AgentStatus, "unknown"))
+	for _, text := range append([]string{line}, c.decision.Notes...) {
+		if _, err := fmt.Fprintln(c.ErrOut, printer.Escape(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// controllerRuns tells whether castai-cluster-controller is ready.
+func controllerRuns(inv *footprint.Inventory) bool {
+	return slices.ContainsFunc(inv.Owned(), func(i *footprint.Item) bool {
+		n, _, err := unstructured.NestedInt64(i.Object.Body, "status", "readyReplicas")
+		return err == nil && n > 0 && i.Component == "castai-cluster-controller" && i.Object.Resource.Kind == "Deployment"
+	})
+}
+
+// question completes the sentence that the user is asked to confirm.
+func (c *consoleOptions) question() string {
+	switch {
+	case c.decision == nil:
+		return ""
+	case c.last != nil:
+		return " The cluster is disconnected at Cast AI's console first, and removed from it at the end."
+	}
+	return " The cluster is disconnected at Cast AI's console first."
+}
+
+// confirmNodes asks separately for the deletion of nodes.
+func (c *consoleOptions) confirmNodes(ctx context.Context, client *cluster.Client, yes bool) error {
+	if c.decision == nil {
+		return nil
+	}
+	nodes := c.decision.NodesToDelete()
+	if len(nodes) == 0 {
+		return nil
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Name)
+	}
+	pods, err := client.PodsOn(ctx, names)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("Cast AI deletes %d nodes of this cluster with %d pods on them: %s. The capacity shrinks by that much, and with all policies off nothing makes new nodes: pods that fit nowhere else stay Pending.",
+		len(nodes), pods, strings.Join(names, ", "))
+	if yes {
+		_, err := fmt.Fprintln(c.ErrOut, printer.Escape(text))
+		return err
+	}
+	return c.confirm(false, text, fmt.Sprintf("delete %d nodes", len(nodes)))
+}
+
+// record returns what goes into the backup: the cluster, its nodes and policies
+// as they were found.
+func (c *consoleOptions) record() (map[string][]byte, error) {
+	if c.state == nil {
+		return nil, nil
+	}
+	raw, err := json.MarshalIndent(c.state, "", "  ")
+	return map[string][]byte{consoleRecord: append(raw, '\n')}, err
+}
+
+// time is how much longer the run may take.
+func (c *consoleOptions) time() time.Duration {
+	switch {
+	case c.decision == nil:
+		return 0
+	case c.last != nil:
+		return 3 * c.do.Timeout
+	}
+	return 2 * c.do.Timeout
+}
+
+// before returns the plan without the removal of the cluster from the console.
+func (c *consoleOptions) before(plan *engine.Plan) *engine.Plan {
+	if c.last == nil {
+		return plan
+	}
+	return &engine.Plan{Phases: plan.Phases[:len(plan.Phases)-1]}
+}
+
+// after removes the cluster from the console, if nothing is left of it here and
+// nothing of the rest has failed.
+func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *engine.Report, inv *footprint.Inventory, opts engine.Options) error {
+	if c.last == nil {
+		return nil
+	}
+	unfinished := r.Count(engine.ResultFailed) + r.Count(engine.ResultLeft) + r.Count(engine.ResultSkipped)
+	if inv == nil || !printer.Clean(inv) || unfinished > 0 {
+		for _, a := range c.last.Actions {
+			r.Outcomes = append(r.Outcomes, engine.Outcome{
+				Phase: c.last.Name, Verb: a.Verb, Object: a.Target.Ref, Operation: a.Operation, Result: engine.ResultSkipped,
+				Message: "the cluster stays in the console, because something else is left",
+			})
+		}
+		return nil
+	}
+	removed, err := engine.Run(ctx, client, &engine.Plan{Phases: []engine.Phase{*c.last}}, opts)
+	r.Outcomes = append(r.Outcomes, removed.Outcomes...)
+	r.Phases = append(r.Phases, removed.Phases...)
+	return err
+}
+
+// unfinished returns the error that says what is not finished at the console;
+// gate tells whether that is why nothing was done in the cluster.
+func (c *consoleOptions) unfinished(r *engine.Report) (err error, gate bool) {
+	if c.decision == nil {
+		return nil, false
+	}
+	for _, o := range r.Outcomes {
+		if o.Result != engine.ResultFailed && o.Result != engine.ResultLeft {
+			continue
+		}
+		switch o.Phase {
+		case console.PhaseHibernation:
+			return fmt.Errorf("%s could not be suspended, so nothing else was done: %s", o.Object, o.Message), true
+		case console.PhaseDisconnect:
+			if o.Result == engine.ResultLeft {
+				return fmt.Errorf("%s %w after %s (%s), so nothing was removed from the cluster: run it again to go on, or give it more time with --disconnect-timeout", o.Operation, engine.ErrTimeout, c.do.Timeout, o.Message), true
+			}
+			return fmt.Errorf("%s failed, so nothing was removed from the cluster: %s", o.Operation, o.Message), true
+		case console.PhaseAfter, console.PhaseRemove:
+			return fmt.Errorf("%w: %s: %s", errLeft, o.Operation, o.Message), false
+		}
+	}
+	return nil, false
+}
+
+// again says what the next run needs, when nothing in the cluster may be left
+// that names its id.
+func (c *consoleOptions) again() string {
+	if c.state == nil {
+		return ""
+	}
+	return " (with --cluster-id=" + c.state.ID + ")"
+}
