@@ -122,14 +122,21 @@ func presentNodes(ctx context.Context, api *castai.Client, id string) ([]castai.
 // policies returns the policies, nil if there are none. That they are missing
 // must be said twice.
 func policies(ctx context.Context, api *castai.Client, id string) (castai.Policies, error) {
-	p, err := api.Policies(ctx, id)
-	if castai.IsGone(err) {
-		p, err = api.Policies(ctx, id)
-	}
+	p, err := twice(castai.IsGone, func() (castai.Policies, error) { return api.Policies(ctx, id) })
 	if castai.IsGone(err) {
 		return nil, nil
 	}
 	return p, err
+}
+
+// twice reads again what the first answer says is not to be had: one answer may
+// be of something between us and the service.
+func twice[T any](missing func(error) bool, read func() (T, error)) (T, error) {
+	out, err := read()
+	if missing(err) {
+		return read()
+	}
+	return out, err
 }
 
 // rebalancing returns the plans that are being carried out.
@@ -147,9 +154,12 @@ func (s *State) readSchedules(ctx context.Context, api *castai.Client) error {
 		s.Unknown = append(s.Unknown, "hibernation schedules: the API names no organization")
 		return nil
 	}
-	all, err := api.HibernationSchedules(ctx, s.Cluster.OrganizationId)
+	unavailable := func(err error) bool { return castai.IsStatus(err, 400, 403, 404, 501) }
+	all, err := twice(unavailable, func() ([]castai.HibernationSchedule, error) {
+		return api.HibernationSchedules(ctx, s.Cluster.OrganizationId)
+	})
 	switch {
-	case castai.IsStatus(err, 400, 403, 404, 501):
+	case unavailable(err):
 		s.Unknown = append(s.Unknown, "hibernation schedules: "+err.Error())
 		return nil
 	case err != nil:
@@ -176,8 +186,8 @@ func made(nodes []castai.Node) []castai.Node {
 
 // View is what status shows of the console.
 type View struct {
-	API         string `json:"api"`
-	ID          string `json:"id"`
+	API         string `json:"api,omitempty"`
+	ID          string `json:"id,omitempty"`
 	Name        string `json:"name,omitempty"`
 	Status      string `json:"status,omitempty"`
 	AgentStatus string `json:"agentStatus,omitempty"`

@@ -29,12 +29,14 @@ func (s *steps) url(format, id string) string {
 func (s *steps) leaveSchedules(ctx context.Context, tell func(string)) error {
 	for _, found := range s.d.state.Schedules {
 		err := s.await(ctx, tell, func(ctx context.Context) (bool, string, error) {
-			h, err := s.api.HibernationSchedule(ctx, found.OrganizationId, found.Id)
+			h, err := twice(castai.IsGone, func() (castai.HibernationSchedule, error) {
+				return s.api.HibernationSchedule(ctx, found.OrganizationId, found.Id)
+			})
 			if castai.IsGone(err) {
-				h, err = s.api.HibernationSchedule(ctx, found.OrganizationId, found.Id)
+				return true, "", nil
 			}
 			if err != nil {
-				return castai.IsGone(err), "", err
+				return false, "", err
 			}
 			if !assigned(h, s.d.state.ID) {
 				return true, "", nil
@@ -45,7 +47,7 @@ func (s *steps) leaveSchedules(ctx context.Context, tell func(string)) error {
 			}
 			return false, "leaving hibernation schedule " + h.Name, s.api.AssignSchedule(ctx, found.OrganizationId, found.Id, others)
 		})
-		if err != nil && !castai.IsGone(err) {
+		if err != nil {
 			return err
 		}
 	}

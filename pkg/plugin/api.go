@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/castai"
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/console"
 	"github.com/castai/kubectl-castai/pkg/footprint"
 )
 
@@ -65,6 +67,38 @@ func (a *apiFlags) client(key castai.Key, id footprint.Identity) (*castai.Client
 	}
 	client, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: cluster.UserAgent(a.Version.Version)})
 	return client, clusterID, err
+}
+
+// view returns what the console knows of the cluster, nil without a key. That it
+// can't be known is a problem to be shown, and an error only if the user asked
+// for it with a flag.
+func (a *apiFlags) view(ctx context.Context, inv *footprint.Inventory) (*console.View, error) {
+	key, err := a.key()
+	if err != nil || key.IsZero() {
+		return nil, err
+	}
+	view, err := a.observe(ctx, key, inv)
+	switch {
+	case err == nil:
+		return view, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case a.keyFile != "" || a.url != "" || a.clusterID != "":
+		return nil, err
+	}
+	return &console.View{API: a.url, ID: inv.Identity.ClusterID, Problem: err.Error()}, nil
+}
+
+func (a *apiFlags) observe(ctx context.Context, key castai.Key, inv *footprint.Inventory) (*console.View, error) {
+	client, id, err := a.client(key, inv.Identity)
+	if err != nil {
+		return nil, err
+	}
+	state, err := console.Observe(ctx, client, id)
+	if err != nil {
+		return nil, err
+	}
+	return console.NewView(state), nil
 }
 
 // cluster returns the id of the cluster, if there is no doubt about it.

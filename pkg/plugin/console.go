@@ -82,6 +82,9 @@ func (c *consoleOptions) plan(ctx context.Context, inv *footprint.Inventory, pla
 		return refused(err)
 	}
 	inv.Blockers = append(inv.Blockers, c.decision.Blockers...)
+	if len(c.decision.NodesToDelete()) > 0 {
+		inv.Impact.Nodes = footprint.Nodes{} // they do not stay
+	}
 	phases := c.decision.Phases(api)
 	if first := console.SuspendFirst(plan, inv); first != nil {
 		phases = append([]engine.Phase{*first}, phases...)
@@ -179,13 +182,15 @@ func (c *consoleOptions) before(plan *engine.Plan) *engine.Plan {
 	return &engine.Plan{Phases: plan.Phases[:len(plan.Phases)-1]}
 }
 
-// after removes the cluster from the console, if nothing is left of it here and
-// nothing of the rest has failed.
+// after removes the cluster from the console, if nothing of Cast AI's is left
+// here and every step at the console was done.
 func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *engine.Report, inv *footprint.Inventory, opts engine.Options) error {
 	if c.last == nil {
 		return nil
 	}
-	unfinished := r.Count(engine.ResultFailed) + r.Count(engine.ResultLeft) + r.Count(engine.ResultSkipped)
+	// What went late in the cluster is gone, as the inventory shows; a step at the
+	// console that failed may need the cluster there.
+	unfinished := r.Count(engine.ResultFailed, engine.Call) + r.Count(engine.ResultLeft, engine.Call)
 	if inv == nil || !printer.Clean(inv) || unfinished > 0 {
 		for _, a := range c.last.Actions {
 			r.Outcomes = append(r.Outcomes, engine.Outcome{

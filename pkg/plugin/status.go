@@ -13,16 +13,19 @@ type statusOptions struct {
 	*Root
 	output string
 	object string
+	api    apiFlags
 }
 
 func newStatus(r *Root) *cobra.Command {
-	o := &statusOptions{Root: r}
+	o := &statusOptions{Root: r, api: apiFlags{Root: r}}
 	cmd := &cobra.Command{
 		Use:   "status [KIND[.GROUP]/[NAMESPACE/]NAME]",
 		Short: "Show what of Cast AI is in the cluster, and why we think so",
 		Long: templates.LongDesc(`
 			Shows what of Cast AI is in the cluster, why we think so, what is unclear, and what an offboarding would mean for
 			the rest. With an object, shows the chain of evidence that makes it Cast AI's, unclear, or somebody else's.
+
+			With an API key, also shows what Cast AI's console knows of the cluster.
 
 			Changes nothing, and reads no Secret's data except Helm's own records.`),
 		Example: r.example(`
@@ -38,6 +41,7 @@ func newStatus(r *Root) *cobra.Command {
 		RunE: run(o),
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json or yaml")
+	o.api.addFlags(cmd.Flags())
 	return cmd
 }
 
@@ -54,6 +58,9 @@ func (o *statusOptions) Complete(cmd *cobra.Command, args []string) error {
 
 // Validate checks the flags.
 func (o *statusOptions) Validate() error {
+	if err := o.api.validate(); err != nil {
+		return err
+	}
 	if o.object != "" {
 		if _, err := cluster.ParseRef(o.object); err != nil {
 			return usage(err)
@@ -85,10 +92,19 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 		text.Explanation(e)
 		return text.Err()
 	}
+	view, err := o.api.view(cmd.Context(), inv)
+	if err != nil {
+		return err
+	}
 	if o.output == "json" || o.output == "yaml" {
-		return printer.Print(o.Out, o.output, printer.NewInventory(inv))
+		doc := printer.NewInventory(inv)
+		doc.Console = view
+		return printer.Print(o.Out, o.output, doc)
 	}
 	text.Inventory(inv, o.output == "wide")
+	if view != nil {
+		text.Console(view)
+	}
 	return text.Err()
 }
 

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/console"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/footprint"
@@ -54,6 +55,8 @@ type Inventory struct {
 	Unclear    []Object             `json:"unclear"`
 	Namespaces []Namespace          `json:"namespaces,omitempty"`
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
+	// Console is what Cast AI's console knows of the cluster, if there was a key to ask with.
+	Console *console.View `json:"console,omitempty"`
 	Impact     footprint.Impact     `json:"impact"`
 	Blockers   []footprint.Blocker  `json:"blockers,omitempty"`
 }

@@ -51,8 +51,8 @@ func Kinds() []Kind {
 // Fault spoils answers.
 type Fault struct {
 	Kind Kind
-	// At is the number of the request, from 1; 0: any.
-	At int
+	// At is the number of the request, from 1, and From the first one; 0: any.
+	At, From int
 	// Method and Path (a part of it) say which requests; empty: any.
 	Method, Path string
 	// Times is how often; 0: always.
@@ -73,6 +73,14 @@ func (s *Server) Inject(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &f)
+}
+
+// OnRequest calls see with the number of each request, from 1, before it is
+// answered.
+func (s *Server) OnRequest(see func(n int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.see = see
 }
 
 // Heal removes all faults.
@@ -131,8 +139,11 @@ func (s *Server) record(r *http.Request, body string) Kind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, body, r.Header.Get("X-Api-Key") != ""})
+	if s.see != nil {
+		s.see(len(s.requests))
+	}
 	for _, f := range s.faults {
-		if f.At != 0 && f.At != len(s.requests) || f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) || f.Times > 0 && f.used >= f.Times {
+		if f.At != 0 && f.At != len(s.requests) || len(s.requests) < f.From || f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) || f.Times > 0 && f.used >= f.Times {
 			continue
 		}
 		f.used++

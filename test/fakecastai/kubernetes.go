@@ -62,8 +62,17 @@ func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
 	return err
 }
 
-// Remove deletes a Node object.
+// Remove deletes the pods on a node, as draining does, and its Node object.
 func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
+	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
+	if err != nil {
+		return err
+	}
+	for _, p := range pods.Items {
+		if err := k.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, *metav1.NewDeleteOptions(0)); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete pod %s/%s: %w", p.Namespace, p.Name, err)
+		}
+	}
 	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete node %s: %w", n.Name, err)
 	}

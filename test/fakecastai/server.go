@@ -78,6 +78,7 @@ type Server struct {
 	coming     []event
 	faults     []*Fault
 	requests   []Request
+	see        func(n int)
 	serial     int
 }
 
