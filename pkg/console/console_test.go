@@ -110,6 +110,7 @@ func TestJudge(t *testing.T) {
 		{"rebalancing", func(s *State) { s.Rebalancing = []castai.RebalancingPlan{{Status: "draining_nodes"}} }, keep, "", []string{BlockerRebalancing}, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute}, "", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
 		{"other nodes", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, keep, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"other nodes, to be deleted", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, all, "--delete-nodes would delete the nodes of whichever cluster it is", nil, nil},
 		{"another cluster", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-2" }, keep, "is not the cluster of the kubeconfig", nil, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -127,7 +127,8 @@ func sameMachine(l LiveNode, n castai.Node) bool {
 // elsewhere says how the place of the API's cluster excludes the live one: none
 // of its nodes in clouds is there. Nodes of other clouds may have joined both.
 func elsewhere(c castai.Cluster, live Live) string {
-	cloud, place, want := "", func(string) string { return "" }, ""
+	var cloud, want string
+	var place func(providerID string) string
 	switch {
 	case c.Eks.Region != "":
 		cloud, place, want = "aws", func(id string) string { return within(part(id, 0), c.Eks.Region) }, "region "+c.Eks.Region

@@ -65,6 +65,9 @@ func Judge(s *State, live Live, o Options) (*Decision, error) {
 	case different:
 		return nil, fmt.Errorf("cluster %s at the console is not the cluster of the kubeconfig: %s: check --context and --cluster-id", d.name(), text)
 	case unproven:
+		if o.DeleteNodes {
+			return nil, fmt.Errorf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s; --delete-nodes would delete the nodes of whichever cluster it is: leave it out", d.name(), text)
+		}
 		d.block(BlockerIdentity, fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(), text),
 			"compare its name and nodes in the console with kubectl get nodes")
 	case same:

@@ -98,7 +98,7 @@ func (s *steps) policiesOff(ctx context.Context, tell func(string)) error {
 // disconnect asks for the disconnection, unless that has been done, and waits
 // until it has really happened.
 func (s *steps) disconnect(ctx context.Context, tell func(string)) error {
-	begun := false
+	asked, begun := false, false
 	err := s.await(ctx, tell, func(ctx context.Context) (bool, string, error) {
 		c, gone, err := look(ctx, s.api, s.d.state.ID)
 		if err != nil {
@@ -117,12 +117,15 @@ func (s *steps) disconnect(ctx context.Context, tell func(string)) error {
 			return false, "", fmt.Errorf("cluster %s has failed while it was being disconnected (%s): repair it in the console, let it reconcile, and run it again", s.d.name(), reason(c))
 		case begun:
 			return false, "", fmt.Errorf("cluster %s is %s again, although it was being disconnected: look at it in the console", s.d.name(), c.Status)
+		case asked:
+			return false, "it was asked to disconnect, and does not show it yet: " + seen, nil
 		}
 		if err := s.mayDisconnect(ctx); err != nil {
 			return false, "", err
 		}
 		// keepKubernetesResources: what goes in the cluster is decided here, not there.
 		err = s.api.Disconnect(ctx, s.d.state.ID, castai.DisconnectConfig{DeleteProvisionedNodes: s.d.options.DeleteNodes, KeepKubernetesResources: true})
+		asked = err == nil
 		return false, "disconnecting", err
 	})
 	if err == nil {

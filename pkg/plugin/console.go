@@ -21,6 +21,9 @@ import (
 	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
+// mostNames is how many nodes a question names.
+const mostNames = 20
+
 // consoleRecord is the file in a backup with what the console knew.
 const consoleRecord = "console.json"
 
@@ -144,6 +147,9 @@ func (c *consoleOptions) confirmNodes(ctx context.Context, client *cluster.Clien
 	if err != nil {
 		return err
 	}
+	if rest := len(names) - mostNames; rest > 0 {
+		names = append(names[:mostNames], fmt.Sprintf("%d more", rest))
+	}
 	text := fmt.Sprintf("Cast AI deletes %d nodes of this cluster with %d pods on them: %s. The capacity shrinks by that much, and with all policies off nothing makes new nodes: pods that fit nowhere else stay Pending.",
 		len(nodes), pods, strings.Join(names, ", "))
 	if yes {
@@ -206,29 +212,39 @@ func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *e
 	return err
 }
 
-// unfinished returns the error that says what is not finished at the console;
-// gate tells whether that is why nothing was done in the cluster.
-func (c *consoleOptions) unfinished(r *engine.Report) (err error, gate bool) {
-	if c.decision == nil {
-		return nil, false
-	}
-	for _, o := range r.Outcomes {
-		if o.Result != engine.ResultFailed && o.Result != engine.ResultLeft {
-			continue
-		}
-		switch o.Phase {
-		case console.PhaseHibernation:
-			return fmt.Errorf("%s could not be suspended, so nothing else was done: %s", o.Object, o.Message), true
-		case console.PhaseDisconnect:
-			if o.Result == engine.ResultLeft {
-				return fmt.Errorf("%s %w after %s (%s), so nothing was removed from the cluster: run it again to go on, or give it more time with --disconnect-timeout", o.Operation, engine.ErrTimeout, c.do.Timeout, o.Message), true
-			}
-			return fmt.Errorf("%s failed, so nothing was removed from the cluster: %s", o.Operation, o.Message), true
-		case console.PhaseAfter, console.PhaseRemove:
-			return fmt.Errorf("%w: %s: %s", errLeft, o.Operation, o.Message), false
+// first returns the outcome of the first thing in one of the phases that is not
+// finished, nil if all is.
+func (c *consoleOptions) first(r *engine.Report, phases ...string) *engine.Outcome {
+	for i, o := range r.Outcomes {
+		if (o.Result == engine.ResultFailed || o.Result == engine.ResultLeft) && slices.Contains(phases, o.Phase) {
+			return &r.Outcomes[i]
 		}
 	}
-	return nil, false
+	return nil
+}
+
+// gated returns the error that says why nothing was removed from the cluster:
+// it could not be disconnected.
+func (c *consoleOptions) gated(r *engine.Report) error {
+	o := c.first(r, console.PhaseHibernation, console.PhaseDisconnect)
+	switch {
+	case o == nil:
+		return nil
+	case o.Phase == console.PhaseHibernation:
+		return fmt.Errorf("%s could not be suspended, so nothing else was done: %s", o.Object, o.Message)
+	case o.Result == engine.ResultLeft:
+		return fmt.Errorf("%s %w after %s (%s), so nothing was removed from the cluster: run it again to go on, or give it more time with --disconnect-timeout", o.Operation, engine.ErrTimeout, c.do.Timeout, o.Message)
+	}
+	return fmt.Errorf("%s failed, so nothing was removed from the cluster: %s", o.Operation, o.Message)
+}
+
+// unfinished returns the error that says what is left elsewhere than in the
+// cluster.
+func (c *consoleOptions) unfinished(r *engine.Report) error {
+	if o := c.first(r, console.PhaseAfter, console.PhaseRemove); o != nil {
+		return fmt.Errorf("%w: %s: %s", errLeft, o.Operation, o.Message)
+	}
+	return nil
 }
 
 // again says what the next run needs, when nothing in the cluster may be left

@@ -306,7 +306,7 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 	opts := engine.Options{OnEvent: recorded(journal, progress.Event)}
 	report, err := o.execute(ctx, before, o.console.before(plan), opts)
 	var after *footprint.Inventory
-	if _, gate := o.console.unfinished(report); err == nil || errors.Is(err, engine.ErrGate) && !gate {
+	if err == nil || errors.Is(err, engine.ErrGate) && o.console.gated(report) == nil {
 		var lookErr error
 		after, lookErr = o.settled(ctx)
 		if lookErr != nil && ctx.Err() != nil {
@@ -373,12 +373,12 @@ func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventor
 			return printErr
 		}
 	}
-	unfinished, gate := o.console.unfinished(r)
+	gated, unfinished := o.console.gated(r), o.console.unfinished(r)
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		return fmt.Errorf("%w: run it again to go on%s", err, o.console.again())
-	case gate:
-		return unfinished
+	case errors.Is(err, engine.ErrGate) && gated != nil:
+		return gated
 	case errors.Is(err, engine.ErrGate):
 		return &failure{ExitLeft, err}
 	case err != nil:

@@ -56,9 +56,9 @@ type Inventory struct {
 	Namespaces []Namespace          `json:"namespaces,omitempty"`
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
 	// Console is what Cast AI's console knows of the cluster, if there was a key to ask with.
-	Console *console.View `json:"console,omitempty"`
-	Impact     footprint.Impact     `json:"impact"`
-	Blockers   []footprint.Blocker  `json:"blockers,omitempty"`
+	Console  *console.View       `json:"console,omitempty"`
+	Impact   footprint.Impact    `json:"impact"`
+	Blockers []footprint.Blocker `json:"blockers,omitempty"`
 }
 
 // Object is an object with the evidence for and against its being Cast AI's.

@@ -224,6 +224,25 @@ func TestPolicyConflictsAreRetried(t *testing.T) {
 	w.finished("")
 }
 
+// The service may take its time to show what it was asked for.
+func TestDisconnectedOnce(t *testing.T) {
+	w := newWorld(t, func(c *fakecastai.Cluster) { c.Lags = true })
+	w.fake.SetDelay(100 * time.Millisecond)
+	if e := w.run(t.Context(), w.options(), func() {}); !e.done() {
+		t.Fatalf("%+v", e)
+	}
+	n := 0
+	for _, write := range w.fake.Writes() {
+		if strings.HasSuffix(write, "/disconnect") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("disconnected %d times", n)
+	}
+	w.finished("")
+}
+
 // What the disconnection leaves is said, and the cluster stays in the console.
 func TestNodesThatSurvive(t *testing.T) {
 	for name, change := range map[string]func(*fakecastai.Cluster){
@@ -259,9 +278,11 @@ func TestTheEndOfTime(t *testing.T) {
 // A cluster that nobody finds any more was removed, if the key can be trusted.
 func TestARemovedClusterThatIsForgotten(t *testing.T) {
 	w := newWorld(t, nil)
-	e := w.run(t.Context(), w.options(), func() {})
+	if e := w.run(t.Context(), w.options(), func() {}); !e.done() {
+		t.Fatalf("%+v", e)
+	}
 	w.fake.Update(id, func(c *fakecastai.Cluster) { c.Forgotten = true })
-	if e = w.run(t.Context(), w.options(), func() {}); !slices.Equal(e.blockers, []string{console.BlockerGone}) {
+	if e := w.run(t.Context(), w.options(), func() {}); !slices.Equal(e.blockers, []string{console.BlockerGone}) {
 		t.Errorf("%+v", e)
 	}
 }
@@ -338,7 +359,7 @@ func TestInterruptsAnywhere(t *testing.T) {
 		w := newWorld(t, nil)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("interrupted")
-		w.fake.OnRequest(func(n int) {
+		w.fake.OnRequest(func(n int, _ fakecastai.Request) {
 			if n == at {
 				cancel(stop)
 			}

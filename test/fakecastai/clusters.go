@@ -80,7 +80,12 @@ func (a api) DisconnectCluster(w http.ResponseWriter, r *http.Request, id string
 
 // disconnect takes a cluster from deleting to deleted, in three steps.
 func (a api) disconnect(c *Cluster, deleteNodes bool) {
-	c.Status, c.AgentStatus = "deleting", "disconnecting"
+	begin := func() { c.Status, c.AgentStatus = "deleting", "disconnecting" }
+	if c.Lags {
+		a.after(1, func(context.Context) { begin() })
+	} else {
+		begin()
+	}
 	if c.LosesCredentials {
 		a.after(2, func(context.Context) { c.Status, c.AgentStatus, c.CredentialsId = "archived", "disconnected", "" })
 		return

@@ -75,9 +75,9 @@ func (s *Server) Inject(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
-// OnRequest calls see with the number of each request, from 1, before it is
-// answered.
-func (s *Server) OnRequest(see func(n int)) {
+// OnRequest calls see with the number of each request, from 1, and the request,
+// before it is answered.
+func (s *Server) OnRequest(see func(n int, r Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.see = see
@@ -140,7 +140,7 @@ func (s *Server) record(r *http.Request, body string) Kind {
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, body, r.Header.Get("X-Api-Key") != ""})
 	if s.see != nil {
-		s.see(len(s.requests))
+		s.see(len(s.requests), s.requests[len(s.requests)-1])
 	}
 	for _, f := range s.faults {
 		if f.At != 0 && f.At != len(s.requests) || len(s.requests) < f.From || f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) || f.Times > 0 && f.used >= f.Times {

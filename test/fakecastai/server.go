@@ -61,6 +61,8 @@ type Cluster struct {
 	LosesCredentials bool
 	// Keeps are the names of nodes that are not deleted although they should be.
 	Keeps []string
+	// Lags: that it is being disconnected shows late.
+	Lags bool
 	// Stuck: it never gets disconnected.
 	Stuck bool
 	// Forgotten: it was removed, and is not found any more.
@@ -78,7 +80,7 @@ type Server struct {
 	coming     []event
 	faults     []*Fault
 	requests   []Request
-	see        func(n int)
+	see        func(n int, r Request)
 	serial     int
 }
 
@@ -124,6 +126,13 @@ func (s *Server) Update(id string, change func(*Cluster)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s.clusters[id])
+}
+
+// SetDelay changes how long each step takes.
+func (s *Server) SetDelay(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.Delay = d
 }
 
 // Schedules returns the hibernation schedules.

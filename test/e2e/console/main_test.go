@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -149,11 +150,12 @@ func (w *world) secret(text string) {
 	if strings.Contains(text, key) {
 		w.t.Errorf("the key is shown in: %s", text)
 	}
-	err := filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
+	root := os.DirFS(w.dir)
+	err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile(path)
+		content, err := fs.ReadFile(root, path)
 		if strings.Contains(string(content), key) {
 			w.t.Errorf("%s has the key", path)
 		}
