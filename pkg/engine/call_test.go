@@ -72,8 +72,8 @@ func TestCallSeesTheRunEnd(t *testing.T) {
 	if want := []string{"wait: until it is disconnected"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
-	if o := r.Outcomes[0]; o.Result != engine.ResultLeft {
-		t.Errorf("what was not seen through is %s", o.Result)
+	if o := r.Outcomes[0]; o.Result != engine.ResultLeft || o.Message != "until it is disconnected" {
+		t.Errorf("what was not seen through is %+v", o)
 	}
 }
 

@@ -58,6 +58,9 @@ func newOffboard(r *Root) *cobra.Command {
 
 			Saves everything that it removes or changes into a folder first, so that restore can put it back.
 
+			With --console, disconnects the cluster at Cast AI's console before: policies off, out of hibernation schedules,
+			disconnected, and, if you want it, nodes deleted and the cluster removed.
+
 			Running it again goes on where it stopped.`),
 		Example: r.example(`
 			# Show the plan and ask before doing anything
@@ -69,6 +72,9 @@ func newOffboard(r *Root) *cobra.Command {
 
 			# In a script, with a report
 			%[1]s offboard --yes -o json
+
+			# The console's part, too, with the key from the environment's CASTAI_API_KEY
+			%[1]s offboard --console --cleanup-script=cleanup.sh --remove-cluster
 
 			# Keep one object, and remove one that is unclear
 			%[1]s offboard --exclude PodMutation/spot-batch --include CustomResourceDefinition/things.pod.cast.ai`),

@@ -130,6 +130,16 @@ func TestStatus(t *testing.T) {
 		if v := inv.Console; v == nil || v.Status != "ready" || v.MadeNodes != 2 || v.LastSnapshot == nil {
 			t.Errorf("%+v", v)
 		}
+
+		cmd := admin.With("CASTAI_API_KEY=").Command(t.Context(), "status", "--api-url="+w.url, "--api-key-file=-")
+		cmd.Stdin = strings.NewReader(key + "\n")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("with the key from standard input: %v", err)
+		}
+		has(t, string(out), "At Cast AI's console:")
+		w.secret(string(out))
+
 		w.fake.Inject(fakecastai.Fault{Kind: fakecastai.Forbidden})
 		defer w.fake.Heal()
 		has(t, w.castai(1, "status", "--api-url="+w.url).Stderr, "403", "lacks the permission")
