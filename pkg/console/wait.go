@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -18,7 +19,7 @@ const (
 	mostErrors  = 5                // in a row that may pass, each after the client's own tries
 )
 
-// look tells whether what is waited for has come, and else what is to be seen.
+// lookFunc tells whether what is waited for has come, and else what is to be seen.
 type lookFunc func(ctx context.Context) (done bool, seen string, err error)
 
 // await looks until it is done, or an error will not pass, or ctx ends.
@@ -44,7 +45,11 @@ func (s *steps) await(ctx context.Context, tell func(string), look lookFunc) err
 			last, told = seen, time.Now()
 			tell(seen)
 		}
-		timer := time.NewTimer(backoff.Step())
+		delay := backoff.Step()
+		if busy := (&castai.Error{}); errors.As(err, &busy) {
+			delay = max(delay, busy.RetryAfter)
+		}
+		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -224,6 +224,25 @@ func TestPolicyConflictsAreRetried(t *testing.T) {
 	w.finished("")
 }
 
+// A service that wants to be left alone for longer than a request waits is left
+// alone.
+func TestBusyForLong(t *testing.T) {
+	w := newWorld(t, nil)
+	var seen []time.Time
+	w.fake.OnRequest(func(_ int, r fakecastai.Request) {
+		if r.Method == "PUT" {
+			seen = append(seen, time.Now())
+		}
+	})
+	w.fake.Inject(fakecastai.Fault{Kind: fakecastai.BusyForLong, Method: "PUT"})
+	o := w.options()
+	o.Timeout = 2 * time.Second
+	e := w.run(t.Context(), o, func() { t.Error("the policies count as off") })
+	if !errors.Is(e.err, engine.ErrGate) || len(seen) != 1 {
+		t.Errorf("asked %d times: %+v", len(seen), e)
+	}
+}
+
 // The service may take its time to show what it was asked for.
 func TestDisconnectedOnce(t *testing.T) {
 	w := newWorld(t, func(c *fakecastai.Cluster) { c.Lags = true })

@@ -28,6 +28,7 @@ const (
 	Conflict     Kind = "409"
 	Busy         Kind = "429"
 	BusyFor      Kind = "429-retry-after"
+	BusyForLong  Kind = "429-retry-later"
 	Broken       Kind = "500"
 	Unavailable  Kind = "503"
 	Slow         Kind = "slow"    // far longer than usual
@@ -40,7 +41,7 @@ const (
 	Redirect     Kind = "redirect"
 )
 
-// Kinds returns all of them.
+// Kinds returns those that pass within seconds.
 func Kinds() []Kind {
 	return []Kind{
 		Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, Broken, Unavailable, Slow, Cut, Reset, Garbage, HTML, Empty,
@@ -179,8 +180,8 @@ func spoil(w http.ResponseWriter, kind Kind) bool {
 			panic(err) // the kinds are their codes
 		}
 		fail(w, code, http.StatusText(code))
-	case BusyFor:
-		w.Header().Set("Retry-After", "1")
+	case BusyFor, BusyForLong:
+		w.Header().Set("Retry-After", map[Kind]string{BusyFor: "1", BusyForLong: "90"}[kind])
 		fail(w, http.StatusTooManyRequests, "Too Many Requests")
 	case Reset:
 		panic(http.ErrAbortHandler)
@@ -214,7 +215,7 @@ func deliver(w http.ResponseWriter, good *httptest.ResponseRecorder, kind Kind) 
 	case NoContent:
 		w.WriteHeader(http.StatusNoContent)
 		return
-	case Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, Broken, Unavailable, Slow, Reset, HTML, Redirect:
+	case Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, BusyForLong, Broken, Unavailable, Slow, Reset, HTML, Redirect:
 	}
 	w.Header().Set("Content-Type", good.Header().Get("Content-Type"))
 	w.WriteHeader(good.Code)

@@ -86,6 +86,7 @@ func TestNodesAreConfirmed(t *testing.T) {
 	if names := nodeNames(t); len(names) != 3 {
 		t.Errorf("the nodes are %q", names)
 	}
+	has(t, w.castai(0, "restore", backupOf(t, w), "--dry-run=client").Stdout, "ServiceAccount")
 }
 
 // typed runs kubectl castai on a terminal and answers its questions.
