@@ -16,7 +16,7 @@ OAPI_CODEGEN  = go tool -modfile=$(CURDIR)/hack/tools/oapi-codegen/go.mod oapi-c
 GORELEASER    = go tool -modfile=$(CURDIR)/hack/tools/goreleaser/go.mod goreleaser
 
 # The modules that hold code of this repository.
-MODULES = . test test/controlplane
+MODULES = . test test/controlplane hack/release
 
 .DEFAULT_GOAL := help
 
@@ -92,8 +92,21 @@ fakecastai: ## Run a stand-in of the Cast AI API (FAKE="--kubeconfig=... --delay
 	go -C test run ./fakecastai/cmd/fakecastai $(FAKE)
 
 .PHONY: dist
-dist: ## Build the release archives into dist/
-	$(GORELEASER) release --snapshot --clean
+dist: controlplane ## Build a release into dist/, without publishing it, and measure it
+	GOPROXY=off GOFLAGS=-mod=readonly $(GORELEASER) release --snapshot --clean --skip=sign
+	@$(MAKE) --no-print-directory krew-local
+	@bin/release measure dist
+
+.PHONY: krew-local
+krew-local: ## Make a krew manifest of the archives in dist/, and show how to install it
+	@go build -C hack/release -o ../../bin/release .
+	@manifest=$$(bin/release krew krew/castai.yaml dist) && \
+	  echo "kubectl krew install --manifest=$$manifest --archive=$$(ls dist/*_$$(go env GOOS)_$$(go env GOARCH).*[zp])"
+
+.PHONY: dist-check
+dist-check: dist ## Install the archives as krew does, run one through kubectl, and build all again elsewhere
+	go -C hack/release test -tags=dist -count=1 ./...
+	hack/reproducible.sh
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -1,0 +1,43 @@
+// Command release makes, from what goreleaser has built, what goreleaser does
+// not make: the krew manifest, and the bill of materials of a binary.
+//
+//	release krew TEMPLATE DIST      DIST/krew/NAME.yaml, with the checksums of DIST
+//	release sbom VERSION BINARY DOCUMENT
+//	                                a CycloneDX document of the modules in BINARY
+//	release measure DIST            sizes and start time, and whether they are good enough
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "release:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	verb := ""
+	if len(args) > 0 {
+		verb, args = args[0], args[1:]
+	}
+	switch {
+	case verb == "krew" && len(args) == 2:
+		path, err := writeManifest(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Println(path)
+		return err
+	case verb == "sbom" && len(args) == 3:
+		return writeSBOM(args[0], args[1], args[2])
+	case verb == "measure" && len(args) == 1:
+		return measure(ctx, os.Stdout, args[0])
+	}
+	return errors.New("usage: release krew TEMPLATE DIST | sbom VERSION BINARY DOCUMENT | measure DIST")
+}

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Builds the release that is in dist/ once more, in another folder, and compares.
+set -eu
+cd "$(dirname "$0")/.."
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+git clone --quiet . "$tmp/elsewhere"
+git diff --binary HEAD >"$tmp/changes"
+cd "$tmp/elsewhere"
+if [ -s "$tmp/changes" ]; then git apply "$tmp/changes"; fi
+GOPROXY=off GOFLAGS=-mod=readonly go tool -modfile="$PWD/hack/tools/goreleaser/go.mod" \
+  goreleaser release --snapshot --clean --skip=sign >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+diff "$OLDPWD/dist/checksums.txt" dist/checksums.txt
+echo "two builds in two folders have the same checksums"
