@@ -13,7 +13,6 @@ LDFLAGS       = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X mai
 CONTROLPLANE  = go -C test/controlplane run ./cmd/controlplane
 GOLANGCI_LINT = go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint
 OAPI_CODEGEN  = go tool -modfile=$(CURDIR)/hack/tools/oapi-codegen/go.mod oapi-codegen
-GORELEASER    = go tool -modfile=$(CURDIR)/hack/tools/goreleaser/go.mod goreleaser
 
 # The modules that hold code of this repository.
 MODULES = . test test/controlplane hack/release
@@ -93,7 +92,7 @@ fakecastai: ## Run a stand-in of the Cast AI API (FAKE="--kubeconfig=... --delay
 
 .PHONY: dist
 dist: controlplane ## Build a release into dist/, without publishing it, and measure it
-	GOPROXY=off GOFLAGS=-mod=readonly $(GORELEASER) release --snapshot --clean --skip=sign
+	hack/snapshot.sh
 	@$(MAKE) --no-print-directory krew-local
 	@bin/release measure dist
 

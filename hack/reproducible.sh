@@ -8,7 +8,6 @@ git clone --quiet . "$tmp/elsewhere"
 git diff --binary HEAD >"$tmp/changes"
 cd "$tmp/elsewhere"
 if [ -s "$tmp/changes" ]; then git apply "$tmp/changes"; fi
-GOPROXY=off GOFLAGS=-mod=readonly go tool -modfile="$PWD/hack/tools/goreleaser/go.mod" \
-  goreleaser release --snapshot --clean --skip=sign >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
+hack/snapshot.sh >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 diff "$OLDPWD/dist/checksums.txt" dist/checksums.txt
 echo "two builds in two folders have the same checksums"

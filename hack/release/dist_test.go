@@ -131,7 +131,7 @@ func install(t *testing.T, root string, m *Manifest, p Platform) string {
 	store := filepath.Join(root, "store", m.Metadata.Name, m.Spec.Version)
 	bin := filepath.Join(root, "bin")
 	for _, dir := range []string{store, bin} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -243,9 +243,13 @@ func TestInstalled(t *testing.T) {
 	if i < 0 {
 		t.Fatalf("there is no archive for %s/%s", runtime.GOOS, runtime.GOARCH)
 	}
+	commit, err := exec.CommandContext(t.Context(), "git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := install(t, filepath.Join(t.TempDir(), "krew"), m, m.Spec.Platforms[i])
 	for _, tc := range []struct{ args, want string }{
-		{"castai version", "kubectl castai " + m.Spec.Version + " (commit "},
+		{"castai version", "kubectl castai " + m.Spec.Version + " (commit " + strings.TrimSpace(string(commit)) + ", built 20"},
 		{"castai --help", "  kubectl castai status\n"},
 		{"plugin list", filepath.Join(dir, "kubectl-castai") + "\n"},
 	} {
