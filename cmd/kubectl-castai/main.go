@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,13 +33,17 @@ func run() int {
 	defer stop()
 	name := plugin.DisplayName(os.Args[0])
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	if plugin.Completing(os.Args) {
+		streams.ErrOut = io.Discard
+	}
 	cmd := plugin.New(name, plugin.Version{Version: version, Commit: commit, Date: date}, streams)
+	cmd.SetArgs(plugin.Arguments(os.Args))
 	err := cmd.ExecuteContext(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, printer.Escape(plugin.ErrorText(name, err)))
+		fmt.Fprintln(streams.ErrOut, printer.Escape(plugin.ErrorText(name, err)))
 	}
 	return plugin.ExitCode(err)
 }

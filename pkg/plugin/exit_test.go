@@ -34,6 +34,8 @@ func TestDisplayName(t *testing.T) {
 		"kubectl-castai.exe":               "kubectl castai",
 		"kubectl-cast_ai":                  "kubectl cast-ai",
 		"/opt/with space/kubectl-offboard": "kubectl offboard",
+		"/usr/bin/kubectl_complete-castai": "kubectl castai",
+		"kubectl_complete-cast_ai.exe":     "kubectl cast-ai",
 		"castai":                           "castai",
 		"./bin/castai.exe":                 "castai",
 	} {

@@ -51,7 +51,8 @@ func newRestore(r *Root) *cobra.Command {
 
 			# In a script, with a report
 			%[1]s restore castai-offboard-prod-20260102T150405Z --yes -o json`),
-		RunE: run(o),
+		ValidArgsFunction: first(completes(folders)),
+		RunE:              run(o),
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")

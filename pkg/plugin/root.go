@@ -29,18 +29,36 @@ type Root struct {
 // DisplayName turns the path that the binary was called by into what a user
 // types: kubectl-castai becomes "kubectl castai".
 func DisplayName(argv0 string) string {
-	name := strings.TrimSuffix(filepath.Base(argv0), ".exe")
-	if plugin, ok := strings.CutPrefix(name, "kubectl-"); ok {
-		return "kubectl " + strings.ReplaceAll(plugin, "_", "-")
+	name := baseName(argv0)
+	for _, prefix := range []string{"kubectl-", completerPrefix} {
+		if plugin, ok := strings.CutPrefix(name, prefix); ok {
+			return "kubectl " + strings.ReplaceAll(plugin, "_", "-")
+		}
 	}
 	return name
+}
+
+// baseName is the name of a program, on any system.
+func baseName(argv0 string) string { return strings.TrimSuffix(filepath.Base(argv0), ".exe") }
+
+// fileName is the name of the plugin's file: the words that a user types, with
+// kubectl's rule for dashes in them (kubectl, pkg/cmd/plugin.go).
+func (r *Root) fileName() string {
+	words := strings.Fields(r.Name)
+	for i := range words {
+		words[i] = strings.ReplaceAll(words[i], "-", "_")
+	}
+	if len(words) == 1 {
+		return r.Name
+	}
+	return strings.Join(words, "-")
 }
 
 // New returns the command tree.
 func New(name string, version Version, streams genericiooptions.IOStreams) *cobra.Command {
 	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version}
 	cmd := &cobra.Command{
-		Use:         strings.ReplaceAll(name, " ", "-"),
+		Use:         r.fileName(),
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		Short:       "Take Cast AI out of a cluster, completely and safely",
 		Long: templates.LongDesc(`
@@ -73,18 +91,22 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	})
 	r.Kube.AddFlags(cmd.PersistentFlags())
 
-	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "Namespaces:"})
+	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "Namespaces:"},
+		&cobra.Group{ID: "plugin", Title: "This plugin:"})
+	cmd.SetHelpCommandGroupID("plugin")
 	for _, sub := range []struct {
 		group string
 		cmd   *cobra.Command
 	}{
 		{"castai", newStatus(r)}, {"castai", newOffboard(r)}, {"castai", newVerify(r)}, {"castai", newRestore(r)},
 		{"namespaces", newUnstick(r)},
-		{"", newVersion(r)},
+		{"plugin", newCompletion(r)}, {"plugin", newOptions(r)}, {"plugin", newVersion(r)},
 	} {
 		sub.cmd.GroupID = sub.group
 		cmd.AddCommand(sub.cmd)
 	}
+	layOut(cmd)
+	r.suggestFlags(cmd)
 	return cmd
 }
 

@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
@@ -37,11 +39,13 @@ func newStatus(r *Root) *cobra.Command {
 
 			# Whose is this ClusterRole, and how do we know?
 			%[1]s status ClusterRole/castai-agent`),
-		Args: cobra.ArbitraryArgs,
-		RunE: run(o),
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: first(completes(r.judged(everything))),
+		RunE:              run(o),
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json or yaml")
 	o.api.addFlags(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml"))) // it is there, and has none
 	return cmd
 }
 
@@ -72,7 +76,7 @@ func (o *statusOptions) Validate() error {
 
 // Run prints the inventory, or the explanation of one object.
 func (o *statusOptions) Run(cmd *cobra.Command) error {
-	inv, s, err := o.inventory(cmd)
+	inv, s, err := o.inventory(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -109,8 +113,7 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 }
 
 // inventory takes the inventory of the cluster that the flags select.
-func (r *Root) inventory(cmd *cobra.Command) (*footprint.Inventory, *survey, error) {
-	ctx := cmd.Context()
+func (r *Root) inventory(ctx context.Context) (*footprint.Inventory, *survey, error) {
 	client, err := r.connect(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -67,7 +67,7 @@ func newUnstick(r *Root) *cobra.Command {
 			# Finalize it at once, although it is not empty, and sweep up what that orphans
 			%[1]s unstick-ns shop --force`),
 		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: o.complete,
+		ValidArgsFunction: completes(r.stuckNamespaces),
 		RunE:              run(o),
 	}
 	f := cmd.Flags()
@@ -84,21 +84,6 @@ func newUnstick(r *Root) *cobra.Command {
 	f.DurationVar(&o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
 	o.saving.addFlags(f)
 	return cmd
-}
-
-// complete offers the namespaces that are Terminating.
-func (o *unstickOptions) complete(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
-	client, err := o.connect(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	stuck, err := terminating(cmd.Context(), client)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return slices.DeleteFunc(stuck, func(name string) bool {
-		return !strings.HasPrefix(name, begin) || slices.Contains(args, name)
-	}), cobra.ShellCompDirectiveNoFileComp
 }
 
 // terminating returns the names of the namespaces that are being deleted.

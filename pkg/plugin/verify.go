@@ -44,7 +44,7 @@ func (o *verifyOptions) Validate() error { return outputFormats(o.output, "", "j
 
 // Run takes a fresh inventory and says whether it is empty.
 func (o *verifyOptions) Run(cmd *cobra.Command) error {
-	inv, _, err := o.inventory(cmd)
+	inv, _, err := o.inventory(cmd.Context())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/castai/kubectl-castai/test/controlplane"
@@ -43,13 +44,23 @@ func (u *User) With(env ...string) *User {
 	return &User{kubectl: u.kubectl, dir: u.dir, env: append(append([]string{}, u.env...), env...)}
 }
 
+// Without returns the user without an environment variable.
+func (u *User) Without(name string) *User {
+	rest := slices.DeleteFunc(slices.Clone(u.env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+	return &User{kubectl: u.kubectl, dir: u.dir, env: rest}
+}
+
 // Kubeconfig returns the user with another kubeconfig.
 func (u *User) Kubeconfig(path string) *User { return u.With("KUBECONFIG=" + path) }
 
 // Command returns kubectl castai with arguments, ready to be started. It is
 // interrupted when ctx ends.
 func (u *User) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, u.kubectl, append([]string{"castai"}, args...)...) //nolint:gosec // the purpose of this function
+	return u.command(ctx, append([]string{"castai"}, args...)...)
+}
+
+func (u *User) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, u.kubectl, args...) //nolint:gosec // the purpose of this function
 	cmd.Env, cmd.Dir = u.env, u.dir
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	return cmd
@@ -79,7 +90,12 @@ func end(output string) string {
 // Castai runs kubectl castai without a terminal. The error is for a command
 // that could not be run at all.
 func (u *User) Castai(ctx context.Context, args ...string) (Result, error) {
-	cmd := u.Command(ctx, args...)
+	return u.Kubectl(ctx, append([]string{"castai"}, args...)...)
+}
+
+// Kubectl runs kubectl without a terminal.
+func (u *User) Kubectl(ctx context.Context, args ...string) (Result, error) {
+	cmd := u.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -1,0 +1,68 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// Every command has examples, and every example is one that the command takes:
+// the plugin's name first, then a command, then flags that there are.
+func TestExamples(t *testing.T) {
+	for _, name := range []string{"kubectl castai", "kubectl cast-ai", "castai"} {
+		root := New(name, Version{}, genericiooptions.IOStreams{})
+		for _, cmd := range append(root.Commands(), root) {
+			n := 0
+			for line := range strings.Lines(cmd.Example) {
+				line = strings.TrimSpace(line)
+				if line == "" || strings.HasPrefix(line, "#") || strings.HasPrefix(line, "chmod ") {
+					continue
+				}
+				n++
+				line = strings.TrimSuffix(strings.TrimPrefix(line, "source <("), ")")
+				line, _, _ = strings.Cut(line, " | ")
+				line, _, _ = strings.Cut(line, " > ")
+				rest, ok := strings.CutPrefix(line, name+" ")
+				if !ok {
+					t.Errorf("%s: the example %q does not begin with %s", cmd.Name(), line, name)
+					continue
+				}
+				taken(t, New(name, Version{}, genericiooptions.IOStreams{}), cmd, strings.Fields(rest))
+			}
+			if n == 0 {
+				t.Errorf("%s has no examples", cmd.Name())
+			}
+			if cmd != root && cmd.GroupID == "" {
+				t.Errorf("%s is in no group", cmd.Name())
+			}
+		}
+	}
+}
+
+// taken fails the test unless root understands the words of an example of a
+// command.
+func taken(t *testing.T, root, of *cobra.Command, words []string) {
+	t.Helper()
+	found, rest, err := root.Find(words)
+	if err != nil || of != root && of.HasParent() && found.Name() != of.Name() {
+		t.Errorf("%q is no example of %s: %v", words, of.Name(), err)
+		return
+	}
+	if err := found.ParseFlags(rest); err != nil {
+		t.Errorf("%q: %v", words, err)
+	}
+}
+
+// What all commands share is not repeated in the help of each.
+func TestGlobalFlags(t *testing.T) {
+	help, err := castai(t, "kubectl castai", "offboard", "--help")
+	if err != nil || strings.Contains(help, "--as-uid") || !strings.Contains(help, "kubectl castai options") || !strings.Contains(help, "--yes") {
+		t.Errorf("%v: %s", err, help)
+	}
+	options, err := castai(t, "kubectl castai", "options")
+	if err != nil || !strings.Contains(options, "--as-uid") || strings.Contains(options, "--yes") {
+		t.Errorf("%v: %s", err, options)
+	}
+}

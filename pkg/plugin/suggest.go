@@ -1,0 +1,183 @@
+package plugin
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// suggestTime is how long somebody who has pressed TAB waits for the cluster.
+const suggestTime = 2 * time.Second
+
+// A suggester finds out what a word that begins like this may become: whole
+// words, each with a description behind a tab if it has one, and what the shell
+// should do with them. What the cluster does not tell in time is left out.
+type suggester func(ctx context.Context, begin string) ([]string, cobra.ShellCompDirective)
+
+// completes makes cobra's function of a suggester, with a deadline. It leaves
+// out what does not fit, what is there already, and names that would act on the
+// terminal.
+func completes(suggest suggester) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), suggestTime)
+		defer cancel()
+		list, directive := suggest(ctx, begin)
+		return slices.DeleteFunc(list, func(s string) bool {
+			word, description, _ := strings.Cut(s, "\t")
+			safe := printer.Escape(word) == word && printer.Escape(description) == description
+			return !safe || !strings.HasPrefix(word, begin) || slices.Contains(args, word)
+		}), directive
+	}
+}
+
+// first completes the first argument of a command that takes no others.
+func first(complete cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return complete(cmd, args, begin)
+	}
+}
+
+// words suggests a fixed list.
+func words(list ...string) suggester {
+	return func(context.Context, string) ([]string, cobra.ShellCompDirective) {
+		return slices.Clone(list), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// files leaves the word to the shell, and so do folders.
+func files(context.Context, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+func folders(context.Context, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// suggestFlags says what the values of flags may become, for all commands. A
+// flag that is not in the list takes what nobody can guess.
+func (r *Root) suggestFlags(root *cobra.Command) {
+	suggesters := map[string]suggester{
+		"accept":                r.blockers,
+		"backup-dir":            folders,
+		"cache-dir":             folders,
+		"certificate-authority": files,
+		"client-certificate":    files,
+		"client-key":            files,
+		"cluster":               r.clusters,
+		"context":               r.contexts,
+		"dry-run":               words(dryRunNone, dryRunClient, dryRunServer),
+		"exclude":               r.judged((*footprint.Inventory).Owned),
+		"include":               r.judged((*footprint.Inventory).Unclear),
+		"kubeconfig":            files,
+		"namespace":             r.namespaces,
+		"output":                words("json", "yaml"),
+		"user":                  r.users,
+	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			_, there := cmd.GetFlagCompletionFunc(f.Name) // a command's own
+			if suggest := suggesters[f.Name]; suggest != nil && !there {
+				_ = cmd.RegisterFlagCompletionFunc(f.Name, completes(suggest)) // it is there, and has none
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			visit(sub)
+		}
+	}
+	visit(root)
+}
+
+func (r *Root) contexts(context.Context, string) ([]string, cobra.ShellCompDirective) {
+	config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
+	return slices.Sorted(maps.Keys(config.Contexts)), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (r *Root) clusters(context.Context, string) ([]string, cobra.ShellCompDirective) {
+	config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
+	return slices.Sorted(maps.Keys(config.Clusters)), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (r *Root) users(context.Context, string) ([]string, cobra.ShellCompDirective) {
+	config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
+	return slices.Sorted(maps.Keys(config.AuthInfos)), cobra.ShellCompDirectiveNoFileComp
+}
+
+// namespaces suggests those of the cluster.
+func (r *Root) namespaces(ctx context.Context, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if client, err := r.connect(ctx); err == nil {
+		if all, err := client.Namespaces(ctx); err == nil {
+			for _, ns := range all {
+				names = append(names, ns.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// stuckNamespaces suggests those that are Terminating.
+func (r *Root) stuckNamespaces(ctx context.Context, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if client, err := r.connect(ctx); err == nil {
+		names, _ = terminating(ctx, client) // of an error, there are none
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// blockers suggests those that hold, with what they are about.
+func (r *Root) blockers(ctx context.Context, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if inv, _, err := r.inventory(ctx); err == nil {
+		for _, b := range inv.Blockers {
+			names = append(names, b.Name+"\t"+b.Text)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// judged suggests references to objects of an inventory: the kinds first, then
+// the objects of the kind.
+func (r *Root) judged(choose func(*footprint.Inventory) []*footprint.Item) suggester {
+	return func(ctx context.Context, begin string) ([]string, cobra.ShellCompDirective) {
+		inv, _, err := r.inventory(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		kind, _, named := strings.Cut(begin, "/")
+		seen := map[string]bool{}
+		for _, i := range choose(inv) {
+			ref := i.Object.Ref()
+			if named && !strings.Contains(kind, ".") {
+				ref.Group = "" // who writes the kind alone goes on without the group
+			}
+			if named {
+				seen[ref.String()] = true
+			} else {
+				seen[ref.GroupKind().String()+"/"] = true
+			}
+		}
+		directive := cobra.ShellCompDirectiveNoFileComp
+		if !named {
+			directive |= cobra.ShellCompDirectiveNoSpace
+		}
+		return slices.Sorted(maps.Keys(seen)), directive
+	}
+}
+
+// everything of an inventory that has a verdict to be asked for.
+func everything(inv *footprint.Inventory) []*footprint.Item {
+	return append(inv.Owned(), inv.Unclear()...)
+}
