@@ -14,6 +14,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 // Root is what all commands share.
@@ -24,6 +26,9 @@ type Root struct {
 	Name string
 	// Version of this binary.
 	Version Version
+
+	color string
+	quiet bool
 }
 
 // DisplayName turns the path that the binary was called by into what a user
@@ -81,7 +86,8 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return r.streams() },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetIn(streams.In)
 	cmd.SetOut(streams.Out)
@@ -89,6 +95,8 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w: see %s --help", err, c.CommandPath()))
 	})
+	cmd.PersistentFlags().StringVar(&r.color, "color", string(printer.ColorAuto), "Use colors: auto (on a terminal, unless NO_COLOR is set), always or never")
+	cmd.PersistentFlags().BoolVarP(&r.quiet, "quiet", "q", false, "Do not show progress, only what is asked, the result and errors")
 	r.Kube.AddFlags(cmd.PersistentFlags())
 
 	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "Namespaces:"},
@@ -108,6 +116,18 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	layOut(cmd)
 	r.suggestFlags(cmd)
 	return cmd
+}
+
+// streams finds out what the streams can show, and what the user wants of that.
+func (r *Root) streams() error {
+	if !slices.Contains(printer.ColorModes(), r.color) {
+		return usage(fmt.Errorf("--color=%s is unknown: it is %s", r.color, strings.Join(printer.ColorModes(), ", ")))
+	}
+	r.Out = printer.NewTerminal(r.Out, printer.ColorMode(r.color))
+	progress := printer.NewTerminal(r.ErrOut, printer.ColorMode(r.color))
+	progress.Quiet = r.quiet
+	r.ErrOut = progress
+	return nil
 }
 
 // example fills the name of the plugin into examples.

@@ -75,6 +75,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"client-certificate":    files,
 		"client-key":            files,
 		"cluster":               r.clusters,
+		"color":                 words(printer.ColorModes()...),
 		"context":               r.contexts,
 		"dry-run":               words(dryRunNone, dryRunClient, dryRunServer),
 		"exclude":               r.judged((*footprint.Inventory).Owned),

@@ -12,9 +12,10 @@ import (
 
 // Progress shows a run as it happens: a line when a phase starts and ends, and
 // for what is out of the ordinary in between. Where that happens to many
-// objects, it counts them instead.
+// objects, it counts them instead. On a terminal, what goes on is shown below.
 type Progress struct {
 	text     *Text
+	live     *live // nil where lines can't be drawn over
 	started  time.Time
 	dryRun   bool
 	told     time.Time      // when the count was last shown
@@ -30,19 +31,40 @@ const (
 
 // NewProgress writes to w, which should not be where data goes.
 func NewProgress(w io.Writer, dryRun bool) *Progress {
-	return &Progress{text: NewText(w), dryRun: dryRun}
+	t := NewTerminal(w, ColorAuto)
+	p := &Progress{text: NewText(t), dryRun: dryRun}
+	switch {
+	case t.Quiet:
+		p.text = NewText(io.Discard)
+	case t.Live:
+		p.live = &live{terminal: t}
+		p.text.w = &p.live.lines
+	}
+	return p
 }
 
 // Event takes in one event of a run.
 func (p *Progress) Event(e engine.Event) {
+	if p.live == nil {
+		p.tell(e)
+		return
+	}
+	p.live.mu.Lock()
+	defer p.live.mu.Unlock()
+	p.tell(e)
+	p.live.see(e)
+}
+
+// tell writes what an event has lines for.
+func (p *Progress) tell(e engine.Event) {
 	switch e.Type {
 	case engine.PhaseStarted:
 		p.started, p.told, p.stripped, p.removed = e.Time, e.Time, map[string]int{}, 0
 		if e.Total == 0 {
-			p.text.line("%s", e.Phase.Title) // it begins with a look
+			p.text.heading("%s", e.Phase.Title) // it begins with a look
 			return
 		}
-		p.text.line("%s (%s)", e.Phase.Title, size(e.Phase))
+		p.text.heading("%s (%s)", e.Phase.Title, size(e.Phase))
 	case engine.StepStarted:
 		p.text.line("  %s", e.Message)
 	case engine.Stripped:
@@ -55,10 +77,10 @@ func (p *Progress) Event(e engine.Event) {
 		p.text.line("  %s: removed the finalizers %s", e.Target.Ref, e.Message)
 	case engine.Failed:
 		if e.Verb == engine.Call {
-			p.text.line("  %s failed: %s", e.Operation, e.Message)
+			p.text.alarm("  %s failed: %s", e.Operation, e.Message)
 			return
 		}
-		p.text.line("  %s: %s", e.Target.Ref, e.Message)
+		p.text.alarm("  %s: %s", e.Target.Ref, e.Message)
 	case engine.Left:
 		message := e.Message
 		if message == "" {
@@ -72,7 +94,7 @@ func (p *Progress) Event(e engine.Event) {
 			p.text.line("  %s was not cleaned up in time: it goes later, without its controller", e.Target.Ref)
 			return
 		}
-		p.text.line("  %s is still there: %s", e.Target.Ref, message)
+		p.text.alarm("  %s is still there: %s", e.Target.Ref, message)
 	case engine.PhaseEnded:
 		for _, names := range slices.Sorted(maps.Keys(p.stripped)) {
 			p.text.line("  removed the finalizers %s from %s", names, count(p.stripped[names], "object"))
@@ -95,7 +117,7 @@ func (p *Progress) Event(e engine.Event) {
 
 // tick shows now and then how far a long phase is.
 func (p *Progress) tick(e engine.Event, format string, n int) {
-	if e.Time.Sub(p.told) < interval {
+	if p.live != nil || e.Time.Sub(p.told) < interval {
 		return
 	}
 	p.told = e.Time

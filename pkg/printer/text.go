@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -22,27 +21,31 @@ import (
 // Text writes documents for a person. Errors of the writer end the output and
 // are returned by Err.
 type Text struct {
-	w     io.Writer
-	width int // columns of the terminal; 0: not a terminal, nothing is cut
-	err   error
+	w        io.Writer
+	terminal *Terminal
+	width    int // columns of the terminal; 0: not a terminal, nothing is cut
+	err      error
 }
 
 // NewText writes to w. On a terminal, rows of tables are cut to its width.
 func NewText(w io.Writer) *Text {
-	t := &Text{w: w}
-	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
-			t.width = width
-		}
-	}
-	return t
+	t := NewTerminal(w, ColorAuto)
+	return &Text{w: t, terminal: t, width: t.Width()}
 }
 
 // Err returns the first error of the writer.
 func (t *Text) Err() error { return t.err }
 
 // line writes one line. Strings among the arguments are escaped.
-func (t *Text) line(format string, args ...any) {
+func (t *Text) line(format string, args ...any) { t.styled(format, args) }
+
+// heading writes a line that begins something, alarm one about what went wrong,
+// and relief one about what went well.
+func (t *Text) heading(format string, args ...any) { t.styled(format, args, bold) }
+func (t *Text) alarm(format string, args ...any)   { t.styled(format, args, red) }
+func (t *Text) relief(format string, args ...any)  { t.styled(format, args, bold, green) }
+
+func (t *Text) styled(format string, args []any, styles ...style) {
 	if t.err != nil {
 		return
 	}
@@ -54,7 +57,11 @@ func (t *Text) line(format string, args ...any) {
 			args[i] = Escape(s)
 		}
 	}
-	_, t.err = fmt.Fprintf(t.w, format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	if len(styles) > 0 {
+		text = t.terminal.paint(text, styles...)
+	}
+	_, t.err = io.WriteString(t.w, text+"\n")
 }
 
 // table writes rows in aligned columns.
@@ -80,11 +87,10 @@ func (t *Text) table(rows [][]string) {
 
 // cut shortens a line to the width of the terminal.
 func (t *Text) cut(line string) string {
-	runes := []rune(line)
-	if t.width == 0 || len(runes) <= t.width {
+	if t.width == 0 {
 		return line
 	}
-	return string(runes[:t.width-1]) + "…"
+	return ansi.Truncate(line, t.width, "…")
 }
 
 func (t *Text) raw(line string) {
@@ -356,7 +362,8 @@ func (t *Text) left(after *footprint.Inventory, outcomes []engine.Outcome) {
 			reasons[o.Object] = o.Message
 		}
 	}
-	t.line("\nLeft: %s", count(len(after.Owned()), "object"))
+	t.line("")
+	t.alarm("Left: %s", count(len(after.Owned()), "object"))
 	for _, i := range after.Owned() {
 		if reason := reasons[i.Object.Ref()]; reason != "" {
 			t.line("  %s: %s", i.Object.Ref(), reason)
@@ -468,14 +475,20 @@ func prefixed(prefix, s string) string {
 	return prefix + s
 }
 
-func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+// seconds is how long something took, for people.
+func seconds(d time.Duration) string {
+	if d >= time.Minute {
+		return whole(d)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
 
 // Verdict says whether the cluster is clean, and what is left if it is not.
 func (t *Text) Verdict(inv *footprint.Inventory) { t.verdict(inv, nil) }
 
 func (t *Text) verdict(inv *footprint.Inventory, outcomes []engine.Outcome) {
 	if Clean(inv) {
-		t.line("Clean: nothing of Cast AI's is in %s.", inv.Server.DisplayName())
+		t.relief("Clean: nothing of Cast AI's is in %s.", inv.Server.DisplayName())
 	} else {
 		t.left(inv, outcomes)
 	}

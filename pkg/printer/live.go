@@ -1,0 +1,192 @@
+package printer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// live is the part of a terminal below the lines that stay: how far the phase
+// is, and what it is at. It is drawn over again and again.
+type live struct {
+	terminal *Terminal
+
+	mu      sync.Mutex
+	lines   bytes.Buffer // that stay, and are not on the screen yet
+	drawn   []string     // below them
+	drawnAt time.Time
+
+	phase   *engine.Phase // nil between phases
+	stop    chan struct{} // closed when the phase ends
+	started time.Time
+	at      time.Time // of the last event, by its own clock
+	seen    time.Time // and by ours
+	done    int
+	total   int
+	last    cluster.Ref // what happened to something last
+	waiting []wait      // for what was asked for and has not happened, oldest first
+}
+
+// wait is for an object, since a time, and why if that is known.
+type wait struct {
+	ref   cluster.Ref
+	since time.Time
+	why   string
+}
+
+// How a live display looks.
+const (
+	redraw    = 200 * time.Millisecond
+	barWidth  = 20
+	barNeeds  = 60 // columns, for there to be a bar
+	rightEdge = 3  // columns that stay free, where Ctrl-C shows as ^C
+	patience  = 2 * time.Second
+)
+
+// see takes in an event, after its lines were added, and shows them. The caller
+// holds the lock, here and below.
+func (l *live) see(e engine.Event) {
+	l.done, l.total, l.at, l.seen = e.Done, e.Total, e.Time, time.Now()
+	switch e.Type {
+	case engine.PhaseStarted:
+		l.phase, l.started, l.last, l.waiting = e.Phase, e.Time, cluster.Ref{}, nil
+		l.stop = make(chan struct{})
+		go l.run(l.stop)
+	case engine.PhaseEnded:
+		close(l.stop)
+		l.phase = nil
+	case engine.Requested, engine.Waiting:
+		l.await(e)
+	case engine.Done, engine.Failed, engine.Left:
+		l.last = e.Target.Ref
+		l.waiting = slices.DeleteFunc(l.waiting, func(w wait) bool { return w.ref == e.Target.Ref })
+	case engine.StepStarted, engine.Stripped:
+	}
+	if l.phase == nil || l.lines.Len() > 0 || time.Since(l.drawnAt) >= redraw {
+		l.draw(e.Time)
+	}
+}
+
+// await adds what an event asked for to what is waited for.
+func (l *live) await(e engine.Event) {
+	l.last = e.Target.Ref
+	i := slices.IndexFunc(l.waiting, func(w wait) bool { return w.ref == e.Target.Ref })
+	if i < 0 {
+		i = len(l.waiting)
+		l.waiting = append(l.waiting, wait{ref: e.Target.Ref, since: e.Time})
+	}
+	if e.Message != "" {
+		l.waiting[i].why = e.Message
+	}
+}
+
+// run keeps the time that is shown up to date.
+func (l *live) run(stop <-chan struct{}) {
+	tick := time.NewTicker(redraw)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			l.mu.Lock()
+			if l.phase != nil {
+				l.draw(l.at.Add(time.Since(l.seen)))
+			}
+			l.mu.Unlock()
+		}
+	}
+}
+
+// draw shows the lines that stay, and below them, during a phase, how things
+// are at a time. It is one write, so that nothing flickers. On a terminal that
+// has become narrower, nobody knows on how many lines that is what was drawn
+// before: it stays, and what follows begins below.
+func (l *live) draw(now time.Time) {
+	var out strings.Builder
+	switch {
+	case l.narrower():
+		out.WriteString("\r\n")
+	case len(l.drawn) > 0:
+		out.WriteString("\r" + up(len(l.drawn)-1) + ansi.EraseScreenBelow)
+	}
+	out.Write(l.lines.Bytes())
+	l.lines.Reset()
+	l.drawn, l.drawnAt = nil, time.Now()
+	if width := l.terminal.Width() - rightEdge; l.phase != nil && width > 0 {
+		for i, line := range []string{l.count(now, width), l.work(now)} {
+			if i > 0 {
+				out.WriteString("\r\n")
+			}
+			line = ansi.Truncate(line, width, "…")
+			l.drawn = append(l.drawn, line)
+			out.WriteString(l.terminal.paint(line, faint))
+		}
+	}
+	_, _ = io.WriteString(l.terminal, out.String()) // progress that can't be shown stops nothing
+}
+
+// narrower tells whether what was drawn does not fit any more.
+func (l *live) narrower() bool {
+	width := l.terminal.Width()
+	return slices.ContainsFunc(l.drawn, func(line string) bool { return ansi.StringWidth(line) > width })
+}
+
+func up(lines int) string {
+	if lines == 0 {
+		return ""
+	}
+	return ansi.CursorUp(lines)
+}
+
+// count says how far the phase is, since when, and how long it may take.
+func (l *live) count(now time.Time, width int) string {
+	elapsed := now.Sub(l.started)
+	parts := []string{fmt.Sprintf("%d of %d", l.done, l.total), whole(elapsed)}
+	if left := l.phase.Timeout - elapsed; l.phase.Timeout > 0 && left > 0 {
+		parts = append(parts, "at most "+whole(left)+" more")
+	}
+	bar := ""
+	if width >= barNeeds && l.total > 0 {
+		full := barWidth * min(l.done, l.total) / l.total
+		bar = "[" + strings.Repeat("#", full) + strings.Repeat(".", barWidth-full) + "] "
+	}
+	return "  " + bar + strings.Join(parts, ", ")
+}
+
+// work says what the phase is at: what it has been waiting for longest, and
+// why, or what it did last.
+func (l *live) work(now time.Time) string {
+	if len(l.waiting) > 0 && now.Sub(l.waiting[0].since) >= patience {
+		w := l.waiting[0]
+		text := fmt.Sprintf("  waiting for %s", w.ref)
+		if n := len(l.waiting) - 1; n > 0 {
+			text += fmt.Sprintf(" and %d more", n)
+		}
+		if w.why != "" {
+			text += ": " + w.why
+		}
+		return Escape(text)
+	}
+	if l.last.Kind != "" {
+		return Escape("  " + l.last.String())
+	}
+	return "  looking"
+}
+
+// whole is a time for people, in seconds or in minutes and seconds.
+func whole(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	}
+	return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+}
