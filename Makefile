@@ -69,6 +69,7 @@ generate: ## Write the files that are made from others
 	$(OAPI_CODEGEN) -config pkg/castai/oapi-codegen.yaml -o pkg/castai/api.gen.go pkg/castai/openapi.yaml
 	$(OAPI_CODEGEN) -config test/fakecastai/contract/oapi-codegen.yaml -o test/fakecastai/contract/server.gen.go pkg/castai/openapi.yaml
 	go -C test run ./cmd/schema ..
+	go -C test run ./cmd/reference ..
 
 .PHONY: controlplane
 controlplane: ## Build the binaries of the control plane, unless they are cached

@@ -1,6 +1,8 @@
 package plugin
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -8,57 +10,75 @@ import (
 	"k8s.io/kubectl/pkg/util/term"
 )
 
-// usageTemplate shows a command's own flags. Those that all commands have are
-// one command away, as in kubectl. It is a template of cobra.
-const usageTemplate = `{{if .HasExample}}Examples:
-{{.Example}}
+// flagWidth is where the descriptions of flags are wrapped.
+const flagWidth = 80
 
-{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{range $group := .Groups}}{{.Title}}
-{{range $cmds}}{{if (and (eq .GroupID $group.ID) .IsAvailableCommand)}}  {{rpad .Name .NamePadding}} {{.Short}}
-{{end}}{{end}}
-{{end}}{{end}}{{if .LocalNonPersistentFlags.HasAvailableFlags}}Flags:
-{{.LocalNonPersistentFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}
-
-{{end}}Usage:
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND [flags]{{else}}{{.UseLine}}{{end}}
-
-{{if .HasAvailableSubCommands}}Use "{{.CommandPath}} COMMAND --help" for more about a command.
-{{end}}Use "{{.Root.CommandPath}} options" for the flags of all commands, such as --context.
-`
-
-// optionsTemplate shows the flags of all commands.
-const optionsTemplate = `These flags can be passed to any command, after its name:
-
-{{.InheritedFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}
-`
+// writeUsage writes how a command is used: examples, commands, its own flags.
+// Those that all commands have are one command away, as in kubectl. It is not a
+// template of cobra, because with text/template the linker has to keep every
+// method of every type, which makes the binary a third bigger.
+func writeUsage(cmd *cobra.Command) error {
+	var b strings.Builder
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "Examples:\n%s\n\n", cmd.Example)
+	}
+	groups := cmd.Groups()
+	if cmd.HasAvailableSubCommands() && len(groups) == 0 {
+		groups = []*cobra.Group{{Title: "Commands:"}}
+	}
+	for _, group := range groups {
+		fmt.Fprintln(&b, group.Title)
+		for _, sub := range cmd.Commands() {
+			if sub.GroupID == group.ID && sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "  %-*s  %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+			}
+		}
+		fmt.Fprintln(&b)
+	}
+	if flags := cmd.LocalNonPersistentFlags(); flags.HasAvailableFlags() {
+		fmt.Fprintf(&b, "Flags:\n%s\n", flags.FlagUsagesWrapped(flagWidth))
+	}
+	line, more := cmd.UseLine(), ""
+	if cmd.HasAvailableSubCommands() {
+		line = cmd.CommandPath() + " COMMAND [flags]"
+		more = fmt.Sprintf("Use \"%s COMMAND --help\" for more about a command.\n", cmd.CommandPath())
+	}
+	fmt.Fprintf(&b, "Usage:\n  %s\n\n%sUse \"%s options\" for the flags of all commands, such as --context.\n", line, more, cmd.Root().CommandPath())
+	_, err := io.WriteString(cmd.OutOrStdout(), b.String())
+	return err
+}
 
 // layOut sets how the help of all commands looks: wrapped to the terminal, and
 // without the spaces that the paragraphs of templates.LongDesc begin with.
 func layOut(root *cobra.Command) {
-	root.SetUsageTemplate(usageTemplate)
+	root.SetUsageFunc(writeUsage)
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
 		cmd.SetOut(term.NewResponsiveWriter(cmd.OutOrStdout()))
 		help(cmd, args)
 	})
-	for _, cmd := range append(root.Commands(), root) {
-		cmd.Long = strings.ReplaceAll(cmd.Long, "\n\n ", "\n\n")
-		cmd.Example = strings.ReplaceAll(cmd.Example, "\n  \n", "\n\n")
+	tidy(root)
+}
+
+func tidy(cmd *cobra.Command) {
+	cmd.Long = strings.ReplaceAll(cmd.Long, "\n\n ", "\n\n")
+	cmd.Example = strings.ReplaceAll(cmd.Example, "\n  \n", "\n\n")
+	for _, sub := range cmd.Commands() {
+		tidy(sub)
 	}
 }
 
 // newOptions returns the command that lists the flags of all commands.
 func newOptions(r *Root) *cobra.Command {
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:     "options",
 		Short:   "List the flags that all commands have",
 		Long:    templates.LongDesc("Lists the flags that all commands have: kubectl's own, which say what cluster is meant and who you are."),
 		Example: r.example("%[1]s options"),
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Usage() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(r.Out, "These flags can be passed to any command, after its name:\n\n%s", cmd.InheritedFlags().FlagUsagesWrapped(flagWidth))
+			return err
+		},
 	}
-	cmd.SetUsageTemplate(optionsTemplate)
-	cmd.SetOut(r.Out)
-	cmd.SetErr(r.Out) // it is what was asked for
-	return cmd
 }

@@ -16,7 +16,7 @@ func TestInterrupt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := screen.Until("at most", commandTimeout); err != nil {
+	if err := screen.Until("  waiting for Namespace/castai-held", commandTimeout); err != nil {
 		t.Fatal(err)
 	}
 	if err := screen.Type("\x03"); err != nil {
@@ -29,7 +29,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	text := screen.Text()
-	if strings.Contains(text, "at most") || strings.Contains(text, "^C") {
+	if strings.Contains(text, "  waiting for ") || strings.Contains(text, "^C") {
 		t.Errorf("what was drawn over is left:\n%s", text)
 	}
 	lines := strings.Split(strings.TrimSpace(text), "\n")
