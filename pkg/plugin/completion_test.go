@@ -52,8 +52,8 @@ func TestCompletesInTime(t *testing.T) {
 	}
 }
 
-// castai runs a command that needs no cluster.
-func castai(t *testing.T, name string, args ...string) (string, error) {
+// invoke runs a command that needs no cluster.
+func invoke(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
 	cmd := New(name, Version{Version: "v1.2.3"}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out})
@@ -71,13 +71,13 @@ func TestScripts(t *testing.T) {
 		{"kubectl castai", "kubectl", `exec kubectl castai __complete "$@"`},
 		{"kubectl cast-ai", "kubectl", "kubectl_complete-cast_ai"},
 	} {
-		out, err := castai(t, tc.name, "completion", tc.shell)
+		out, err := invoke(t, tc.name, "completion", tc.shell)
 		if err != nil || !strings.Contains(out, tc.want) {
 			t.Errorf("%s completion %s: %v: no %q in %s", tc.name, tc.shell, err, tc.want, out)
 		}
 	}
 	for _, args := range [][]string{{}, {"tcsh"}, {"bash", "zsh"}, {"bash", "--install"}} {
-		if _, err := castai(t, "kubectl castai", append([]string{"completion"}, args...)...); ExitCode(err) != ExitUsage {
+		if _, err := invoke(t, "kubectl castai", append([]string{"completion"}, args...)...); ExitCode(err) != ExitUsage {
 			t.Errorf("completion %q: %v", args, err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestScripts(t *testing.T) {
 func TestInstallCompletion(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
-	if out, err := castai(t, "kubectl castai", "completion", "kubectl", "--install"); err == nil {
+	if out, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err == nil {
 		t.Fatalf("without the plugin on PATH: %s", out)
 	}
 	exe := map[bool]string{true: ".exe"}[runtime.GOOS == "windows"]
@@ -95,7 +95,7 @@ func TestInstallCompletion(t *testing.T) {
 	}
 	link := filepath.Join(dir, "kubectl_complete-castai"+exe)
 	for range 2 { // the second time it is there
-		if out, err := castai(t, "kubectl castai", "completion", "kubectl", "--install"); err != nil || !strings.Contains(out, link) {
+		if out, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err != nil || !strings.Contains(out, link) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		if target, err := os.Readlink(link); err != nil || target != "kubectl-castai"+exe {
@@ -108,7 +108,7 @@ func TestInstallCompletion(t *testing.T) {
 	if err := os.WriteFile(link, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := castai(t, "kubectl castai", "completion", "kubectl", "--install"); err == nil || !strings.Contains(err.Error(), "left alone") {
+	if _, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err == nil || !strings.Contains(err.Error(), "left alone") {
 		t.Errorf("a file of somebody else's: %v", err)
 	}
 	if content, err := os.ReadFile(link); err != nil || string(content) != "mine" {
@@ -121,7 +121,7 @@ func TestInstallCompletion(t *testing.T) {
 func TestFlagsAreCompleted(t *testing.T) {
 	guess := []string{
 		"as", "as-group", "as-uid", "as-user-extra", "request-timeout", "server", "tls-server-name", "token",
-		"clean-up-timeout", "settle", "timeout", "patience", "finalizer", "remove-apiservice",
+		"api-url", "cluster-id", "finalizer", "remove-apiservice",
 	}
 	for _, cmd := range New("kubectl castai", Version{}, genericiooptions.IOStreams{}).Commands() {
 		for line := range strings.Lines(cmd.LocalFlags().FlagUsages() + cmd.InheritedFlags().FlagUsages()) {
@@ -135,7 +135,7 @@ func TestFlagsAreCompleted(t *testing.T) {
 			if flag == nil {
 				t.Fatalf("%s has no flag %q in %s", cmd.Name(), name, line)
 			}
-			if _, there := cmd.GetFlagCompletionFunc(name); !there && flag.Value.Type() != "bool" && !slices.Contains(guess, name) {
+			if _, there := cmd.GetFlagCompletionFunc(name); !there && !slices.Contains([]string{"bool", "duration"}, flag.Value.Type()) && !slices.Contains(guess, name) {
 				t.Errorf("nothing completes %s --%s", cmd.Name(), name)
 			}
 		}

@@ -57,11 +57,11 @@ func taken(t *testing.T, root, of *cobra.Command, words []string) {
 
 // What all commands share is not repeated in the help of each.
 func TestGlobalFlags(t *testing.T) {
-	help, err := castai(t, "kubectl castai", "offboard", "--help")
+	help, err := invoke(t, "kubectl castai", "offboard", "--help")
 	if err != nil || strings.Contains(help, "--as-uid") || !strings.Contains(help, "kubectl castai options") || !strings.Contains(help, "--yes") {
 		t.Errorf("%v: %s", err, help)
 	}
-	options, err := castai(t, "kubectl castai", "options")
+	options, err := invoke(t, "kubectl castai", "options")
 	if err != nil || !strings.Contains(options, "--as-uid") || strings.Contains(options, "--yes") {
 		t.Errorf("%v: %s", err, options)
 	}

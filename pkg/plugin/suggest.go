@@ -69,9 +69,11 @@ func folders(context.Context, string) ([]string, cobra.ShellCompDirective) {
 func (r *Root) suggestFlags(root *cobra.Command) {
 	suggesters := map[string]suggester{
 		"accept":                r.blockers,
+		"api-key-file":          files,
 		"backup-dir":            folders,
 		"cache-dir":             folders,
 		"certificate-authority": files,
+		"cleanup-script":        files,
 		"client-certificate":    files,
 		"client-key":            files,
 		"cluster":               r.clusters,

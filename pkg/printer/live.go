@@ -11,7 +11,6 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
@@ -32,13 +31,13 @@ type live struct {
 	seen    time.Time // and by ours
 	done    int
 	total   int
-	last    cluster.Ref // what happened to something last
-	waiting []wait      // for what was asked for and has not happened, oldest first
+	last    string // what something happened to last
+	waiting []wait // for what was asked for and has not happened, oldest first
 }
 
-// wait is for an object, since a time, and why if that is known.
+// wait is for an object or a call, since a time, and why if that is known.
 type wait struct {
-	ref   cluster.Ref
+	name  string
 	since time.Time
 	why   string
 }
@@ -58,7 +57,7 @@ func (l *live) see(e engine.Event) {
 	l.done, l.total, l.at, l.seen = e.Done, e.Total, e.Time, time.Now()
 	switch e.Type {
 	case engine.PhaseStarted:
-		l.phase, l.started, l.last, l.waiting = e.Phase, e.Time, cluster.Ref{}, nil
+		l.phase, l.started, l.last, l.waiting = e.Phase, e.Time, "", nil
 		l.stop = make(chan struct{})
 		go l.run(l.stop)
 	case engine.PhaseEnded:
@@ -67,8 +66,8 @@ func (l *live) see(e engine.Event) {
 	case engine.Requested, engine.Waiting:
 		l.await(e)
 	case engine.Done, engine.Failed, engine.Left:
-		l.last = e.Target.Ref
-		l.waiting = slices.DeleteFunc(l.waiting, func(w wait) bool { return w.ref == e.Target.Ref })
+		l.last = subject(e)
+		l.waiting = slices.DeleteFunc(l.waiting, func(w wait) bool { return w.name == l.last })
 	case engine.StepStarted, engine.Stripped:
 	}
 	if l.phase == nil || l.lines.Len() > 0 || time.Since(l.drawnAt) >= redraw {
@@ -76,13 +75,30 @@ func (l *live) see(e engine.Event) {
 	}
 }
 
+// subject is what an event is about: an object, or what is done elsewhere.
+func subject(e engine.Event) string {
+	if e.Verb == engine.Call {
+		return e.Operation
+	}
+	return e.Target.String()
+}
+
+// Write puts lines that somebody else has for the user above what is drawn.
+func (l *live) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines.Write(p)
+	l.draw(l.at.Add(time.Since(l.seen)))
+	return len(p), nil
+}
+
 // await adds what an event asked for to what is waited for.
 func (l *live) await(e engine.Event) {
-	l.last = e.Target.Ref
-	i := slices.IndexFunc(l.waiting, func(w wait) bool { return w.ref == e.Target.Ref })
+	l.last = subject(e)
+	i := slices.IndexFunc(l.waiting, func(w wait) bool { return w.name == l.last })
 	if i < 0 {
 		i = len(l.waiting)
-		l.waiting = append(l.waiting, wait{ref: e.Target.Ref, since: e.Time})
+		l.waiting = append(l.waiting, wait{name: l.last, since: e.Time})
 	}
 	if e.Message != "" {
 		l.waiting[i].why = e.Message
@@ -132,7 +148,7 @@ func (l *live) draw(now time.Time) {
 			out.WriteString(l.terminal.paint(line, faint))
 		}
 	}
-	_, _ = io.WriteString(l.terminal, out.String()) // progress that can't be shown stops nothing
+	_, _ = io.WriteString(l.terminal.w, out.String()) // progress that can't be shown stops nothing
 }
 
 // narrower tells whether what was drawn does not fit any more.
@@ -168,7 +184,7 @@ func (l *live) count(now time.Time, width int) string {
 func (l *live) work(now time.Time) string {
 	if len(l.waiting) > 0 && now.Sub(l.waiting[0].since) >= patience {
 		w := l.waiting[0]
-		text := fmt.Sprintf("  waiting for %s", w.ref)
+		text := "  waiting for " + w.name
 		if n := len(l.waiting) - 1; n > 0 {
 			text += fmt.Sprintf(" and %d more", n)
 		}
@@ -177,8 +193,8 @@ func (l *live) work(now time.Time) string {
 		}
 		return Escape(text)
 	}
-	if l.last.Kind != "" {
-		return Escape("  " + l.last.String())
+	if l.last != "" {
+		return Escape("  " + l.last)
 	}
 	return "  looking"
 }

@@ -39,6 +39,7 @@ func NewProgress(w io.Writer, dryRun bool) *Progress {
 	case t.Live:
 		p.live = &live{terminal: t}
 		p.text.w = &p.live.lines
+		t.live = p.live
 	}
 	return p
 }

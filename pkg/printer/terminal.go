@@ -32,6 +32,8 @@ type Terminal struct {
 	Live bool
 	// Quiet: progress is not shown.
 	Quiet bool
+
+	live *live // what is drawn over, nil if nothing ever was
 }
 
 // NewTerminal finds out what a stream can show. Only a terminal can be drawn
@@ -49,8 +51,13 @@ func NewTerminal(w io.Writer, mode ColorMode) *Terminal {
 	return t
 }
 
-// Write writes to the stream.
-func (t *Terminal) Write(p []byte) (int, error) { return t.w.Write(p) }
+// Write writes to the stream, above what is drawn over.
+func (t *Terminal) Write(p []byte) (int, error) {
+	if t.live != nil {
+		return t.live.Write(p)
+	}
+	return t.w.Write(p)
+}
 
 // Width returns the columns of the terminal, 0 if it is none.
 func (t *Terminal) Width() int {

@@ -27,8 +27,8 @@ func script(look func(name string)) []func(func(engine.Event)) {
 	target := func(kind, namespace, name string) cluster.Target {
 		return cluster.Target{Ref: cluster.Ref{Kind: kind, Namespace: namespace, Name: name}}
 	}
-	webhooks := &engine.Phase{Name: "webhooks", Title: "Remove webhooks and API services"}
-	homes := &engine.Phase{Name: "namespaces", Title: "Remove namespaces and what is in them", Timeout: 15 * time.Minute}
+	webhooks := &engine.Phase{Name: "webhooks", Title: "Remove webhooks and API services", Actions: make([]engine.Action, 1)}
+	homes := &engine.Phase{Name: "namespaces", Title: "Remove namespaces and what is in them", Timeout: 15 * time.Minute, Actions: make([]engine.Action, 4)}
 	webhook := target("MutatingWebhookConfiguration", "", "castai-pod-mutator")
 	secret := target("Secret", "castai-agent", "castai-agent-\x1b[31mred")
 	wide := target("ConfigMap", "castai-agent", "設定と環境設定と環境設定と環境設定と環境設定と環境設定と環境")
@@ -161,6 +161,25 @@ func TestMoods(t *testing.T) {
 				t.Errorf("drawn over: %v in %q", moves, raw)
 			}
 		})
+	}
+}
+
+// What others have to say in the middle of a phase is a line of its own.
+func TestInBetween(t *testing.T) {
+	screen, device := open(t, 160)
+	terminal := printer.NewTerminal(device, printer.ColorAuto)
+	const said = "The API server does not answer"
+	play(printer.NewProgress(terminal, false).Event, func(string) {
+		if _, err := fmt.Fprintln(terminal, said); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if _, err := fmt.Fprintln(terminal, said); err != nil {
+		t.Fatal(err)
+	}
+	text := shown(t, screen, device)
+	if n := strings.Count(text, "\n"+said+"\n"); n != 3 || strings.Count(text, "\n") != strings.Count(plain(t), "\n")+3 {
+		t.Errorf("it is there %d times in\n%s", n, text)
 	}
 }
 
