@@ -10,6 +10,7 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/offboard"
 )
 
 // big is a cluster of n objects: everything of Cast AI's, and a user's many
@@ -80,6 +81,27 @@ func BenchmarkTake(b *testing.B) {
 			for b.Loop() {
 				if inv := footprint.Take(snap, records, cat, footprint.Options{}); len(inv.Owned()) != want {
 					b.Fatalf("%d objects are owned, not %d", len(inv.Owned()), want)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPlan is all that is decided without the network: whose everything is,
+// and what to do about it.
+func BenchmarkPlan(b *testing.B) {
+	cat := catalogue(b)
+	for _, n := range []int{10_000, 30_000, 100_000} {
+		snap, records := big(b, n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if len(footprint.ReleaseRecords(snap, cat)) != len(records) {
+					b.Fatal("not every record is asked for")
+				}
+				inv := footprint.Take(snap, records, cat, footprint.Options{})
+				if plan := offboard.New(inv, cat, offboard.Options{}); plan.Actions() == 0 {
+					b.Fatal("nothing is planned")
 				}
 			}
 		})

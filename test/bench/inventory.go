@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+
+	"github.com/castai/kubectl-castai/test/bench/page"
+	"github.com/castai/kubectl-castai/test/controlplane"
+	"github.com/castai/kubectl-castai/test/fixtures"
+)
+
+const pollInterval = 50 * time.Millisecond
+
+// inventory looks at a cluster with Cast AI and more and more of others. No
+// controllers run, so that every round sees the same objects.
+func (b *bench) inventory(ctx context.Context) (err error) {
+	s, err := b.tools.start(ctx, controlplane.Options{NoControllerManager: true, NoScheduler: true, NoKwok: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	api, err := dynamic.NewForConfig(s.config)
+	if err != nil {
+		return err
+	}
+	if err := fixtures.Install(ctx, s.config, fixtures.Small); err != nil {
+		return err
+	}
+	if err := seedKinds(ctx, api); err != nil {
+		return err
+	}
+	seeded := 0
+	for _, size := range b.foreign {
+		b.say("seeding %d objects", size)
+		if err := seedObjects(ctx, api, seeded, size); err != nil {
+			return err
+		}
+		seeded = size
+		for round := range b.runs {
+			b.say("%d objects, round %d of %d", size, round+1, b.runs)
+			if err := b.inventories(ctx, s, size); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inventories takes one inventory in each way.
+func (b *bench) inventories(ctx context.Context, s *server, size int) error {
+	floor, err := s.listFloor(ctx)
+	if err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	b.run.Add(page.Floor, size, floor)
+
+	ours, err := s.castai(ctx, nil, "status", "-o", "json")
+	if err != nil {
+		return err
+	}
+	ours.Counts = floor.Counts
+	b.run.Add(page.Castai, size, ours)
+
+	resources, err := s.Kubectl(ctx, "api-resources", "--verbs=list", "-o", "name")
+	if err != nil {
+		return err
+	}
+	kubectl, err := s.run(ctx, 0, nil, s.tools.kubectl, "get", strings.Join(strings.Fields(string(resources)), ","), "--all-namespaces", "--ignore-not-found", "-o", "name")
+	if err != nil {
+		return err
+	}
+	b.run.Add(page.Kubectl, size, kubectl)
+	return nil
+}
