@@ -161,7 +161,7 @@ func (c *Client) look(ctx context.Context, f *following) (string, error) {
 			if _, ok := f.left[item.Name]; !ok {
 				continue
 			}
-			o, err := newObject(f.resource(), item, nil)
+			o, err := newObject(f.resource(), item, nil, nil)
 			if err != nil {
 				return "", err
 			}
@@ -218,7 +218,7 @@ func (f *following) take(event watch.Event) error {
 		if !isMeta {
 			return nil
 		}
-		o, err := newObject(f.resource(), meta, nil)
+		o, err := newObject(f.resource(), meta, nil, nil)
 		if err != nil {
 			return err
 		}

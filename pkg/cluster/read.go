@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,8 +162,9 @@ func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]st
 	p.PageSize = pageSize
 	// A page at a time: no more than one is held beside what is kept of it.
 	p.PageBufferSize = 0
+	same := pool{}
 	err := p.EachListItem(ctx, metav1.ListOptions{}, func(item runtime.Object) error {
-		o, err := newObject(r, item, fields)
+		o, err := newObject(r, item, fields, same)
 		if err != nil {
 			return err
 		}
@@ -172,25 +174,26 @@ func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]st
 	return out, err
 }
 
-// newObject keeps of a listed object what a snapshot needs.
-func newObject(r *Resource, item runtime.Object, fields [][]string) (*Object, error) {
+// newObject keeps of an object what a snapshot needs. The pool is that of the
+// list that it is in, if any.
+func newObject(r *Resource, item runtime.Object, fields [][]string, p pool) (*Object, error) {
 	meta, ok := item.(metav1.Object)
 	if !ok {
 		return nil, fmt.Errorf("%s: the server answered with an object without metadata", r.GroupResource())
 	}
 	o := &Object{
 		Resource:        r,
-		Namespace:       meta.GetNamespace(),
-		Name:            meta.GetName(),
+		Namespace:       p.one(meta.GetNamespace()),
+		Name:            p.one(meta.GetName()), // its labels often repeat it
 		UID:             meta.GetUID(),
 		ResourceVersion: meta.GetResourceVersion(),
 		Generation:      meta.GetGeneration(),
 		Created:         meta.GetCreationTimestamp().Time,
-		Labels:          meta.GetLabels(),
-		Annotations:     trim(meta.GetAnnotations()),
+		Labels:          p.keep(meta.GetLabels()),
+		Annotations:     p.keep(meta.GetAnnotations()),
 		Owners:          meta.GetOwnerReferences(),
 		Finalizers:      meta.GetFinalizers(),
-		Managers:        managers(meta.GetManagedFields()),
+		Managers:        p.managers(meta.GetManagedFields()),
 	}
 	if at := meta.GetDeletionTimestamp(); at != nil {
 		o.Deleting = at.Time
@@ -205,21 +208,40 @@ func newObject(r *Resource, item runtime.Object, fields [][]string) (*Object, er
 // (applied configurations, mostly) would fill the memory for nothing.
 const longestAnnotation = 512
 
-func trim(in map[string]string) map[string]string {
+// pool turns equal strings into one: the objects of a list repeat the same few
+// keys and values over and over. A nil pool leaves them as they are.
+type pool map[string]string
+
+func (p pool) one(s string) string {
+	if same, ok := p[s]; ok {
+		return same
+	}
+	if p != nil {
+		p[s] = s
+	}
+	return s
+}
+
+// keep copies a map and cuts its values. What it returns holds on to nothing
+// else of an answer.
+func (p pool) keep(in map[string]string) map[string]string {
+	if len(in) == 0 {
+		return nil
+	}
 	out := make(map[string]string, len(in))
 	for k, v := range in {
 		if len(v) > longestAnnotation {
-			v = v[:longestAnnotation]
+			v = strings.Clone(v[:longestAnnotation])
 		}
-		out[k] = v
+		out[p.one(k)] = p.one(v)
 	}
 	return out
 }
 
-func managers(entries []metav1.ManagedFieldsEntry) []string {
+func (p pool) managers(entries []metav1.ManagedFieldsEntry) []string {
 	var out []string
 	for _, e := range entries {
-		out = append(out, e.Manager)
+		out = append(out, p.one(e.Manager))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -264,5 +286,5 @@ func (c *Client) Fill(ctx context.Context, objects []*Object, fields ...[]string
 
 // NewObject keeps of an object what a snapshot would.
 func NewObject(r *Resource, item runtime.Object) (*Object, error) {
-	return newObject(r, item, bodies[r.GroupResource().String()])
+	return newObject(r, item, bodies[r.GroupResource().String()], nil)
 }

@@ -128,7 +128,7 @@ func (c *Client) Get(ctx context.Context, t Target, fields ...[]string) (*Object
 		if err != nil {
 			return nil, err
 		}
-		if o, err = newObject(r, meta, nil); err != nil {
+		if o, err = newObject(r, meta, nil, nil); err != nil {
 			return nil, err
 		}
 	} else {
@@ -136,7 +136,7 @@ func (c *Client) Get(ctx context.Context, t Target, fields ...[]string) (*Object
 		if err != nil {
 			return nil, err
 		}
-		if o, err = newObject(r, u, fields); err != nil {
+		if o, err = newObject(r, u, fields, nil); err != nil {
 			return nil, err
 		}
 	}

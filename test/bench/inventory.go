@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/castai/kubectl-castai/test/bench/page"
@@ -28,10 +29,14 @@ func (b *bench) inventory(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	disco, err := discovery.NewDiscoveryClientForConfig(s.config)
+	if err != nil {
+		return err
+	}
 	if err := fixtures.Install(ctx, s.config, fixtures.Small); err != nil {
 		return err
 	}
-	if err := seedKinds(ctx, api); err != nil {
+	if err := seedKinds(ctx, api, disco); err != nil {
 		return err
 	}
 	seeded := 0

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 )
 
@@ -40,10 +41,20 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 }
 
 // seedKinds defines foreign kinds and waits until they are served.
-func seedKinds(ctx context.Context, api dynamic.Interface) error {
+func seedKinds(ctx context.Context, api dynamic.Interface, disco discovery.DiscoveryInterface) error {
 	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	err := each(ctx, foreignKinds, func(ctx context.Context, i int) error {
 		return create(ctx, api.Resource(definitions), foreignKind(i))
+	})
+	if err != nil {
+		return err
+	}
+	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(context.Context) (bool, error) {
+		list, err := disco.ServerResourcesForGroupVersion(foreignGroup + "/v1")
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil && len(list.APIResources) == foreignKinds, err
 	})
 	if err != nil {
 		return err
