@@ -18,7 +18,7 @@ func (w *world) hints() {
 		switch {
 		case isCRD(o):
 			w.hintCRD(o)
-		case o.Ref().GroupKind().String() == "PodDisruptionBudget.policy":
+		case o.Resource.Kind == "PodDisruptionBudget" && o.Resource.Group == "policy":
 			// GR pdb-controller/cmd/main.go:823 names them so and gives them no other mark.
 			if strings.HasPrefix(o.Name, "castai-") && strings.HasSuffix(o.Name, "-pdb") && slices.ContainsFunc(o.Managers, isPDBController) {
 				w.hint(o, Evidence{Rule: "guardrails", Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
@@ -81,9 +81,18 @@ func (w *world) hintCRD(o *cluster.Object) {
 
 // hintInstances notes the custom resources that an unclear CRD would take along.
 func (w *world) hintInstances() {
+	unclear := map[*cluster.Resource]*cluster.Object{} // the CRDs
+	for _, r := range w.snap.Resources {
+		if crd := w.byRef[crdOf(r)]; crd != nil && !w.owned(crd) && len(w.item(crd).Hints) > 0 {
+			unclear[r] = crd
+		}
+	}
+	if len(unclear) == 0 {
+		return
+	}
 	for _, o := range w.snap.Objects {
-		crd := w.byRef[crdOf(o.Resource)]
-		if crd == nil || w.owned(crd) || w.owned(o) || len(w.item(crd).Hints) == 0 {
+		crd := unclear[o.Resource]
+		if crd == nil || w.owned(o) {
 			continue
 		}
 		w.hint(o, Evidence{Rule: "instance", Text: "its kind is defined by a CRD that may be Cast AI's", From: ref(crd)})

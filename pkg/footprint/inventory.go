@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
@@ -118,7 +120,13 @@ type Options struct {
 // Take: the newest revision of each release in a namespace where something
 // points to Cast AI. No other Secret's data is needed, ever.
 func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue) []cluster.Target {
-	w := newWorld(snap, cat)
+	w := emptyWorld(snap, cat)
+	for _, o := range w.snap.Objects {
+		if r := o.Ref(); r.GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
+			w.byRef[r] = o // of all indexes the only one that is needed here
+		}
+		w.note(o)
+	}
 	near, runs := map[string]bool{}, map[*cluster.Object]bool{}
 	for _, o := range w.workloads {
 		runs[o.Object] = slices.ContainsFunc(o.images, cat.image) || cat.namedAfter(o.Name) != nil

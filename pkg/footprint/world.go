@@ -71,27 +71,45 @@ type labelled struct {
 	component *Component
 }
 
-func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
+// emptyWorld is a snapshot without any index.
+func emptyWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 	sorted := *snap
 	byRef := func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) }
 	if !slices.IsSortedFunc(snap.Objects, byRef) {
 		sorted.Objects = slices.SortedFunc(slices.Values(snap.Objects), byRef)
 	}
-	w := &world{
+	return &world{
 		snap: &sorted, cat: cat,
-		byRef: make(map[cluster.Ref]*cluster.Object, len(snap.Objects)), byUID: make(map[types.UID]*cluster.Object, len(snap.Objects)),
+		byRef: map[cluster.Ref]*cluster.Object{}, byUID: map[types.UID]*cluster.Object{},
 		byKind: map[string][]*cluster.Object{}, byNS: map[string][]*cluster.Object{}, workersIn: map[string][]workload{},
 		boundBy: map[cluster.Ref][]*cluster.Object{}, below: map[types.UID][]*cluster.Object{}, records: map[releaseKey][]*cluster.Object{}, labels: map[string]labelled{},
 		named: map[string]*Home{}, used: map[string]map[cluster.Ref][]*cluster.Object{}, served: map[schema.GroupKind]bool{},
 		items: map[*cluster.Object]*Item{}, release: map[releaseKey]*release{}, listed: map[cluster.Ref][]listing{},
 		homes: map[string]Evidence{}, inferred: map[string]bool{}, excluded: map[*cluster.Object]bool{},
 	}
+}
+
+// note puts an object on the lists of workloads and of Helm's records, if it is one.
+func (w *world) note(o *cluster.Object) {
+	if spec, ok := podSpec(o); ok {
+		w.workloads = append(w.workloads, workload{o, spec, images(spec), o.Controller() != nil})
+	}
+	if isReleaseRecord(o) {
+		key := releaseKey{o.Namespace, o.Labels["name"]}
+		w.records[key] = append(w.records[key], o)
+	}
+}
+
+func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
+	w := emptyWorld(snap, cat)
+	w.byRef = make(map[cluster.Ref]*cluster.Object, len(snap.Objects))
+	w.byUID = make(map[types.UID]*cluster.Object, len(snap.Objects))
 	kinds := map[*cluster.Resource]string{}
 	for _, r := range snap.Resources {
 		gk := schema.GroupKind{Group: r.Group, Kind: r.Kind}
 		w.served[gk] = w.served[gk] || r.Namespaced
 	}
-	for _, o := range sorted.Objects {
+	for _, o := range w.snap.Objects {
 		kind, ok := kinds[o.Resource]
 		if !ok {
 			kind = o.Ref().GroupKind().String()
@@ -108,15 +126,10 @@ func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 		for _, r := range o.Owners {
 			w.below[r.UID] = append(w.below[r.UID], o)
 		}
-		if spec, ok := podSpec(o); ok {
-			wl := workload{o, spec, images(spec), o.Controller() != nil}
-			w.workloads = append(w.workloads, wl)
-			w.workersIn[o.Namespace] = append(w.workersIn[o.Namespace], wl)
-		}
-		if isReleaseRecord(o) {
-			key := releaseKey{o.Namespace, o.Labels["name"]}
-			w.records[key] = append(w.records[key], o)
-		}
+		w.note(o)
+	}
+	for _, wl := range w.workloads {
+		w.workersIn[wl.Namespace] = append(w.workersIn[wl.Namespace], wl)
 	}
 	w.bindings = slices.Concat(w.byKind["ClusterRoleBinding."+rbac], w.byKind["RoleBinding."+rbac])
 	for _, b := range w.bindings {

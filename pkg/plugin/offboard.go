@@ -91,7 +91,7 @@ func newOffboard(r *Root) *cobra.Command {
 	f.StringArrayVar(&o.accept, "accept", nil, "Go on although this blocker holds: its name, as status shows it (repeatable)")
 	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
 	f.DurationVar(&o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
-	f.DurationVar(&o.settle, "settle", 5*time.Second, "How long nothing may come back before the cluster counts as clean")
+	f.DurationVar(&o.settle, "settle", 5*time.Second, "How long after the last deletion nothing may come back for the cluster to count as clean")
 	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
 	o.console.addFlags(f)
@@ -309,12 +309,18 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 	if err != nil {
 		return err
 	}
-	opts := engine.Options{OnEvent: recorded(journal, progress.Event)}
+	asked := time.Now() // when the last deletion was
+	opts := engine.Options{OnEvent: recorded(journal, func(e engine.Event) {
+		if e.Type == engine.Requested || e.Type == engine.Stripped {
+			asked = e.Time
+		}
+		progress.Event(e)
+	})}
 	report, err := o.execute(ctx, before, o.console.before(plan), opts)
 	var after *footprint.Inventory
 	if err == nil || errors.Is(err, engine.ErrGate) && o.console.gated(report) == nil {
 		var lookErr error
-		after, lookErr = o.settled(ctx)
+		after, lookErr = o.settled(ctx, asked)
 		if lookErr != nil && ctx.Err() != nil {
 			lookErr = context.Cause(ctx)
 		}
@@ -329,18 +335,19 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 	return o.report(ctx, before, report, after, err)
 }
 
-// settled takes inventories until one has been empty for the settle time, or
-// shows that something is left.
-func (o *offboardOptions) settled(ctx context.Context) (*footprint.Inventory, error) {
-	inv, err := o.inventoryAfter(ctx)
-	if err != nil || !printer.Clean(inv) || o.settle == 0 {
-		return inv, err
-	}
-	timer := time.NewTimer(o.settle)
+// reaction is how long a controller gets to put back what just went. That is
+// all the settle time adds where the end of a namespace was waited for longer
+// than that: its controller's own grace is 5 s.
+const reaction = time.Second
+
+// settled looks again when nothing was asked to go for the settle time, and the
+// last that did go is gone for as long as a controller needs to react.
+func (o *offboardOptions) settled(ctx context.Context, asked time.Time) (*footprint.Inventory, error) {
+	timer := time.NewTimer(max(time.Until(asked.Add(o.settle)), min(o.settle, reaction)))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return inv, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case <-timer.C:
 		return o.inventoryAfter(ctx)
 	}
