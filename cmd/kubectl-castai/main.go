@@ -50,7 +50,7 @@ func run() int {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	if err != nil {
-		fmt.Fprintln(streams.ErrOut, printer.Escape(plugin.ErrorText(name, err)))
+		_, _ = fmt.Fprintln(streams.ErrOut, printer.Escape(plugin.ErrorText(name, err))) // where else to say it?
 	}
 	return plugin.ExitCode(err)
 }
