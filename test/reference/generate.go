@@ -44,7 +44,7 @@ func pages(cmd *cobra.Command) (map[string][]byte, error) {
 	}
 	undated := bytes.Replace(man.Bytes(), []byte(`"Jan 0001"`), []byte(`""`), 1) // it says when it was generated
 	files := map[string][]byte{
-		Pages + "/" + name + ".md": page.Bytes(),
+		Pages + "/" + name + ".md":                                 page.Bytes(),
 		ManPages + "/" + strings.ReplaceAll(name, "_", "-") + ".1": undated,
 	}
 	for _, sub := range cmd.Commands() {

@@ -28,7 +28,7 @@ func write(args []string) error {
 	}
 	for name, content := range files {
 		path := filepath.Join(args[0], "docs", filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil { //nolint:gosec // the caller's folder
 			return err
 		}
 		if err := os.WriteFile(path, content, 0o600); err != nil { //nolint:gosec // the caller's folder
