@@ -195,7 +195,8 @@ type View struct {
 	ReadOnly    bool   `json:"readOnly,omitempty"`
 	// LastSnapshot is when the agent last reported.
 	LastSnapshot *time.Time `json:"lastSnapshot,omitempty"`
-	// Policies tells whether the autoscaler's policies are on; absent: there are none.
+	// Policies tells whether the autoscaler's policies are on; absent: there are
+	// none, as of a cluster that is read-only or archived.
 	Policies *bool `json:"policies,omitempty"`
 	// Nodes, and those of them that Cast AI made.
 	Nodes     int `json:"nodes"`

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -56,6 +58,12 @@ func (c *consoleOptions) validate() error {
 		return usage(fmt.Errorf("--disconnect-timeout %s is no time to wait", c.do.Timeout))
 	case c.do.Poll <= 0:
 		return usage(fmt.Errorf("--poll-interval %s is no time to wait", c.do.Poll))
+	}
+	if c.do.CleanupScript != "" {
+		// Not to be found out when the cluster is disconnected.
+		if dir, err := os.Stat(filepath.Dir(c.do.CleanupScript)); err != nil || !dir.IsDir() {
+			return usage(fmt.Errorf("--cleanup-script %s: there is no such folder", c.do.CleanupScript))
+		}
 	}
 	return c.apiFlags.validate()
 }

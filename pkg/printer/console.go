@@ -27,11 +27,8 @@ func (t *Text) Console(v *console.View) {
 	if v.ManagedBy != "" {
 		rows = append(rows, []string{"  managed by", v.ManagedBy})
 	}
-	policies := "none"
 	if v.Policies != nil {
-		policies = map[bool]string{true: "on", false: "off"}[*v.Policies]
+		rows = append(rows, []string{"  policies", map[bool]string{true: "on", false: "off"}[*v.Policies]})
 	}
-	t.table(append(rows,
-		[]string{"  policies", policies},
-		[]string{"  nodes", fmt.Sprintf("%d, %d of them made by Cast AI", v.Nodes, v.MadeNodes)}))
+	t.table(append(rows, []string{"  nodes", fmt.Sprintf("%d, %d of them made by Cast AI", v.Nodes, v.MadeNodes)}))
 }
