@@ -71,6 +71,10 @@ generate: ## Write the files that are made from others
 	go -C test run ./cmd/schema ..
 	go -C test run ./cmd/reference ..
 
+.PHONY: pictures
+pictures: build controlplane ## Draw what the plugin shows on a terminal, into docs/pictures
+	go -C test run ./cmd/pictures ../bin ../docs/pictures
+
 .PHONY: controlplane
 controlplane: ## Build the binaries of the control plane, unless they are cached
 	@$(CONTROLPLANE) build

@@ -38,21 +38,24 @@ func Open(columns, rows int) (*Screen, *os.File, error) {
 	return show(keyboard, columns, rows), device, nil
 }
 
-// Start runs a command on a screen.
-func Start(cmd *exec.Cmd, columns, rows int) (*Screen, error) {
+// Start runs a command on a screen, which shows some lines before.
+func Start(cmd *exec.Cmd, columns, rows int, before ...string) (*Screen, error) {
 	keyboard, err := pty.StartWithSize(cmd, size(columns, rows))
 	if err != nil {
 		return nil, err
 	}
-	return show(keyboard, columns, rows), nil
+	return show(keyboard, columns, rows, before...), nil
 }
 
 func size(columns, rows int) *pty.Winsize {
 	return &pty.Winsize{Cols: uint16(columns), Rows: uint16(rows)} //nolint:gosec // of a screen
 }
 
-func show(keyboard *os.File, columns, rows int) *Screen {
+func show(keyboard *os.File, columns, rows int, before ...string) *Screen {
 	s := &Screen{keyboard: keyboard, emulator: vt10x.New(vt10x.WithSize(columns, rows)), changed: make(chan struct{})}
+	for _, line := range before {
+		_, _ = s.emulator.Write([]byte(line + "\r\n")) // it only ever fails for its own writer
+	}
 	go s.read()
 	return s
 }

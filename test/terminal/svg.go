@@ -50,7 +50,9 @@ func (s *Screen) SVG() []byte {
 			if strings.TrimSpace(text) == "" {
 				continue
 			}
-			fmt.Fprintf(&out, `<text x="%.1f" y="%d" class="%s">%s</text>`+"\n", margin+float64(start)*cellWidth, margin+y*cellHeight+14, class, html.EscapeString(strings.TrimRight(text, " ")))
+			text = strings.TrimRight(text, " ")
+			fmt.Fprintf(&out, `<text xml:space="preserve" x="%.1f" y="%d" textLength="%.1f" class="%s">%s</text>`+"\n", margin+float64(start)*cellWidth,
+				margin+y*cellHeight+cellHeight-4, float64(len([]rune(text)))*cellWidth, class, html.EscapeString(text))
 		}
 	}
 	out.WriteString("</svg>\n")
