@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/clipperhouse/displaywidth"
 
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
@@ -41,6 +41,9 @@ type wait struct {
 	since time.Time
 	why   string
 }
+
+// eraseBelow takes away all from the cursor on (ECMA-48, ED).
+const eraseBelow = "\x1b[J"
 
 // How a live display looks.
 const (
@@ -133,7 +136,7 @@ func (l *live) draw(now time.Time) {
 	case l.narrower():
 		out.WriteString("\r\n")
 	case len(l.drawn) > 0:
-		out.WriteString("\r" + up(len(l.drawn)-1) + ansi.EraseScreenBelow)
+		out.WriteString("\r" + up(len(l.drawn)-1) + eraseBelow)
 	}
 	out.Write(l.lines.Bytes())
 	l.lines.Reset()
@@ -143,7 +146,7 @@ func (l *live) draw(now time.Time) {
 			if i > 0 {
 				out.WriteString("\r\n")
 			}
-			line = ansi.Truncate(line, width, "…")
+			line = displaywidth.TruncateString(line, width, "…")
 			l.drawn = append(l.drawn, line)
 			out.WriteString(l.terminal.paint(line, faint))
 		}
@@ -154,14 +157,15 @@ func (l *live) draw(now time.Time) {
 // narrower tells whether what was drawn does not fit any more.
 func (l *live) narrower() bool {
 	width := l.terminal.Width()
-	return slices.ContainsFunc(l.drawn, func(line string) bool { return ansi.StringWidth(line) > width })
+	return slices.ContainsFunc(l.drawn, func(line string) bool { return displaywidth.String(line) > width })
 }
 
+// up moves the cursor (ECMA-48, CUU).
 func up(lines int) string {
 	if lines == 0 {
 		return ""
 	}
-	return ansi.CursorUp(lines)
+	return fmt.Sprintf("\x1b[%dA", lines)
 }
 
 // count says how far the phase is, since when, and how long it may take.

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/clipperhouse/displaywidth"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -90,7 +90,7 @@ func (t *Text) cut(line string) string {
 	if t.width == 0 {
 		return line
 	}
-	return ansi.Truncate(line, t.width, "…")
+	return displaywidth.TruncateString(line, t.width, "…")
 }
 
 func (t *Text) raw(line string) {
