@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// How a Lease is held: whoever does not renew it for holdFor has died. That is
+// judged by this machine's clock alone, from when the last change was seen.
+const (
+	holdFor  = 10 * time.Second
+	renewing = 3 * time.Second
+	looking  = time.Second
+)
+
+// HeldError says that somebody holds a Lease and is alive.
+type HeldError struct{ Holder string }
+
+// Error names the holder.
+func (e *HeldError) Error() string { return e.Holder + " is at it" }
+
+// Hold takes the Lease of that name, so that others who ask for it know that
+// somebody is at work. The context that it returns ends when the Lease is lost;
+// release gives it back. Hold waits for a holder that may have died, after it has
+// said so through tell; one that lives is a HeldError.
+func (c *Client) Hold(ctx context.Context, namespace, name, holder string, tell func(holder string)) (held context.Context, release func(), err error) {
+	h := &hold{client: c, namespace: namespace, name: name, holder: holder}
+	if err := h.acquire(ctx, tell); err != nil {
+		return nil, nil, c.explain(err)
+	}
+	held, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.renew(held, cancel)
+	}()
+	return held, func() {
+		cancel(context.Canceled)
+		<-ended
+		// Whoever comes next finds no Lease, or one that is not renewed.
+		_ = c.dynamic.Resource(leases).Namespace(namespace).Delete(context.WithoutCancel(ctx), name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(h.lease.GetUID()))})
+	}, nil
+}
+
+var leases = coordinationv1.SchemeGroupVersion.WithResource("leases")
+
+type hold struct {
+	client                  *Client
+	namespace, name, holder string
+	lease                   *unstructured.Unstructured // as it was last written
+}
+
+// content is the Lease as it is written now.
+func (h *hold) content() map[string]any {
+	now := time.Now().UTC().Format(metav1.RFC3339Micro)
+	return map[string]any{"holderIdentity": h.holder, "leaseDurationSeconds": int64(holdFor / time.Second), "renewTime": now}
+}
+
+func (h *hold) acquire(ctx context.Context, tell func(string)) error {
+	api := h.client.dynamic.Resource(leases).Namespace(h.namespace)
+	var seen *unstructured.Unstructured
+	var since time.Time
+	return wait.PollUntilContextCancel(ctx, looking, true, func(ctx context.Context) (bool, error) {
+		lease := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": h.content()}}
+		lease.SetName(h.name)
+		made, err := api.Create(ctx, lease, metav1.CreateOptions{FieldManager: FieldManager})
+		if err == nil || !apierrors.IsAlreadyExists(err) {
+			h.lease = made
+			return err == nil, err
+		}
+		now, err := api.Get(ctx, h.name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil // given back just now
+		}
+		if err != nil {
+			return false, err
+		}
+		by, _, _ := unstructured.NestedString(now.Object, "spec", "holderIdentity")
+		switch {
+		case seen == nil:
+			seen, since = now, time.Now()
+			tell(by)
+			return false, nil
+		case now.GetResourceVersion() != seen.GetResourceVersion():
+			return false, &HeldError{by}
+		case time.Since(since) < holdFor:
+			return false, nil
+		}
+		now.Object["spec"] = h.content()
+		h.lease, err = api.Update(ctx, now, metav1.UpdateOptions{FieldManager: FieldManager})
+		if apierrors.IsConflict(err) {
+			return false, &HeldError{by}
+		}
+		return err == nil, err
+	})
+}
+
+// renew keeps the Lease until ctx ends. If it can't, or somebody else has it, it
+// ends the work that the Lease is for.
+func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
+	api := h.client.dynamic.Resource(leases).Namespace(h.namespace)
+	last := time.Now()
+	_ = wait.PollUntilContextCancel(ctx, renewing, false, func(ctx context.Context) (bool, error) {
+		next := h.lease.DeepCopy()
+		next.Object["spec"] = h.content()
+		made, err := api.Update(ctx, next, metav1.UpdateOptions{FieldManager: FieldManager})
+		switch {
+		case err == nil:
+			h.lease, last = made, time.Now()
+		case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+			cancel(fmt.Errorf("somebody else took the Lease %s/%s over: %w", h.namespace, h.name, err))
+			return true, nil
+		case time.Since(last) > holdFor && ctx.Err() == nil:
+			cancel(errors.Join(fmt.Errorf("the Lease %s/%s could not be renewed", h.namespace, h.name), err))
+			return true, nil
+		}
+		return false, nil
+	})
+}
