@@ -107,7 +107,7 @@ func (r *Runner) awaitReady(ctx context.Context, name string, tell func(string))
 // start with.
 func (r *Runner) awaitNode(ctx context.Context, tell func(string), is func(*Node) bool) error {
 	told := ""
-	return r.Cluster.Await(ctx, nodesResource, "", nodeFields(), func(objects []*cluster.Object) (bool, error) {
+	return r.Cluster.Await(ctx, nodesResource(), "", nodeFields(), func(objects []*cluster.Object) (bool, error) {
 		why := "for the node to join the cluster"
 		for _, o := range objects {
 			n, err := newNode(o)
@@ -141,7 +141,7 @@ func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)
 		stays = append(stays, k.Node)
 	}
 	told := ""
-	return r.Cluster.Await(ctx, podsResource, "", podFields(), func(objects []*cluster.Object) (bool, error) {
+	return r.Cluster.Await(ctx, PodsResource(), "", podFields(), func(objects []*cluster.Object) (bool, error) {
 		pods, err := newPods(objects)
 		if err != nil {
 			return false, err
@@ -158,7 +158,7 @@ func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)
 // AwaitScheduled waits until no more pods wait for a node than did before the pause.
 func (r *Runner) AwaitScheduled(ctx context.Context, before int) error {
 	told := -1
-	return r.Cluster.Await(ctx, podsResource, "", podFields(), func(objects []*cluster.Object) (bool, error) {
+	return r.Cluster.Await(ctx, PodsResource(), "", podFields(), func(objects []*cluster.Object) (bool, error) {
 		pods, err := newPods(objects)
 		if err != nil {
 			return false, err

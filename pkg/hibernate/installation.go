@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -72,9 +73,7 @@ func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, 
 				in.admin = o
 			}
 		case r.Kind == "Job" && r.Namespace == namespace:
-			if run, ok, err := readRun(o); err != nil {
-				return nil, err
-			} else if ok {
+			if run, ok := readRun(o); ok {
 				in.Runs = append(in.Runs, run)
 			}
 		}
@@ -161,26 +160,29 @@ func variables(env []corev1.EnvVar) map[string]string {
 }
 
 // readRun reads a Job of one of the CronJobs.
-func readRun(o *cluster.Object) (run Run, ok bool, err error) {
+func readRun(o *cluster.Object) (run Run, ok bool) {
 	owner := o.Controller()
 	if owner == nil || owner.Kind != "CronJob" || owner.Name != PauseCronJob && owner.Name != ResumeCronJob {
-		return run, false, nil
+		return run, false
 	}
-	var job batchv1.Job
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Body, &job); err != nil {
-		return run, false, fmt.Errorf("%s can't be read: %w", o.Ref(), err)
-	}
-	run = Run{Name: o.Name, Action: strings.TrimPrefix(owner.Name, "hibernate-"), Started: o.Created, Result: "running"}
-	for _, c := range job.Status.Conditions {
+	return Run{Name: o.Name, Action: strings.TrimPrefix(owner.Name, "hibernate-"), Started: o.Created, Result: JobResult(o)}, true
+}
+
+// JobResult tells from the status of a Job how it ended: running, succeeded or
+// failed.
+func JobResult(o *cluster.Object) string {
+	conditions, _, _ := unstructured.NestedSlice(o.Body, "status", "conditions")
+	for _, c := range conditions {
+		m, _ := c.(map[string]any)
 		switch {
-		case c.Status != corev1.ConditionTrue:
-		case c.Type == batchv1.JobComplete:
-			run.Result = "succeeded"
-		case c.Type == batchv1.JobFailed:
-			run.Result = "failed"
+		case m["status"] != string(corev1.ConditionTrue):
+		case m["type"] == string(batchv1.JobComplete):
+			return "succeeded"
+		case m["type"] == string(batchv1.JobFailed):
+			return "failed"
 		}
 	}
-	return run, true, nil
+	return "running"
 }
 
 // only tells whether a binding to the role admin has no other subject than the
@@ -192,4 +194,56 @@ func only(o *cluster.Object, namespace string) bool {
 	}
 	return b.RoleRef.Kind == "ClusterRole" && b.RoleRef.Name == "admin" && len(b.Subjects) == 1 &&
 		b.Subjects[0].Kind == rbacv1.ServiceAccountKind && b.Subjects[0].Name == account && b.Subjects[0].Namespace == namespace
+}
+
+// Foreign tells whether the installation was not made by this plugin: it grants
+// more than the jobs need, and install brings it in order.
+func (in *Installation) Foreign() bool {
+	o := in.cronJob(PauseCronJob)
+	return o == nil || !slices.Contains(o.Managers, cluster.FieldManager)
+}
+
+// Newest returns the newest run of each action, the older one first.
+func (in *Installation) Newest() []Run {
+	var out []Run
+	for _, r := range in.Runs {
+		if !slices.ContainsFunc(out, func(o Run) bool { return o.Action == r.Action }) {
+			out = append([]Run{r}, out...)
+		}
+	}
+	return out
+}
+
+// With returns the configuration with those settings of another one whose flags
+// were given.
+func (c Configuration) With(other Configuration, given func(flag string) bool) Configuration {
+	for flag, set := range map[string]func(){
+		"pause-schedule": func() { c.Pause = other.Pause }, "resume-schedule": func() { c.Resume = other.Resume },
+		"time-zone": func() { c.TimeZone = other.TimeZone }, "hibernate-node": func() { c.Node = other.Node },
+		"hibernate-node-labels":    func() { c.NodeLabels = other.NodeLabels },
+		"namespaces-to-keep":       func() { c.NamespacesToKeep = other.NamespacesToKeep },
+		"protect-removal-disabled": func() { c.ProtectRemovalDisabled = other.ProtectRemovalDisabled },
+		"image":                    func() { c.Image = other.Image },
+	} {
+		if given(flag) {
+			set()
+		}
+	}
+	return c
+}
+
+// Provider tells from the nodes among the objects which provider's cluster it is,
+// in Cast AI's words; empty: none that its jobs know.
+func Provider(objects []*cluster.Object) string {
+	for _, o := range objects {
+		if o.Resource.Kind != "Node" || o.Resource.Group != "" {
+			continue
+		}
+		id, _ := specOf(o)["providerID"].(string)
+		scheme, _, _ := strings.Cut(id, "://")
+		if p := map[string]string{"aws": "eks", "gce": "gke", "azure": "aks"}[scheme]; p != "" {
+			return p
+		}
+	}
+	return ""
 }

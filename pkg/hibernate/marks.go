@@ -156,7 +156,9 @@ func settle(run string, labels map[string]string, made bool) func(o *cluster.Obj
 	}
 }
 
-func isPausedTaint(t map[string]any) bool { return t["key"] == PausedKey && t["effect"] == "NoSchedule" }
+func isPausedTaint(t map[string]any) bool {
+	return t["key"] == PausedKey && t["effect"] == "NoSchedule"
+}
 
 // untaint returns the patch that takes the taint off the node that the cluster
 // sleeps on; its labels stay until the resume.

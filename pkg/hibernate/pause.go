@@ -28,6 +28,15 @@ type PauseOptions struct {
 // defaultNodes are the instance types of hibernation nodes (HB app/main.py).
 var defaultNodes = map[string]string{"gke": "e2-standard-2", "eks": "m5a.large", "aks": "Standard_D2as_v5"}
 
+// DefaultNodes lists them for a person.
+func DefaultNodes() string {
+	var out []string
+	for _, provider := range slices.Sorted(maps.Keys(defaultNodes)) {
+		out = append(out, strings.ToUpper(provider)+" "+defaultNodes[provider])
+	}
+	return strings.Join(out, ", ")
+}
+
 // systemNode is the label of the nodes of AKS on which its own pods may run: it
 // does without one at no time (HB app/main.py, cloud_labels).
 const systemNode = "kubernetes.azure.com/mode"

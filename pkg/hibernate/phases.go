@@ -38,7 +38,7 @@ func (r *Runner) Phases(p *Pause) []engine.Phase {
 	shown := *p
 	phases := r.prepare(p)
 	if p.Node == nil {
-		shown.Node = &Node{Object: &cluster.Object{Resource: nodesResource, Name: "(a new " + p.Make.InstanceType + ")"}}
+		shown.Node = &Node{Object: &cluster.Object{Resource: nodesResource(), Name: "(a new " + p.Make.InstanceType + ")"}}
 	}
 	phases = append(phases, r.fallAsleep(&shown)...)
 	phases = append(phases, r.untainting(&shown), r.record(p.Journal, "Write down how it went"))
@@ -167,6 +167,11 @@ func change(o *cluster.Object, why string, patch func(*cluster.Object) (map[stri
 
 // wakePhases are those of a resume that may fail without ending it.
 var wakePhases = []string{phaseAutoscaler, phaseWake, phaseNode}
+
+// Awakening returns all of the plan, for a person.
+func (r *Runner) Awakening(p *Resume) []engine.Phase {
+	return append(r.wakeUp(p), r.record(p.Journal, "Write down how it went"))
+}
 
 // wakeUp is all of a resume but its end.
 func (r *Runner) wakeUp(p *Resume) []engine.Phase {

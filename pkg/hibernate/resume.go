@@ -3,11 +3,13 @@ package hibernate
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // Resume is what has to be done to wake a cluster.
@@ -198,4 +200,14 @@ func vendorPaused(s *State) bool {
 	}
 	on, err := switched(s.Console.Policies, SwitchAll)
 	return err == nil && !on && slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Object.Labels[PausedKey] == "true" })
+}
+
+// Repair returns the phase that takes back what earlier runs left; ok is false if
+// they left nothing.
+func Repair(s *State) (phase engine.Phase, ok bool) {
+	phase = engine.Phase{Name: phaseWake, Title: "Take back what earlier runs left", Timeout: time.Minute}
+	for _, c := range Leftovers(s) {
+		phase.Actions = append(phase.Actions, change(c.Object, c.Why, c.patch))
+	}
+	return phase, len(phase.Actions) > 0
 }

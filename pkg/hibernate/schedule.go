@@ -36,6 +36,12 @@ type Schedule struct {
 	TimeZone string `json:"timeZone,omitempty"`
 }
 
+// Times are the next ones of a schedule.
+type Times struct {
+	Pause  time.Time `json:"pause"`
+	Resume time.Time `json:"resume"`
+}
+
 // parsed is a schedule that can be asked for times.
 type parsed struct {
 	pause, resume cron.Schedule

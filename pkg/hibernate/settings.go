@@ -112,6 +112,34 @@ func SettingsFromEnv(get func(string) string) (Settings, error) {
 	return s, nil
 }
 
+// Job is what the environment of a Job says.
+type Job struct {
+	Settings
+	APIKey, ClusterID string
+	// Node is the name of the one that it runs on.
+	Node string
+	// Pause: it pauses. Otherwise it resumes.
+	Pause bool
+}
+
+// JobFromEnv reads the variables of a Job. Cast AI's own job takes any action
+// other than resume for a pause.
+func JobFromEnv(get func(string) string) (Job, error) {
+	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)), Node: strings.TrimSpace(get(envJobNode))}
+	var err error
+	if j.Settings, err = SettingsFromEnv(get); err != nil {
+		return j, err
+	}
+	switch action := strings.TrimSpace(get(envAction)); action {
+	case actionPause:
+		j.Pause = true
+	case actionResume:
+	default:
+		return j, fmt.Errorf("%s is %q: it is %s or %s", envAction, action, actionPause, actionResume)
+	}
+	return j, j.Settings.Validate()
+}
+
 // SplitNames reads a list with commas, with blanks around names or without.
 func SplitNames(list string) []string {
 	var out []string

@@ -65,11 +65,14 @@ func (n *Node) Ref() cluster.Ref { return n.Object.Ref() }
 // Ref returns the version-independent name.
 func (p *Pod) Ref() cluster.Ref { return p.Object.Ref() }
 
-// the kinds that a state is made of.
-var (
-	nodesResource = &cluster.Resource{Version: "v1", Name: "nodes", Kind: "Node"}
-	podsResource  = &cluster.Resource{Version: "v1", Name: "pods", Kind: "Pod", Namespaced: true}
-)
+// PodsResource is what pods are asked for by.
+func PodsResource() *cluster.Resource {
+	return &cluster.Resource{Version: "v1", Name: "pods", Kind: "Pod", Namespaced: true}
+}
+
+func nodesResource() *cluster.Resource {
+	return &cluster.Resource{Version: "v1", Name: "nodes", Kind: "Node"}
+}
 
 func podFields() [][]string {
 	return [][]string{{"spec", "nodeName"}, {"spec", "containers"}, {"status", "phase"}, {"status", "conditions"}}
@@ -309,13 +312,22 @@ func Unschedulable(pods []*Pod) int {
 	return n
 }
 
-// Node returns the node of a name, or nil.
-func (s *State) Node(name string) *Node {
-	i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Object.Name == name })
-	if i < 0 {
-		return nil
+// Phase is what the cluster is at, as the journal says.
+func (s *State) Phase() Phase {
+	if s.Record.Journal == nil {
+		return Awake
 	}
-	return s.Nodes[i]
+	return s.Record.Journal.Phase
+}
+
+// Autoscaler tells whether all policies are on; known is false if Cast AI was not
+// asked or its answer can't be read.
+func (s *State) Autoscaler() (on, known bool) {
+	if s.Console == nil {
+		return false, false
+	}
+	on, err := switched(s.Console.Policies, SwitchAll)
+	return on, err == nil
 }
 
 // wrote tells whether a program is the one that wrote a field last, as the
