@@ -118,6 +118,8 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 func (p *Pause) judge(s *State, o PauseOptions) error {
 	c := s.Console.Cluster
 	switch {
+	case !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Console != nil }):
+		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes), c.Name, c.Id)
 	case c.IsPhase2 != nil && !*c.IsPhase2:
 		return refuse("Cast AI may only read this cluster, and so can't remove or add nodes: connect it in the console first")
 	case slices.Contains([]string{"hibernating", "hibernated", "resuming"}, c.Status):

@@ -8,7 +8,6 @@ import (
 	"os/user"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/castai/kubectl-castai/pkg/castai"
@@ -56,37 +55,24 @@ func newHibernate(r *Root) *cobra.Command {
 
 // access is how the commands of hibernate reach Cast AI.
 type access struct {
-	*Root
-	keyFile   string
-	apiURL    string
-	clusterID string
-	key       castai.Key
-}
-
-func (a *access) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.keyFile, "api-key-file", "", "File with a Cast AI API key with full access; - is standard input (default: the environment, CASTAI_API_KEY or CASTAI_API_TOKEN)")
-	f.StringVar(&a.apiURL, "api-url", "", "Address of the Cast AI API (default: that of the cluster's region)")
-	f.StringVar(&a.clusterID, "cluster-id", "", "Cast AI's id of the cluster (default: what its components in the cluster use)")
+	apiFlags
+	key castai.Key
 }
 
 // complete reads the key.
 func (a *access) complete() (err error) {
-	if a.key, err = castai.FindKey(a.keyFile, a.In, os.LookupEnv); err != nil {
-		return usage(err)
-	}
-	return nil
+	a.key, err = a.apiFlags.key()
+	return err
 }
 
 // validate checks the flags, and the key: it must be there if it is needed.
 func (a *access) validate(needed bool) (err error) {
-	if a.apiURL != "" {
-		if a.apiURL, err = castai.ParseURL(a.apiURL); err != nil {
-			return usage(fmt.Errorf("--api-url: %w", err))
-		}
+	if err := a.apiFlags.validate(); err != nil {
+		return err
 	}
 	if a.key.IsZero() {
 		if needed {
-			return refused(errors.New("this needs an API key of Cast AI with full access: name its file with --api-key-file (- is standard input), or set CASTAI_API_KEY"))
+			return refused(fmt.Errorf("this needs an API key of Cast AI with full access: name its file with --api-key-file (- is standard input), or set %s", castai.EnvKey))
 		}
 		return nil
 	}
@@ -104,46 +90,44 @@ func (r *Root) namespace() string {
 	return hibernate.Namespace
 }
 
-// identify fills in, from a look at the cluster, what the flags leave open.
-func (a *access) identify(id footprint.Identity) error {
-	if a.clusterID == "" {
-		switch {
-		case id.Conflict:
-			return refused(errors.New("Cast AI's components in this cluster do not agree on its id (status shows them): name it with --cluster-id")) //nolint:staticcheck // Cast AI is a name
-		case id.ClusterID == "":
-			return refused(errors.New("no component of Cast AI's in this cluster tells its id: name it with --cluster-id"))
-		}
-		a.clusterID = id.ClusterID
+// identify fills in, from what the cluster says of itself, what the flags leave
+// open. A region that nobody names is not taken for the US.
+func (a *access) identify(id footprint.Identity) (err error) {
+	if a.clusterID, err = a.cluster(id); err != nil {
+		return refused(err)
 	}
-	if a.apiURL == "" {
-		if id.APIURL == "" {
-			return refused(errors.New("no component of Cast AI's in this cluster tells its region: name the API with --api-url: " + castai.DefaultURL + " or https://api.eu.cast.ai"))
-		}
-		var err error
-		if a.apiURL, err = castai.RegionURL(id.APIURL); err != nil {
-			return refused(err)
-		}
+	if a.url != "" {
+		return nil
+	}
+	if id.APIURL == "" {
+		return refused(fmt.Errorf("no component of Cast AI's in this cluster tells its region: name the API with --api-url: %s or https://api.eu.cast.ai", castai.DefaultURL))
+	}
+	if a.url, err = castai.RegionURL(id.APIURL); err != nil {
+		return refused(err)
 	}
 	return nil
 }
 
-// reach returns a client of the API, after a look at the cluster if the flags do
-// not say enough.
+// reach returns a client of the API, after a look at what the cluster says of
+// itself.
 func (a *access) reach(ctx context.Context, client *cluster.Client) (*castai.Client, error) {
-	if a.clusterID == "" || a.apiURL == "" {
-		cat, err := footprint.LoadCatalogue()
-		if err != nil {
-			return nil, err
-		}
-		s, err := look(ctx, client, cat)
-		if err != nil {
-			return nil, err
-		}
-		if err := a.identify(s.judge(footprint.Options{}).Identity); err != nil {
-			return nil, err
-		}
+	cat, err := footprint.LoadCatalogue()
+	if err != nil {
+		return nil, err
 	}
-	return castai.New(castai.Options{URL: a.apiURL, Key: a.key, UserAgent: cluster.UserAgent(a.Version.Version)})
+	s, err := look(ctx, client, cat)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.identify(s.judge(footprint.Options{}).Identity); err != nil {
+		return nil, err
+	}
+	return a.api()
+}
+
+// api returns a client of the API that the flags, or a look, have said.
+func (a *access) api() (*castai.Client, error) {
+	return castai.New(castai.Options{URL: a.url, Key: a.key, UserAgent: cluster.UserAgent(a.Version.Version)})
 }
 
 // runner returns what pauses and resumes the cluster. api may be nil: then Cast

@@ -41,7 +41,7 @@ type configureOptions struct {
 }
 
 func newHibernateInstall(r *Root) *cobra.Command {
-	o := &configureOptions{Root: r, access: access{Root: r}}
+	o := &configureOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Install the CronJobs that pause and resume the cluster",
@@ -62,7 +62,7 @@ func newHibernateInstall(r *Root) *cobra.Command {
 }
 
 func newHibernateSet(r *Root) *cobra.Command {
-	o := &configureOptions{Root: r, access: access{Root: r}, set: true}
+	o := &configureOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, set: true}
 	cmd := &cobra.Command{
 		Use:   "set",
 		Short: "Change the schedule or the settings of the installed CronJobs",
@@ -197,15 +197,15 @@ func (o *configureOptions) configuration(inv *footprint.Inventory) (hibernate.Co
 	if o.set {
 		c = o.in.Configuration.With(o.given, o.flags.Changed)
 	}
-	if o.set && o.access.apiURL == "" {
-		o.access.apiURL = c.APIURL
+	if o.set && o.access.url == "" {
+		o.access.url = c.APIURL
 	}
 	if o.access.key.IsZero() && o.access.clusterID == "" && o.set {
 		o.access.clusterID = inv.Identity.ClusterID // nothing of it is written
 	} else if err := o.access.identify(inv.Identity); err != nil {
 		return c, err
 	}
-	c.APIURL = o.access.apiURL
+	c.APIURL = o.access.url
 	if c.Provider == "" {
 		c.Provider = hibernate.Provider(inv.Objects())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/pkg/castai"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/hibernate"
@@ -76,11 +77,16 @@ func (o *nightOptions) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	o.useRunner(api)
+	return nil
+}
+
+// useRunner makes the runner that the flags describe.
+func (o *nightOptions) useRunner(api *castai.Client) {
 	o.runner = o.access.runner(o.client, api)
 	o.runner.DryRun = o.dryRun == dryRunServer
 	o.runner.Step, o.runner.Drain = o.step, o.drain
 	o.runner.OnEvent = printer.NewProgress(o.ErrOut, o.runner.DryRun).Event
-	return nil
 }
 
 // inJob starts a Job from the CronJob of an action, and follows its log.
@@ -105,10 +111,34 @@ func (o *nightOptions) inJob(ctx context.Context, action string) error {
 	if _, err := fmt.Fprintf(o.ErrOut, "Job %s is started\n", job.Name); err != nil {
 		return err
 	}
-	if err := o.log(ctx, o.client, job.Name, true); err != nil {
-		return err
+	return o.followed(ctx, job)
+}
+
+// lastLines is how long the log of a Job that has ended may take to arrive.
+const lastLines = 3 * time.Second
+
+// followed copies the log of a Job until the Job ends, and is the error that it
+// ended with. That there is no log is told, and no reason to fail.
+func (o *nightOptions) followed(ctx context.Context, job cluster.Target) error {
+	logCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	logged := make(chan error, 1)
+	go func() { logged <- o.log(logCtx, o.client, job.Name, true) }()
+	ended := o.ended(ctx, job)
+	late := time.NewTimer(lastLines)
+	defer late.Stop()
+	select {
+	case err := <-logged:
+		if err != nil && ended == nil {
+			printer.NewText(o.ErrOut).Message(fmt.Sprintf("The log can't be read: %v", err))
+		}
+	case <-late.C: // a kubelet that does not say that the log is over
+		cancel()
+		<-logged
+	case <-ctx.Done():
+		<-logged
 	}
-	return o.ended(ctx, job)
+	return ended
 }
 
 // ended waits for a Job to end, and is the error that it ended with.
@@ -200,7 +230,7 @@ type hibernatePauseOptions struct {
 }
 
 func newHibernatePause(r *Root) *cobra.Command {
-	o := &hibernatePauseOptions{nightOptions: nightOptions{Root: r, access: access{Root: r}}}
+	o := &hibernatePauseOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}}
 	cmd := &cobra.Command{
 		Use:   "pause",
 		Short: "Pause the cluster now",

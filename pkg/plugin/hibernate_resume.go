@@ -21,7 +21,7 @@ type hibernateResumeOptions struct {
 }
 
 func newHibernateResume(r *Root) *cobra.Command {
-	o := &hibernateResumeOptions{nightOptions: nightOptions{Root: r, access: access{Root: r}, drain: time.Minute}}
+	o := &hibernateResumeOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, drain: time.Minute}}
 	cmd := &cobra.Command{
 		Use:   "resume",
 		Short: "Resume the cluster now",

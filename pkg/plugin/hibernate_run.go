@@ -21,7 +21,7 @@ type hibernateRunOptions struct {
 
 func newHibernateRun(r *Root) *cobra.Command {
 	o := &hibernateRunOptions{hibernateResumeOptions: hibernateResumeOptions{
-		nightOptions: nightOptions{Root: r, access: access{Root: r}, dryRun: dryRunNone, yes: true, timeout: 50 * time.Minute, step: 10 * time.Minute, drain: 5 * time.Minute},
+		nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, dryRun: dryRunNone, yes: true, timeout: 50 * time.Minute, step: 10 * time.Minute, drain: 5 * time.Minute},
 	}}
 	return &cobra.Command{
 		Use:    "run",
@@ -36,7 +36,7 @@ func (o *hibernateRunOptions) Complete(*cobra.Command, []string) (err error) {
 	if o.job, err = hibernate.JobFromEnv(os.Getenv); err != nil {
 		return usage(err)
 	}
-	o.access.clusterID, o.access.apiURL = o.job.ClusterID, o.job.APIURL
+	o.access.clusterID, o.access.url = o.job.ClusterID, o.job.APIURL
 	o.access.key, err = castai.FindKey("", o.In, func(name string) (string, bool) {
 		return o.job.APIKey, name == castai.EnvKey && o.job.APIKey != ""
 	})
@@ -48,7 +48,7 @@ func (o *hibernateRunOptions) Validate() error {
 	if o.access.clusterID == "" {
 		return usage(errors.New("CLUSTER_ID is empty: it is in the ConfigMaps castai-cluster-controller or castai-agent-metadata"))
 	}
-	if o.access.apiURL == "" {
+	if o.access.url == "" {
 		return usage(errors.New("API_URL is empty: it is https://api.cast.ai or https://api.eu.cast.ai"))
 	}
 	return o.validate()
@@ -60,9 +60,15 @@ func (o *hibernateRunOptions) Run(cmd *cobra.Command) error {
 	if err := o.inNamespace(); err != nil {
 		return err
 	}
-	if err := o.begin(ctx); err != nil {
+	var err error
+	if o.client, err = o.connect(ctx); err != nil {
 		return err
 	}
+	api, err := o.access.api()
+	if err != nil {
+		return err
+	}
+	o.useRunner(api)
 	o.runner.By = fmt.Sprintf("%s in namespace %s", o.runner.By, o.namespace())
 	if !o.job.Pause {
 		return o.resume(ctx)

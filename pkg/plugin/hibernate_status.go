@@ -1,10 +1,14 @@
 package plugin
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/hibernate"
 	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
@@ -15,7 +19,7 @@ type hibernateStatusOptions struct {
 }
 
 func newHibernateStatus(r *Root) *cobra.Command {
-	o := &hibernateStatusOptions{Root: r, access: access{Root: r}}
+	o := &hibernateStatusOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether the cluster is paused, since when, and when it will be",
@@ -49,13 +53,7 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var api *castai.Client
-	if !o.access.key.IsZero() {
-		if api, err = o.access.reach(ctx, client); err != nil {
-			return err
-		}
-	}
-	state, err := o.access.runner(client, api).Observe(ctx)
+	state, err := o.observe(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -70,4 +68,23 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 	text := printer.NewText(o.Out)
 	text.Hibernation(doc)
 	return text.Err()
+}
+
+// observe asks Cast AI, too, if there is a key. What can't be had of it is left
+// out, and said.
+func (o *hibernateStatusOptions) observe(ctx context.Context, client *cluster.Client) (*hibernate.State, error) {
+	if !o.access.key.IsZero() {
+		api, err := o.access.reach(ctx, client)
+		if err == nil {
+			var state *hibernate.State
+			if state, err = o.access.runner(client, api).Observe(ctx); err == nil {
+				return state, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		printer.NewText(o.ErrOut).Message(fmt.Sprintf("What Cast AI says is left out: %v", err))
+	}
+	return o.access.runner(client, nil).Observe(ctx)
 }

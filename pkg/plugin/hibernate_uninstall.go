@@ -62,7 +62,7 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 	if o.in.Release != "" {
 		return refused(fmt.Errorf("Helm release %s made this installation: run helm uninstall -n %s %s", o.in.Release, o.in.Namespace, o.in.Release)) //nolint:staticcheck // Helm is a name
 	}
-	runner := (&access{Root: o.Root}).runner(o.client, nil)
+	runner := (&access{apiFlags: apiFlags{Root: o.Root}}).runner(o.client, nil)
 	state, err := runner.Observe(ctx)
 	if err != nil {
 		return err
