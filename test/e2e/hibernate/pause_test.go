@@ -30,7 +30,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("a second pause: %s", again)
 	}
 
-	w.addNodes(t, w.nodes[:4])
+	w.addNodes(t, fresh(4))
 	r = castai(t, 0, known("resume", "--yes")...)
 	t.Log(r.Stdout, r.Stderr)
 	if !enabled(t) {

@@ -289,6 +289,15 @@ func unlike(before, after map[string]map[string]any) []string {
 	return out
 }
 
+// fresh are nodes that an autoscaler adds for the pods that wait.
+func fresh(n int) []controlplane.Node {
+	var out []controlplane.Node
+	for i := range n {
+		out = append(out, node(fmt.Sprintf("fresh-%d-%d", time.Now().UnixMilli()%1e7, i), nil))
+	}
+	return out
+}
+
 // nodeNames returns the names of the nodes that there are.
 func nodeNames(t *testing.T) []string {
 	t.Helper()
