@@ -121,16 +121,15 @@ func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.R
 	if r.DryRun {
 		return report, err
 	}
+	if left := left(report); err == nil && len(left) > 0 {
+		err = &LeftError{fmt.Sprintf("%d nodes are still there: %s%s: run pause again to go on, or resume", len(left), names(left, func(s string) string { return s }), because(report))}
+	}
 	if err != nil && !removed(report) {
 		return report, r.rollBack(ctx, report, err)
 	}
 	// Nodes that are gone do not come back: from here on, on.
-	left := left(report)
 	j := p.Journal
 	j.Phase, j.Since = Paused, time.Now().UTC().Truncate(time.Second)
-	if err == nil && len(left) > 0 {
-		err = &LeftError{fmt.Sprintf("%d nodes are still there: %s: run pause again to go on, or resume", len(left), names(left, func(s string) string { return s }))}
-	}
 	if err != nil {
 		j.Phase, j.Error = Pausing, err.Error()
 	}
@@ -183,13 +182,31 @@ func (r *Runner) run(ctx context.Context, report *engine.Report, phases []engine
 	for _, o := range part.Outcomes {
 		switch o.Result {
 		case engine.ResultFailed:
-			return fmt.Errorf("%s: %s", o.Object, o.Message)
+			return failure(o)
 		case engine.ResultLeft:
 			return fmt.Errorf("%w waiting: %s", engine.ErrTimeout, cmp.Or(o.Message, o.Object.String()))
 		case engine.ResultDone, engine.ResultGone, engine.ResultSkipped:
 		}
 	}
 	return err
+}
+
+// failure is why an action failed. What the API says names the cluster already.
+func failure(o engine.Outcome) error {
+	if o.Verb == engine.Call {
+		return errors.New(o.Message)
+	}
+	return fmt.Errorf("%s: %s", o.Object, o.Message)
+}
+
+// because is why nodes could not be removed, as far as somebody has said so.
+func because(report *engine.Report) string {
+	for _, o := range report.Outcomes {
+		if o.Phase == phaseRemove && o.Result == engine.ResultFailed {
+			return " (" + o.Message + ")"
+		}
+	}
+	return ""
 }
 
 // removed tells whether a node was removed, or is about to be.
@@ -236,16 +253,18 @@ func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause erro
 // Resume carries out what is planned, and adds to the report. A failure leaves the
 // journal as it is, so that the next resume goes on.
 func (r *Runner) Resume(ctx context.Context, report *engine.Report, p *Resume) error {
-	why := p.Journal.Error
+	why, whole := p.Journal.Error, report
+	report = &engine.Report{}
+	defer func() {
+		whole.Outcomes, whole.Phases = append(whole.Outcomes, report.Outcomes...), append(whole.Phases, report.Phases...)
+	}()
 	err := r.run(ctx, report, r.wakeUp(p))
 	if r.DryRun {
 		return err
 	}
-	failed := 0
 	for _, o := range report.Outcomes {
 		if o.Result == engine.ResultFailed && slices.Contains(wakePhases, o.Phase) {
-			failed++
-			err = errors.Join(err, fmt.Errorf("%s: %s", o.Object, o.Message))
+			err = errors.Join(err, failure(o))
 		}
 	}
 	j := p.Journal

@@ -66,7 +66,7 @@ func TestInstallSetUninstall(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	check(t, os.WriteFile(key, []byte("another-key\n"), 0o600))
 
-	r := castai(t, 0, "install", "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius", "--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
+	r := hibernate(t, 0, "install", "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius", "--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
 	if !strings.Contains(r.Stdout, "Next pause") || !strings.Contains(r.Stdout, "22:00 EE") {
 		t.Errorf("no next times in the user's zone: %s", r.Stdout)
 	}
@@ -89,12 +89,12 @@ func TestInstallSetUninstall(t *testing.T) {
 		t.Errorf("the Secret has %q", secret.Data)
 	}
 
-	again := castai(t, 3, "install", "--yes", "--api-key-file", key)
+	again := hibernate(t, 3, "install", "--yes", "--api-key-file", key)
 	if !strings.Contains(again.Stderr, "hibernate set") {
 		t.Errorf("a second install: %s", again)
 	}
 
-	castai(t, 0, "set", "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
+	hibernate(t, 0, "set", "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
 	pause = cronJob(t, "hibernate-pause")
 	env = environment(pause)
 	if pause.Spec.Schedule != "0 20 * * *" || *pause.Spec.TimeZone != "Europe/Vilnius" || env["HIBERNATE_NODE"] != "m6a.large" ||
@@ -114,12 +114,12 @@ func TestInstallSetUninstall(t *testing.T) {
 			Next     struct{ Pause, Resume string }
 		}
 	}
-	check(t, json.Unmarshal([]byte(castai(t, 0, "status", "-o", "json").Stdout), &doc))
+	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", "-o", "json").Stdout), &doc))
 	if in := doc.Installation; in.Schedule.Pause != "0 20 * * *" || in.Settings.HibernateNode != "m6a.large" || in.Next.Pause == "" {
 		t.Errorf("status: %+v", in)
 	}
 
-	castai(t, 0, "uninstall", "--yes")
+	hibernate(t, 0, "uninstall", "--yes")
 	left, err := server.Kubectl(t.Context(), "get", "cronjobs,secrets,roles,rolebindings,serviceaccounts,configmaps", "-n", "castai-agent", "-o", "name")
 	check(t, err)
 	cluster, err := server.Kubectl(t.Context(), "get", "clusterroles,clusterrolebindings", "-o", "name")
@@ -129,7 +129,7 @@ func TestInstallSetUninstall(t *testing.T) {
 			t.Errorf("%s is left", strings.TrimSpace(line))
 		}
 	}
-	if r := castai(t, 0, "uninstall", "--yes"); !strings.Contains(r.Stdout, "Nothing of it") {
+	if r := hibernate(t, 0, "uninstall", "--yes"); !strings.Contains(r.Stdout, "Nothing of it") {
 		t.Errorf("a second uninstall: %s", r)
 	}
 }
@@ -179,7 +179,7 @@ kind: ClusterRole
 metadata: {name: hibernate}
 rules: [{apiGroups: [apps], resources: [deployments/scale], verbs: [patch]}]
 `))
-	r := castai(t, 3, "install", "--yes")
+	r := hibernate(t, 3, "install", "--yes")
 	if !strings.Contains(r.Stderr, "ClusterRole.rbac.authorization.k8s.io/hibernate") {
 		t.Errorf("%s", r)
 	}
@@ -191,7 +191,7 @@ func TestInstallTakesOverDeployYAML(t *testing.T) {
 	published, err := os.ReadFile("../../fixtures/runtime/hibernate.yaml")
 	check(t, err)
 	check(t, server.Apply(t.Context(), string(published)))
-	r := castai(t, 0, "install", "--yes", "--image=castai/hibernate:v0.14")
+	r := hibernate(t, 0, "install", "--yes", "--image=castai/hibernate:v0.14")
 	if !strings.Contains(r.Stdout, "hibernate-admin") {
 		t.Errorf("%s", r.Stdout)
 	}
@@ -205,7 +205,7 @@ func TestInstallTakesOverDeployYAML(t *testing.T) {
 			t.Errorf("the Role still has %v", rule)
 		}
 	}
-	castai(t, 0, "uninstall", "--yes")
+	hibernate(t, 0, "uninstall", "--yes")
 }
 
 func TestSetLeavesHelmsInstallationToHelm(t *testing.T) {
@@ -216,7 +216,7 @@ func TestSetLeavesHelmsInstallationToHelm(t *testing.T) {
 	_, err = server.Kubectl(t.Context(), "annotate", "cronjobs", "-n", "castai-agent", "--all", "meta.helm.sh/release-name=night", "meta.helm.sh/release-namespace=castai-agent")
 	check(t, err)
 	before := cronJob(t, "hibernate-pause").ResourceVersion
-	r := castai(t, 3, "set", "--yes", "--pause-schedule=0 20 * * 1-5", "--namespaces-to-keep=kube-public,default")
+	r := hibernate(t, 3, "set", "--yes", "--pause-schedule=0 20 * * 1-5", "--namespaces-to-keep=kube-public,default")
 	want := `helm upgrade night castai-helm/castai-hibernate -n castai-agent --reuse-values --set-string 'pauseCronSchedule=0 20 * * 1-5' --set-string 'namespacesToKeep=kube-public\,default' --set-string apiUrl=https://api.eu.cast.ai`
 	if strings.TrimSpace(r.Stdout) != want {
 		t.Errorf("got  %s\nwant %s", r.Stdout, want)
@@ -224,7 +224,7 @@ func TestSetLeavesHelmsInstallationToHelm(t *testing.T) {
 	if cronJob(t, "hibernate-pause").ResourceVersion != before {
 		t.Error("it was changed")
 	}
-	castai(t, 3, "uninstall", "--yes")
+	hibernate(t, 3, "uninstall", "--yes")
 }
 
 func TestInClusterAndLogs(t *testing.T) {
@@ -232,13 +232,13 @@ func TestInClusterAndLogs(t *testing.T) {
 	w := world{}
 	w.addNodes(t, small().nodes[:1])
 	check(t, server.SetPodLogs("Pause operation completed."))
-	castai(t, 0, "install", "--yes", "--api-url=https://api.cast.ai")
-	r := castai(t, 0, "pause", "--in-cluster", "--yes")
+	hibernate(t, 0, "install", "--yes", "--api-url=https://api.cast.ai")
+	r := hibernate(t, 0, "pause", "--in-cluster", "--yes")
 	if !strings.Contains(r.Stdout, "Pause operation completed.") {
 		t.Errorf("no log: %s", r)
 	}
-	castai(t, 0, "resume", "--in-cluster", "--yes")
-	logs := castai(t, 0, "logs")
+	hibernate(t, 0, "resume", "--in-cluster", "--yes")
+	logs := hibernate(t, 0, "logs")
 	if strings.Count(logs.Stdout, "Pause operation completed.") != 2 || !strings.Contains(logs.Stderr, "hibernate-resume-manual-") {
 		t.Errorf("the logs of both: %s", logs)
 	}
@@ -247,9 +247,9 @@ func TestInClusterAndLogs(t *testing.T) {
 			Runs []struct{ Action, Result string }
 		}
 	}
-	check(t, json.Unmarshal([]byte(castai(t, 0, "status", "-o", "json").Stdout), &doc))
+	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", "-o", "json").Stdout), &doc))
 	if runs := doc.Installation.Runs; len(runs) != 2 || runs[0].Result != "succeeded" {
 		t.Errorf("the last runs are %v", runs)
 	}
-	castai(t, 0, "uninstall", "--yes")
+	hibernate(t, 0, "uninstall", "--yes")
 }

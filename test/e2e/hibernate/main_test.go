@@ -75,8 +75,8 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// castai runs kubectl castai hibernate and expects it to end with code.
-func castai(t *testing.T, code int, args ...string) driver.Result {
+// hibernate runs kubectl castai hibernate and expects it to end with code.
+func hibernate(t *testing.T, code int, args ...string) driver.Result {
 	t.Helper()
 	r := try(t, admin, args...)
 	if r.Code != code {

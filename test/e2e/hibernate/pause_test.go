@@ -11,9 +11,9 @@ func TestPauseAndResume(t *testing.T) {
 	w.install(t)
 	before := written(t)
 
-	plan := castai(t, 0, known("pause", "--dry-run")...)
+	plan := hibernate(t, 0, known("pause", "--dry-run")...)
 	t.Log(plan.Stdout)
-	r := castai(t, 0, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep= monitoring ,shop")...)
+	r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep= monitoring ,shop")...)
 	t.Log(r.Stdout, r.Stderr)
 	if enabled(t) {
 		t.Error("the autoscaler is on")
@@ -22,16 +22,16 @@ func TestPauseAndResume(t *testing.T) {
 	if len(left) != 3 || !slices.Contains(left, "protected-0") || !slices.Contains(left, "foreign-0") {
 		t.Errorf("these nodes are left: %v", left)
 	}
-	status := castai(t, 0, "status")
+	status := hibernate(t, 0, "status")
 	t.Log(status.Stdout)
 
-	again := castai(t, 0, known("pause", "--yes")...)
+	again := hibernate(t, 0, known("pause", "--yes")...)
 	if !strings.Contains(again.Stdout, "Nothing to do") {
 		t.Errorf("a second pause: %s", again)
 	}
 
 	w.addNodes(t, fresh(4))
-	r = castai(t, 0, known("resume", "--yes")...)
+	r = hibernate(t, 0, known("resume", "--yes")...)
 	t.Log(r.Stdout, r.Stderr)
 	if !enabled(t) {
 		t.Error("the autoscaler is off")
@@ -40,7 +40,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("not as before:\n%s", strings.Join(differences, "\n"))
 	}
 	w.settled(t)
-	again = castai(t, 0, known("resume", "--yes")...)
+	again = hibernate(t, 0, known("resume", "--yes")...)
 	if !strings.Contains(again.Stdout, "Nothing to do") {
 		t.Errorf("a second resume: %s", again)
 	}
