@@ -31,7 +31,7 @@ func (in *Installation) Install(c Configuration, key *Key) *engine.Plan {
 	schedule := engine.Phase{Name: "schedule", Title: "Set the schedule", Gate: true, InOrder: true, Timeout: time.Minute}
 	state := ref("", "ConfigMap", in.Namespace, stateName)
 	if in.objects[state] == nil {
-		m := newManifest("", "v1", "ConfigMap", "configmaps", in.Namespace, stateName, map[string]any{"data": maps.Clone(neverRun)})
+		m := newManifest("", "ConfigMap", "configmaps", in.Namespace, stateName, map[string]any{"data": maps.Clone(neverRun)})
 		prepare.Actions = append(prepare.Actions, m.apply("where the jobs keep their state"))
 	}
 	for _, m := range manifests(in.Namespace, c, key) {

@@ -146,7 +146,7 @@ func (j *Journal) content(namespace string, now time.Time) (map[string]any, erro
 	if j.Phase == Pausing || j.Phase == Resuming || j.Error != "" {
 		status = statusFailed
 	}
-	m := newManifest("", "v1", "ConfigMap", "configmaps", namespace, stateName, map[string]any{
+	m := newManifest("", "ConfigMap", "configmaps", namespace, stateName, map[string]any{
 		"data": map[string]any{keyStatus: status, keyTime: now.UTC().Format(vendorTime), keyJournal: string(text)},
 	})
 	meta, _ := m.content["metadata"].(map[string]any)

@@ -259,9 +259,9 @@ func tolerate(run string) func(o *cluster.Object) (map[string]any, error) {
 	}
 }
 
-// intolerate returns the patch that takes back the toleration that a pause added.
+// withdraw returns the patch that takes back the toleration that a pause added.
 // If somebody took it out or changed it since, only the mark goes.
-func intolerate(o *cluster.Object) (map[string]any, error) {
+func withdraw(o *cluster.Object) (map[string]any, error) {
 	m, ok, err := readMark(o)
 	if err != nil || !ok {
 		return nil, err

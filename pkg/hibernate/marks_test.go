@@ -118,12 +118,12 @@ spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: schedul
 		"and its untainting":          {plainNode, []patchFunc{settle("r1", labels, false), untaint}, wake(nil)},
 		"killed and tainted again":    {plainNode, []patchFunc{settle("r1", labels, false), untaint, settle("r2", labels, false)}, wake(nil)},
 		"both":                        {plainNode, []patchFunc{cordon("r1"), settle("r1", labels, false)}, wake(nil)},
-		"a toleration":                {workload, []patchFunc{tolerate("r1")}, intolerate},
-		"the first toleration":        {"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n", []patchFunc{tolerate("r1")}, intolerate},
+		"a toleration":                {workload, []patchFunc{tolerate("r1")}, withdraw},
+		"the first toleration":        {"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n", []patchFunc{tolerate("r1")}, withdraw},
 		"nothing, as it was cordoned": {"apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {unschedulable: true}\n", []patchFunc{cordon("r1")}, wake(nil)},
 		"nothing, as it tolerates all": {
 			"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {tolerations: [{operator: Exists}]}}}\n",
-			[]patchFunc{tolerate("r1")}, intolerate,
+			[]patchFunc{tolerate("r1")}, withdraw,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 	}
 	workload = patched(t, workload, patch)
 	workload = patched(t, workload, map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": []any{map[string]any{"key": PausedKey, "operator": "Exists"}}}}}})
-	if patch, err = intolerate(workload); err != nil {
+	if patch, err = withdraw(workload); err != nil {
 		t.Fatal(err)
 	}
 	if workload = patched(t, workload, patch); len(listAt(workload, tolerations...)) != 1 {
@@ -211,7 +211,7 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 
 func TestABadMarkIsAnError(t *testing.T) {
 	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: n, annotations: {castai.kubectl.dev/hibernate: nonsense}}\nspec: {}\n")
-	for name, do := range map[string]patchFunc{"wake": wake(nil), "cordon": cordon("r1"), "untaint": untaint, "settle": settle("r1", nil, false), "intolerate": intolerate} {
+	for name, do := range map[string]patchFunc{"wake": wake(nil), "cordon": cordon("r1"), "untaint": untaint, "settle": settle("r1", nil, false), "withdraw": withdraw} {
 		if _, err := do(node); err == nil {
 			t.Errorf("%s went on", name)
 		}

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
@@ -29,18 +31,15 @@ type manifest struct {
 	content map[string]any
 }
 
-func newManifest(group, version, kind, resource, namespace, name string, content map[string]any) manifest {
-	apiVersion := version
-	if group != "" {
-		apiVersion = group + "/" + version
-	}
+func newManifest(group, kind, resource, namespace, name string, content map[string]any) manifest {
+	apiVersion := schema.GroupVersion{Group: group, Version: "v1"}.String() // of all of them
 	meta := map[string]any{"name": name, "labels": map[string]any{"app.kubernetes.io/name": "castai-hibernate"}}
 	if namespace != "" {
 		meta["namespace"] = namespace
 	}
 	object := map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": meta}
 	maps.Copy(object, content)
-	return manifest{cluster.Target{Ref: ref(group, kind, namespace, name), Version: version, Resource: resource}, object}
+	return manifest{cluster.Target{Ref: ref(group, kind, namespace, name), Version: "v1", Resource: resource}, object}
 }
 
 const rbac = "rbac.authorization.k8s.io"
@@ -55,17 +54,17 @@ func manifests(namespace string, c Configuration, key *Key) []manifest {
 		if key.ClusterID != "" {
 			data[envClusterID] = key.ClusterID
 		}
-		out = append(out, newManifest("", "v1", "Secret", "secrets", namespace, secretName, map[string]any{"type": "Opaque", "stringData": data}))
+		out = append(out, newManifest("", "Secret", "secrets", namespace, secretName, map[string]any{"type": "Opaque", "stringData": data}))
 	}
 	subjects := []any{map[string]any{"kind": "ServiceAccount", "name": account, "namespace": namespace}}
 	return append(out,
-		newManifest("", "v1", "ServiceAccount", "serviceaccounts", namespace, account, nil),
-		newManifest(rbac, "v1", "Role", "roles", namespace, account, map[string]any{"rules": namespaceRules()}),
-		newManifest(rbac, "v1", "RoleBinding", "rolebindings", namespace, account, map[string]any{
+		newManifest("", "ServiceAccount", "serviceaccounts", namespace, account, nil),
+		newManifest(rbac, "Role", "roles", namespace, account, map[string]any{"rules": namespaceRules()}),
+		newManifest(rbac, "RoleBinding", "rolebindings", namespace, account, map[string]any{
 			"roleRef": roleRef("Role"), "subjects": subjects,
 		}),
-		newManifest(rbac, "v1", "ClusterRole", "clusterroles", "", account, map[string]any{"rules": clusterRules()}),
-		newManifest(rbac, "v1", "ClusterRoleBinding", "clusterrolebindings", "", account, map[string]any{
+		newManifest(rbac, "ClusterRole", "clusterroles", "", account, map[string]any{"rules": clusterRules()}),
+		newManifest(rbac, "ClusterRoleBinding", "clusterrolebindings", "", account, map[string]any{
 			"roleRef": roleRef("ClusterRole"), "subjects": subjects,
 		}),
 		c.cronJob(namespace, PauseCronJob),
@@ -187,7 +186,7 @@ func (c Configuration) cronJob(namespace, name string) manifest {
 	if c.TimeZone != "" {
 		spec["timeZone"] = c.TimeZone
 	}
-	return newManifest("batch", "v1", "CronJob", "cronjobs", namespace, name, map[string]any{"spec": spec})
+	return newManifest("batch", "CronJob", "cronjobs", namespace, name, map[string]any{"spec": spec})
 }
 
 // containerName is that of the job's container (HB deploy.yaml).

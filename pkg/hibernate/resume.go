@@ -84,7 +84,7 @@ func marked(s *State) []Change {
 	}
 	for _, w := range s.Workloads {
 		if _, has, err := unstructured.NestedString(w.Body, markFields...); has && err == nil {
-			out = append(out, Change{Object: w.Object, Why: "a pause let its pods run on the hibernation node", patch: intolerate})
+			out = append(out, Change{Object: w.Object, Why: "a pause let its pods run on the hibernation node", patch: withdraw})
 		}
 	}
 	return out
@@ -151,7 +151,7 @@ func Leftovers(s *State) []Change {
 			continue
 		}
 		if _, found := without(listAt(w.Object, tolerations...), isToleration); found {
-			out = append(out, Change{Object: w.Object, Why: "Cast AI's job let its pods run on the hibernation node", Vendor: true, patch: vendorIntolerate})
+			out = append(out, Change{Object: w.Object, Why: "Cast AI's job let its pods run on the hibernation node", Vendor: true, patch: vendorWithdraw})
 		}
 	}
 	return out
@@ -174,9 +174,9 @@ func vendorWake(o *cluster.Object) (map[string]any, error) {
 	return patch, nil
 }
 
-// vendorIntolerate takes back the tolerations that Cast AI's job added to a
+// vendorWithdraw takes back the tolerations that Cast AI's job added to a
 // Deployment: one for each pause.
-func vendorIntolerate(o *cluster.Object) (map[string]any, error) {
+func vendorWithdraw(o *cluster.Object) (map[string]any, error) {
 	rest, changed := listAt(o, tolerations...), false
 	for {
 		less, found := without(rest, isToleration)

@@ -36,8 +36,6 @@ type configureOptions struct {
 
 	client *cluster.Client
 	in     *hibernate.Installation
-	// identity is what Cast AI's components in the cluster say of it.
-	identity footprint.Identity
 }
 
 func newHibernateInstall(r *Root) *cobra.Command {

@@ -125,18 +125,10 @@ func (o *nightOptions) followed(ctx context.Context, job cluster.Target) error {
 	logged := make(chan error, 1)
 	go func() { logged <- o.log(logCtx, o.client, job.Name, true) }()
 	ended := o.ended(ctx, job)
-	late := time.NewTimer(lastLines)
+	late := time.AfterFunc(lastLines, cancel) // a kubelet that does not say that the log is over
 	defer late.Stop()
-	select {
-	case err := <-logged:
-		if err != nil && ended == nil {
-			printer.NewText(o.ErrOut).Message(fmt.Sprintf("The log can't be read: %v", err))
-		}
-	case <-late.C: // a kubelet that does not say that the log is over
-		cancel()
-		<-logged
-	case <-ctx.Done():
-		<-logged
+	if err := <-logged; err != nil && logCtx.Err() == nil {
+		printer.NewText(o.ErrOut).Message(fmt.Sprintf("The log can't be read: %v", err))
 	}
 	return ended
 }
