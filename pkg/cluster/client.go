@@ -44,8 +44,10 @@ type Client struct {
 	discovery discovery.DiscoveryInterface
 	metadata  metadata.Interface
 	dynamic   dynamic.Interface
-	// For what none of these can: logs.
+	// For what none of these can: logs. streams sends a request once, and its
+	// answer may go on.
 	http      *http.Client
+	streams   *http.Client
 	base      *url.URL
 	userAgent string
 }
@@ -79,13 +81,17 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	// The deadline is that of one try. client-go's would be one for all of them.
 	timeout := config.Timeout
 	config.Timeout = 0
+	streams, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, explainConfig(err)
+	}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newRetrier(ctx, next, timeout, o.OnAway) })
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, explainConfig(err)
 	}
 
-	c := &Client{server: Server{Host: config.Host}, http: httpClient, userAgent: o.UserAgent}
+	c := &Client{server: Server{Host: config.Host}, http: httpClient, streams: streams, userAgent: o.UserAgent}
 	if c.base, _, err = rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, rest.IsConfigTransportTLS(*config)); err != nil {
 		return nil, explainConfig(err)
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
@@ -32,7 +34,8 @@ func (e *HeldError) Error() string { return e.Holder + " is at it" }
 // release gives it back. Hold waits for a holder that may have died, after it has
 // said so through tell; one that lives is a HeldError.
 func (c *Client) Hold(ctx context.Context, namespace, name, holder string, tell func(holder string)) (held context.Context, release func(), err error) {
-	h := &hold{client: c, namespace: namespace, name: name, holder: holder}
+	// Two runs of one person are two holders. A blank can't be in a random part.
+	h := &hold{client: c, namespace: namespace, name: name, holder: holder + " " + utilrand.String(8)}
 	if err := h.acquire(ctx, tell); err != nil {
 		return nil, nil, c.explain(err)
 	}
@@ -83,21 +86,24 @@ func (h *hold) acquire(ctx context.Context, tell func(string)) error {
 		if err != nil {
 			return false, err
 		}
-		by, _, _ := unstructured.NestedString(now.Object, "spec", "holderIdentity")
+		by := holderOf(now)
 		switch {
+		case by == h.holder: // the answer to its making was lost
+			h.lease = now
+			return true, nil
 		case seen == nil:
 			seen, since = now, time.Now()
-			tell(by)
+			tell(person(by))
 			return false, nil
 		case now.GetResourceVersion() != seen.GetResourceVersion():
-			return false, &HeldError{by}
+			return false, &HeldError{person(by)}
 		case time.Since(since) < holdFor:
 			return false, nil
 		}
 		now.Object["spec"] = h.content()
 		h.lease, err = api.Update(ctx, now, metav1.UpdateOptions{FieldManager: FieldManager})
 		if apierrors.IsConflict(err) {
-			return false, &HeldError{by}
+			return false, &HeldError{person(by)}
 		}
 		return err == nil, err
 	})
@@ -112,6 +118,12 @@ func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 		next := h.lease.DeepCopy()
 		next.Object["spec"] = h.content()
 		made, err := api.Update(ctx, next, metav1.UpdateOptions{FieldManager: FieldManager})
+		if apierrors.IsConflict(err) {
+			// Of an update whose answer was lost, the second try is in conflict with the first.
+			if made, err = api.Get(ctx, h.name, metav1.GetOptions{}); err == nil && holderOf(made) != h.holder {
+				err = apierrors.NewConflict(leases.GroupResource(), h.name, errors.New("held by "+person(holderOf(made))))
+			}
+		}
 		switch {
 		case err == nil:
 			h.lease, last = made, time.Now()
@@ -124,4 +136,20 @@ func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		return false, nil
 	})
+}
+
+// holderOf returns who holds a Lease, and person the one behind it.
+func holderOf(lease *unstructured.Unstructured) string {
+	by, _, err := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
+	if err != nil {
+		return ""
+	}
+	return by
+}
+
+func person(holder string) string {
+	if i := strings.LastIndex(holder, " "); i >= 0 {
+		return holder[:i]
+	}
+	return holder
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
 )
 
 // StartJob makes a Job from a CronJob, as kubectl create job --from does
@@ -28,7 +29,7 @@ func (c *Client) StartJob(ctx context.Context, cronJob Target) (Target, error) {
 		return Target{}, err
 	}
 	job := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job", "spec": template["spec"]}}
-	job.SetGenerateName(cronJob.Name + "-manual-")
+	job.SetName(cronJob.Name + "-manual-" + utilrand.String(5))
 	if meta, ok := template["metadata"].(map[string]any); ok {
 		of := &unstructured.Unstructured{Object: map[string]any{"metadata": meta}}
 		job.SetLabels(of.GetLabels())
@@ -42,6 +43,9 @@ func (c *Client) StartJob(ctx context.Context, cronJob Target) (Target, error) {
 	job.SetAnnotations(annotations)
 	job.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(from, schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "CronJob"})})
 	made, err := c.dynamic.Resource(resource).Namespace(cronJob.Namespace).Create(ctx, job, metav1.CreateOptions{FieldManager: FieldManager})
+	if apierrors.IsAlreadyExists(err) { // by this request, whose first answer was lost
+		made, err = c.dynamic.Resource(resource).Namespace(cronJob.Namespace).Get(ctx, job.GetName(), metav1.GetOptions{})
+	}
 	if err != nil {
 		return Target{}, c.explain(err)
 	}
@@ -61,7 +65,7 @@ func (c *Client) Logs(ctx context.Context, namespace, pod string, follow bool, w
 		return err
 	}
 	req.Header.Set("User-Agent", c.userAgent)
-	resp, err := c.http.Do(req)
+	resp, err := c.streams.Do(req)
 	if err != nil {
 		return c.explain(err)
 	}

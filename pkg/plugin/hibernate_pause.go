@@ -70,7 +70,8 @@ func (o *nightOptions) validate() error {
 
 // begin connects to the cluster and to Cast AI.
 func (o *nightOptions) begin(ctx context.Context) (err error) {
-	if o.client, err = o.connect(ctx); err != nil || o.inCluster {
+	// What was done must be taken back after an interrupt, too.
+	if o.client, err = o.connect(context.WithoutCancel(ctx)); err != nil || o.inCluster {
 		return err
 	}
 	api, err := o.access.reach(ctx, o.client)

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -61,7 +62,7 @@ func (o *hibernateRunOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	var err error
-	if o.client, err = o.connect(ctx); err != nil {
+	if o.client, err = o.connect(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	api, err := o.access.api()
