@@ -23,6 +23,9 @@ const (
 	looking  = time.Second
 )
 
+// ErrLost is the cause of a context whose Lease was lost.
+var ErrLost = errors.New("somebody else may be at work by now")
+
 // HeldError says that somebody holds a Lease and is alive.
 type HeldError struct{ Holder string }
 
@@ -40,14 +43,17 @@ func (c *Client) Hold(ctx context.Context, namespace, name, holder string, tell 
 		return nil, nil, c.explain(err)
 	}
 	held, cancel := context.WithCancelCause(ctx)
+	// After an interrupt there is work to be taken back: it is held until then.
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		h.renew(held, cancel)
+		h.renew(life, cancel)
 	}()
 	return held, func() {
-		cancel(context.Canceled)
+		stop()
 		<-ended
+		cancel(context.Canceled)
 		// Whoever comes next finds no Lease, or one that is not renewed.
 		_ = c.dynamic.Resource(leases).Namespace(namespace).Delete(context.WithoutCancel(ctx), name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(h.lease.GetUID()))})
 	}, nil
@@ -128,10 +134,10 @@ func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 		case err == nil:
 			h.lease, last = made, time.Now()
 		case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-			cancel(fmt.Errorf("somebody else took the Lease %s/%s over: %w", h.namespace, h.name, err))
+			cancel(fmt.Errorf("%w: somebody else took the Lease %s/%s over: %w", ErrLost, h.namespace, h.name, err))
 			return true, nil
 		case time.Since(last) > holdFor && ctx.Err() == nil:
-			cancel(errors.Join(fmt.Errorf("the Lease %s/%s could not be renewed", h.namespace, h.name), err))
+			cancel(fmt.Errorf("%w: the Lease %s/%s could not be renewed: %w", ErrLost, h.namespace, h.name, err))
 			return true, nil
 		}
 		return false, nil

@@ -124,6 +124,9 @@ func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.R
 	if left := left(report); err == nil && len(left) > 0 {
 		err = &LeftError{fmt.Sprintf("%d nodes are still there: %s%s: run pause again to go on, or resume", len(left), names(left, func(s string) string { return s }), because(report))}
 	}
+	if errors.Is(context.Cause(ctx), cluster.ErrLost) {
+		return report, err // what was done is the other one's to go on with
+	}
 	if err != nil && !removed(report) {
 		return report, r.rollBack(ctx, report, err)
 	}

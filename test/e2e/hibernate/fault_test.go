@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -196,9 +198,32 @@ func inForce(t *testing.T, resource string) {
 	}
 }
 
-// kill runs a command and ends it with SIGKILL as soon as it prints a text. It
-// returns false if the command ended before.
+// An interrupted pause takes back what it did.
+func TestInterrupted(t *testing.T) {
+	w := small()
+	w.install(t)
+	for _, title := range []string{"  make-node:", "Wait until it does"} {
+		t.Run(strings.TrimSpace(title), func(t *testing.T) {
+			w.refill(t)
+			before := written(t)
+			if code := stopped(t, os.Interrupt, title, known("pause", "--yes", "--protect-removal-disabled")...); code != 130 {
+				t.Errorf("exit code %d", code)
+			}
+			asBefore(t, before)
+		})
+	}
+}
+
+// kill ends a command with SIGKILL as soon as it prints a text; false: it ended
+// before.
 func kill(t *testing.T, text string, args ...string) bool {
+	t.Helper()
+	return stopped(t, os.Kill, text, args...) == -1
+}
+
+// stopped runs a command, sends it a signal as soon as it prints a text, and
+// returns its exit code; -1 if the signal has ended it.
+func stopped(t *testing.T, signal os.Signal, text string, args ...string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
 	defer cancel()
@@ -206,25 +231,18 @@ func kill(t *testing.T, text string, args ...string) bool {
 	stderr, err := cmd.StderrPipe()
 	check(t, err)
 	check(t, cmd.Start())
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), text) {
-			check(t, cmd.Process.Kill())
-			_ = cmd.Wait() // it was killed
-			return true
+	sent := false
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if !sent && strings.HasPrefix(lines.Text(), text) {
+			sent = true
+			check(t, cmd.Process.Signal(signal))
 		}
 	}
 	var exit *exec.ExitError
-	if err := cmd.Wait(); err != nil && !asExit(err, &exit) {
+	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return false
-}
-
-func asExit(err error, exit **exec.ExitError) bool {
-	e, ok := err.(*exec.ExitError) //nolint:errorlint // exec returns it as it is
-	*exit = e
-	return ok
+	return cmd.ProcessState.ExitCode()
 }
 
 // A pause that is killed, at whatever step, is finished by another one or taken
