@@ -46,7 +46,7 @@ func withAgent(t *testing.T) {
 	t.Cleanup(func() { world{}.remove(t) })
 }
 
-func cronJob(t *testing.T, name string) *batchv1.CronJob {
+func cronJobOf(t *testing.T, name string) *batchv1.CronJob {
 	t.Helper()
 	c, err := client.BatchV1().CronJobs("castai-agent").Get(t.Context(), name, metav1.GetOptions{})
 	check(t, err)
@@ -70,7 +70,7 @@ func TestInstallSetUninstall(t *testing.T) {
 	if !strings.Contains(r.Stdout, "Next pause") || !strings.Contains(r.Stdout, "22:00 EE") {
 		t.Errorf("no next times in the user's zone: %s", r.Stdout)
 	}
-	pause, resume := cronJob(t, "hibernate-pause"), cronJob(t, "hibernate-resume")
+	pause, resume := cronJobOf(t, "hibernate-pause"), cronJobOf(t, "hibernate-resume")
 	env := environment(pause)
 	for name, want := range map[string]string{
 		"ACTION": "pause", "API_URL": "https://api.eu.cast.ai", "NAMESPACES_TO_KEEP": "kube-public,castai-agent",
@@ -95,7 +95,7 @@ func TestInstallSetUninstall(t *testing.T) {
 	}
 
 	hibernate(t, 0, "set", "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
-	pause = cronJob(t, "hibernate-pause")
+	pause = cronJobOf(t, "hibernate-pause")
 	env = environment(pause)
 	if pause.Spec.Schedule != "0 20 * * *" || *pause.Spec.TimeZone != "Europe/Vilnius" || env["HIBERNATE_NODE"] != "m6a.large" ||
 		env["HIBERNATE_NODE_LABELS"] != "team=night" || env["PROTECT_REMOVAL_DISABLED"] != "true" {
@@ -215,13 +215,13 @@ func TestSetLeavesHelmsInstallationToHelm(t *testing.T) {
 	check(t, server.Apply(t.Context(), string(published)))
 	_, err = server.Kubectl(t.Context(), "annotate", "cronjobs", "-n", "castai-agent", "--all", "meta.helm.sh/release-name=night", "meta.helm.sh/release-namespace=castai-agent")
 	check(t, err)
-	before := cronJob(t, "hibernate-pause").ResourceVersion
+	before := cronJobOf(t, "hibernate-pause").ResourceVersion
 	r := hibernate(t, 3, "set", "--yes", "--pause-schedule=0 20 * * 1-5", "--namespaces-to-keep=kube-public,default")
 	want := `helm upgrade night castai-helm/castai-hibernate -n castai-agent --reuse-values --set-string 'pauseCronSchedule=0 20 * * 1-5' --set-string 'namespacesToKeep=kube-public\,default' --set-string apiUrl=https://api.eu.cast.ai`
 	if strings.TrimSpace(r.Stdout) != want {
 		t.Errorf("got  %s\nwant %s", r.Stdout, want)
 	}
-	if cronJob(t, "hibernate-pause").ResourceVersion != before {
+	if cronJobOf(t, "hibernate-pause").ResourceVersion != before {
 		t.Error("it was changed")
 	}
 	hibernate(t, 3, "uninstall", "--yes")
