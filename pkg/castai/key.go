@@ -89,3 +89,6 @@ func (k Key) redact(text []byte) []byte {
 	}
 	return []byte(strings.ReplaceAll(string(text), k.secret, "(the key)"))
 }
+
+// Reveal returns the key itself, for whoever has to store it.
+func (k Key) Reveal() string { return k.secret }

@@ -41,16 +41,21 @@ func TestBackendDead(t *testing.T) {
 }
 
 func TestScopeWhole(t *testing.T) {
-	s := Scope{Namespaces: []string{"a", "b"}, Whole: []string{"nodes", "deployments.apps"}}
+	few := []string{"nodes", "configmaps"}
 	for _, tc := range []struct {
-		r    Resource
-		want []string
+		r     Resource
+		kinds []string
+		want  []string
 	}{
-		{Resource{Name: "configmaps", Namespaced: true}, []string{"a", "b"}},
-		{Resource{Group: "apps", Name: "deployments", Namespaced: true}, []string{""}},
-		{Resource{Name: "nodes"}, []string{""}},
-		{Resource{Name: "persistentvolumes"}, nil},
+		{Resource{Name: "configmaps", Namespaced: true}, nil, []string{"a", "b"}},
+		{Resource{Group: "apps", Name: "deployments", Namespaced: true}, nil, []string{""}},
+		{Resource{Name: "nodes"}, nil, []string{""}},
+		{Resource{Name: "persistentvolumes"}, nil, nil},
+		{Resource{Name: "configmaps", Namespaced: true}, few, []string{"a", "b"}},
+		{Resource{Name: "nodes"}, few, []string{""}},
+		{Resource{Group: "apps", Name: "deployments", Namespaced: true}, few, nil},
 	} {
+		s := Scope{Namespaces: []string{"a", "b"}, Whole: []string{"nodes", "deployments.apps"}, Kinds: tc.kinds}
 		if got := s.namespacesFor(&tc.r); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %q, want %q", tc.r.Name, got, tc.want)
 		}

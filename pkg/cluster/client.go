@@ -44,6 +44,12 @@ type Client struct {
 	discovery discovery.DiscoveryInterface
 	metadata  metadata.Interface
 	dynamic   dynamic.Interface
+	// For what none of these can: logs. streams sends a request once, and its
+	// answer may go on.
+	http      *http.Client
+	streams   *http.Client
+	base      *url.URL
+	userAgent string
 }
 
 // Options of a client.
@@ -75,13 +81,20 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	// The deadline is that of one try. client-go's would be one for all of them.
 	timeout := config.Timeout
 	config.Timeout = 0
+	streams, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, explainConfig(err)
+	}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return newRetrier(ctx, next, timeout, o.OnAway) })
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, explainConfig(err)
 	}
 
-	c := &Client{server: Server{Host: config.Host}}
+	c := &Client{server: Server{Host: config.Host}, http: httpClient, streams: streams, userAgent: o.UserAgent}
+	if c.base, _, err = rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, rest.IsConfigTransportTLS(*config)); err != nil {
+		return nil, explainConfig(err)
+	}
 	if raw, err := getter.ToRawKubeConfigLoader().RawConfig(); err == nil {
 		c.server.Context = raw.CurrentContext
 		if flags, ok := getter.(*genericclioptions.ConfigFlags); ok {
@@ -97,7 +110,7 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 		}
 	}
 
-	fair, err := probe(ctx, config, httpClient)
+	fair, err := c.probe(ctx)
 	if err != nil {
 		return nil, c.explain(err)
 	}
@@ -138,17 +151,13 @@ func (c *Client) Server() Server { return c.server }
 
 // probe asks for the server's version and reports whether the answer shows
 // that API priority and fairness is on.
-func probe(ctx context.Context, config *rest.Config, httpClient *http.Client) (bool, error) {
-	address, _, err := rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, config.TLSClientConfig.CAFile != "" || len(config.TLSClientConfig.CAData) > 0 || config.Insecure)
+func (c *Client) probe(ctx context.Context) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.JoinPath("version").String(), nil)
 	if err != nil {
 		return false, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.JoinPath("version").String(), nil)
-	if err != nil {
-		return false, err
-	}
-	req.Header.Set("User-Agent", config.UserAgent)
-	resp, err := httpClient.Do(req)
+	req.Header.Set("User-Agent", c.userAgent)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return false, err
 	}

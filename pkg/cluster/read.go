@@ -27,6 +27,8 @@ type Scope struct {
 	// Whole names the kinds, by plural.group, that are read in the whole cluster
 	// even if Namespaces limits the rest. Without Namespaces it changes nothing.
 	Whole []string
+	// Kinds limits the snapshot to these kinds, by plural.group; none: every kind.
+	Kinds []string
 	// Backends looks up the Services that the API server calls: those of the
 	// webhooks and APIServices that the snapshot holds.
 	Backends bool
@@ -89,6 +91,8 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 // namespacesFor returns the namespaces in which to list a resource; "" is all.
 func (s Scope) namespacesFor(r *Resource) []string {
 	switch {
+	case len(s.Kinds) > 0 && !slices.Contains(s.Kinds, r.GroupResource().String()):
+		return nil
 	case len(s.Namespaces) == 0, slices.Contains(s.Whole, r.GroupResource().String()):
 		return []string{metav1.NamespaceAll}
 	case r.Namespaced:

@@ -93,12 +93,15 @@ func (f *fakeCluster) Delete(_ context.Context, t cluster.Target, opts cluster.D
 	return nil
 }
 
-func (f *fakeCluster) MergePatch(_ context.Context, t cluster.Target, _ map[string]any, dry bool) error {
+func (f *fakeCluster) MergePatch(_ context.Context, t cluster.Target, patch map[string]any, dry bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o, err := f.write("patch", t)
 	if err != nil || dry {
 		return err
+	}
+	if meta, _ := patch["metadata"].(map[string]any); meta["resourceVersion"] != nil && meta["resourceVersion"] != o.ResourceVersion {
+		return apierrors.NewConflict(t.GVR().GroupResource(), t.Name, fmt.Errorf("it is at %s", o.ResourceVersion))
 	}
 	patched := *o
 	f.put(&patched)

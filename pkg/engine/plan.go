@@ -48,6 +48,11 @@ type Action struct {
 	Command string `json:"command,omitempty"`
 	// Patch is the merge patch of a Patch action.
 	Patch map[string]any `json:"patch,omitempty"`
+	// Change returns the merge patch of a Patch action from the state that the
+	// object is in when its turn comes, with Fields read; nil: it is as it should
+	// be. If the object changes in between, Change is called again.
+	Change func(o *cluster.Object) (map[string]any, error) `json:"-"`
+	Fields [][]string                                      `json:"-"`
 	// Content returns what an Apply action applies. It is called when its turn
 	// comes, so that it may name objects that earlier phases made.
 	Content func(ctx context.Context) (map[string]any, error) `json:"-"`

@@ -30,6 +30,9 @@ func Rights(p *Plan) []cluster.Right {
 				}
 			case Patch:
 				add("", "patch")
+				if a.Change != nil {
+					add("", "get")
+				}
 			case StripFinalizers:
 				add("", "get", "patch", "list", "watch")
 			case Finalize:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -71,6 +72,9 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 	case Delete:
 		return p.delete(ctx, a)
 	case Patch:
+		if a.Change != nil {
+			return retry(ctx, apierrors.IsConflict, func() error { return p.change(ctx, a) })
+		}
 		return p.cluster.MergePatch(ctx, a.Target, a.Patch, dry)
 	case Apply:
 		return p.apply(ctx, a)
@@ -110,6 +114,29 @@ func (p *phaseRun) delete(ctx context.Context, a Action) error {
 		return nil
 	}
 	return err
+}
+
+// change patches the object from the state that it is in, and from no other: a
+// list in the patch would undo what somebody else did to it.
+func (p *phaseRun) change(ctx context.Context, a Action) error {
+	o, err := p.cluster.Get(ctx, a.Target, a.Fields...)
+	if err != nil {
+		return err
+	}
+	patch, err := a.Change(o)
+	if err != nil || patch == nil {
+		return err
+	}
+	patch = maps.Clone(patch)
+	meta, _ := patch["metadata"].(map[string]any)
+	if meta = maps.Clone(meta); meta == nil {
+		meta = map[string]any{}
+	}
+	meta["resourceVersion"] = o.ResourceVersion
+	patch["metadata"] = meta
+	t := a.Target
+	t.UID = o.UID
+	return p.cluster.MergePatch(ctx, t, patch, p.options.DryRun)
 }
 
 // stripNow takes the allowed finalizers off the object in the state that the

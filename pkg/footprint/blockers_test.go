@@ -55,3 +55,27 @@ metadata:
 		t.Errorf("blockers: %+v", inv.Blockers)
 	}
 }
+
+// What kubectl castai hibernate has begun must be ended before anything is removed:
+// afterwards nobody knows what to take back.
+func TestAPauseBlocks(t *testing.T) {
+	for phase, want := range map[string]bool{"": false, "awake": false, "pausing": true, "paused": true, "resuming": true} {
+		state := clustertest.Object("v1", "ConfigMap", "castai-agent", "castai-hibernate-state")
+		if phase != "" {
+			state.SetAnnotations(map[string]string{"castai.kubectl.dev/hibernation": phase})
+		}
+		snap, err := clustertest.Snapshot(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cat, err := footprint.LoadCatalogue()
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv := footprint.Take(snap, nil, cat, footprint.Options{})
+		blocks := slices.ContainsFunc(inv.Blockers, func(b footprint.Blocker) bool { return b.Name == "hibernation" })
+		if blocks != want {
+			t.Errorf("%q blocks: %t", phase, blocks)
+		}
+	}
+}

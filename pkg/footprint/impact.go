@@ -164,7 +164,7 @@ var gitOpsMarks = map[string]string{
 // blockers finds what a person must decide about.
 func (w *world) blockers() []Blocker {
 	gitOps := Blocker{Name: "gitops", Remedy: "remove Cast AI there (or suspend its syncing) first, or it comes back"}
-	paused := Blocker{Name: "hibernation", Text: "the cluster is hibernated: nodes are tainted scheduling.cast.ai/paused-cluster", Remedy: "resume it first (kubectl create job --from=cronjob/hibernate-resume), or its workloads stay Pending"}
+	paused := Blocker{Name: "hibernation", Text: "the cluster is hibernated, or was when a pause was cut short", Remedy: "resume it first (kubectl castai hibernate resume), or its workloads stay Pending"}
 	migrations := Blocker{Name: "migrations", Text: "live migrations exist", Remedy: "wait for them to end, or delete them"}
 	awsNode := Blocker{Name: "aws-node", Text: "castai-live has patched the DaemonSet kube-system/aws-node", Remedy: "run helm uninstall castai-live first, which takes the patch back, or nodes stay without a network"}
 	karpenter := Blocker{Name: "karpenter", Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes", Remedy: "move these pods first: deleting such a NodePool deletes its nodes"}
@@ -174,6 +174,9 @@ func (w *world) blockers() []Blocker {
 	tools := map[string]bool{}
 	for _, o := range w.snap.Objects {
 		kind := o.Ref().GroupKind().String()
+		if phase := o.Annotations[hibernationPhase]; kind == "ConfigMap" && o.Name == "castai-hibernate-state" && phase != "" && phase != "awake" {
+			paused.Objects = append(paused.Objects, o.Ref())
+		}
 		if w.owned(o) {
 			if tool := ManagedBy(o); tool != "" {
 				tools[tool] = true

@@ -12,6 +12,14 @@ import (
 // app/k8s_utils.py:143, app/main.py:186).
 const pausedCluster = "scheduling.cast.ai/paused-cluster"
 
+// What kubectl castai hibernate writes: the phase of its journal, on the ConfigMap
+// castai-hibernate-state, and a mark on each object that a pause has changed
+// (pkg/hibernate journal.go, marks.go).
+const (
+	hibernationPhase = "castai.kubectl.dev/hibernation"
+	hibernationMark  = "castai.kubectl.dev/hibernate"
+)
+
 // Mark is something that Cast AI wrote into an object of somebody else.
 type Mark struct {
 	Object *cluster.Object
@@ -39,10 +47,22 @@ func (inv *Inventory) Marks(objects []*cluster.Object) []Mark {
 		switch o.Ref().GroupKind().String() {
 		case "Deployment.apps":
 			m = tolerationMark(o)
+		case "StatefulSet.apps", "DaemonSet.apps":
+			if _, marked := o.Annotations[hibernationMark]; marked {
+				m = tolerationMark(o)
+			}
 		case "Namespace":
 			m = inv.namespaceMark(o)
 		case "Node":
 			m = nodeMark(o, paused)
+		}
+		if _, marked := o.Annotations[hibernationMark]; marked && m.Patch != nil {
+			meta, _ := m.Patch["metadata"].(map[string]any)
+			if meta == nil {
+				meta = map[string]any{}
+			}
+			meta["annotations"] = map[string]any{hibernationMark: nil}
+			m.Patch["metadata"] = meta
 		}
 		if m.Patch != nil {
 			m.Object = o
@@ -53,8 +73,8 @@ func (inv *Inventory) Marks(objects []*cluster.Object) []Mark {
 	return out
 }
 
-// tolerationMark: hibernation writes it into Deployments only, so that one
-// elsewhere is a person's.
+// tolerationMark: Cast AI's job writes it into Deployments only, so that one
+// elsewhere is a person's, unless a mark says otherwise.
 func tolerationMark(o *cluster.Object) Mark {
 	rest, found := without(o, pausedCluster, "spec", "template", "spec", "tolerations")
 	if !found {

@@ -61,6 +61,15 @@ spec:
       tolerations: [{key: scheduling.cast.ai/paused-cluster, operator: Exists}]
       containers: [{name: logs, image: registry.example.com/logs:1}]
 ---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop, annotations: {castai.kubectl.dev/hibernate: '{"run":"r1","tolerated":true}'}}
+spec:
+  template:
+    spec:
+      tolerations: [{key: scheduling.cast.ai/paused-cluster, operator: Exists, effect: NoSchedule}]
+      containers: [{name: db, image: registry.example.com/db:1}]
+---
 apiVersion: v1
 kind: Node
 metadata: {name: others-cordon, managedFields: [{manager: kubectl}]}
@@ -141,6 +150,7 @@ func snapshotJSON(t *testing.T, snap *cluster.Snapshot) string {
 func TestRevert(t *testing.T) {
 	web := `{"metadata":{"resourceVersion":"1"},"spec":{"template":{"spec":{"tolerations":[{"key":"scheduling.cast.ai/spot","operator":"Exists"},{"key":"it's mine","operator":"Exists"}]}}}}`
 	only := `{"metadata":{"resourceVersion":"1"},"spec":{"template":{"spec":{"tolerations":null}}}}`
+	db := `{"metadata":{"annotations":{"castai.kubectl.dev/hibernate":null},"resourceVersion":"1"},"spec":{"template":{"spec":{"tolerations":null}}}}`
 	for name, c := range map[string]struct {
 		manifests string
 		want      map[string]string
@@ -149,11 +159,13 @@ func TestRevert(t *testing.T) {
 		"awake, and Liqo is not Cast AI's": {users, map[string]string{
 			"Deployment.apps/shop/web":  web,
 			"Deployment.apps/shop/only": only,
+			"StatefulSet.apps/shop/db":  db,
 			"Namespace/payments":        `{"metadata":{"labels":{"rebalancing.cast.ai/active":null},"resourceVersion":"1"}}`,
 		}},
 		"hibernated, with Cast AI's Liqo": {users + pausedNode + liqo, map[string]string{
 			"Deployment.apps/shop/web":  web,
 			"Deployment.apps/shop/only": only,
+			"StatefulSet.apps/shop/db":  db,
 			"Namespace/payments":        `{"metadata":{"labels":{"liqo.io/scheduling-enabled":null,"rebalancing.cast.ai/active":null},"resourceVersion":"1"}}`,
 			"Node/asleep":               `{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":null},"resourceVersion":"1"},"spec":{"taints":[{"effect":"NoSchedule","key":"dedicated"}]}}`,
 			"Node/cordoned":             `{"metadata":{"resourceVersion":"1"},"spec":{"unschedulable":null}}`,

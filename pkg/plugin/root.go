@@ -107,6 +107,7 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 		cmd   *cobra.Command
 	}{
 		{"castai", newStatus(r)}, {"castai", newOffboard(r)}, {"castai", newVerify(r)}, {"castai", newRestore(r)},
+		{"castai", newHibernate(r)},
 		{"namespaces", newUnstick(r)},
 		{"plugin", newCompletion(r)}, {"plugin", newOptions(r)}, {"plugin", newVersion(r)},
 	} {

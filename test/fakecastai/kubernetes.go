@@ -17,12 +17,15 @@ import (
 // Kubernetes ties the service's nodes to the Node objects of a test cluster.
 type Kubernetes struct {
 	client kubernetes.Interface
+	// Annotations are those of the Node objects that are made. With some, whoever
+	// they are for makes the nodes ready; without, they are ready at once.
+	Annotations map[string]string
 }
 
 // NewKubernetes connects to a cluster.
 func NewKubernetes(config *rest.Config) (*Kubernetes, error) {
 	client, err := kubernetes.NewForConfig(config)
-	return &Kubernetes{client}, err
+	return &Kubernetes{client: client}, err
 }
 
 // List returns the cluster's nodes as the service sees them. Those with Cast
@@ -40,21 +43,28 @@ func (k *Kubernetes) List(ctx context.Context) ([]castai.Node, error) {
 		}
 		node := SampleNode(n.Name, n.Spec.ProviderID, by)
 		node.Labels = n.Labels
+		node.SpotConfig.IsSpot = n.Labels["scheduling.cast.ai/spot"] == "true"
+		if kind := n.Labels[corev1.LabelInstanceTypeStable]; kind != "" {
+			node.InstanceType = kind
+		}
+		if id := n.Labels["provisioner.cast.ai/node-id"]; id != "" {
+			node.Id = id
+		}
 		out = append(out, node)
 	}
 	return out, nil
 }
 
-// Add makes a ready Node object.
+// Add makes a Node object.
 func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
-	labels := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id, "kubernetes.io/hostname": n.Name}
+	labels := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id, "kubernetes.io/hostname": n.Name, corev1.LabelInstanceTypeStable: n.InstanceType}
 	maps.Copy(labels, n.Labels)
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labels}, Spec: corev1.NodeSpec{ProviderID: n.ProviderId}}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labels, Annotations: k.Annotations}, Spec: corev1.NodeSpec{ProviderID: n.ProviderId}}
 	for _, t := range n.Taints {
 		node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: t.Key, Value: t.Value, Effect: corev1.TaintEffect(t.Effect)})
 	}
 	made, err := k.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-	if err != nil {
+	if err != nil || len(k.Annotations) > 0 {
 		return err
 	}
 	made.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}

@@ -1,0 +1,293 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/hibernate"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// configureOptions are those of install, and of set, which changes some of them.
+type configureOptions struct {
+	*Root
+	access access
+	// set: there must be an installation, and only the flags that are given count.
+	set        bool
+	flags      *pflag.FlagSet
+	given      hibernate.Configuration
+	nodeLabels string
+	namespaces []string
+	accept     []string
+	output     string
+	dryRun     string
+	yes        bool
+
+	client *cluster.Client
+	in     *hibernate.Installation
+}
+
+func newHibernateInstall(r *Root) *cobra.Command {
+	o := &configureOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Install the CronJobs that pause and resume the cluster",
+		Long: templates.LongDesc(`
+			Installs the CronJobs that Cast AI documents for pausing a cluster, with the rights that they need and no more.
+			Checks the schedules, the time zone and the API key before anything is written, and shows when the cluster will
+			pause and resume next, by your clock.`),
+		Example: r.example(`
+			# With the documented schedule: from 22:00 to 7:00 on working days
+			%[1]s hibernate install --api-key-file=key --time-zone=Europe/Vilnius
+
+			# Keep two namespaces running, and the nodes that are marked removal-disabled
+			%[1]s hibernate install --api-key-file=key --namespaces-to-keep=monitoring,istio-system --protect-removal-disabled`),
+		Args: noArgs, RunE: run(o),
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func newHibernateSet(r *Root) *cobra.Command {
+	o := &configureOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, set: true}
+	cmd := &cobra.Command{
+		Use:   "set",
+		Short: "Change the schedule or the settings of the installed CronJobs",
+		Long: templates.LongDesc(`
+			Changes what the flags name of an installation, and nothing else of it. One that was made by Helm is left to
+			Helm: then the command for it is shown.`),
+		Example: r.example(`
+			%[1]s hibernate set --pause-schedule='0 20 * * 1-5'
+			%[1]s hibernate set --api-key-file=- < key`),
+		Args: noArgs, RunE: run(o),
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *configureOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	o.flags = f
+	o.access.addFlags(f)
+	f.StringVar(&o.given.Pause, "pause-schedule", hibernate.DefaultPause, "When to pause, as a CronJob's schedule")
+	f.StringVar(&o.given.Resume, "resume-schedule", hibernate.DefaultResume, "When to resume, as a CronJob's schedule")
+	f.StringVar(&o.given.TimeZone, "time-zone", hibernate.DefaultTimeZone, "Time zone of the schedules, by its name in the tz database")
+	f.StringVar(&o.given.Node, "hibernate-node", "", "Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
+	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
+	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through a pause, beside kube-system and Cast AI's")
+	f.BoolVar(&o.given.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
+	f.StringVar(&o.given.Image, "image", hibernate.DefaultImage, "Image of the jobs: Cast AI's, or one of kubectl-castai (hibernate run)")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+hibernate.ReversedSchedule)
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
+	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write as a dry run")
+	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+}
+
+// Complete reads the key and the lists.
+func (o *configureOptions) Complete(*cobra.Command, []string) (err error) {
+	if o.given.NodeLabels, err = hibernate.ParseLabels(o.nodeLabels); err != nil {
+		return usage(fmt.Errorf("--hibernate-node-labels: %w", err))
+	}
+	o.given.NamespacesToKeep = hibernate.SplitNames(strings.Join(o.namespaces, ","))
+	return o.access.complete()
+}
+
+// Validate checks the flags.
+func (o *configureOptions) Validate() error {
+	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
+		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
+	}
+	if unknown := slices.DeleteFunc(slices.Clone(o.accept), func(s string) bool { return s == hibernate.ReversedSchedule }); len(unknown) > 0 {
+		return usage(fmt.Errorf("--accept=%s is unknown: it is %s", unknown[0], hibernate.ReversedSchedule))
+	}
+	if o.given.Image == "" {
+		return usage(errors.New("--image is empty: name the image of the jobs"))
+	}
+	if o.set && !slices.ContainsFunc(settingFlags, o.flags.Changed) && o.access.keyFile == "" {
+		return usage(fmt.Errorf("nothing to set: name at least one of --%s or --api-key-file", strings.Join(settingFlags, ", --")))
+	}
+	if err := o.access.validate(!o.set); err != nil {
+		return err
+	}
+	if !o.set {
+		if err := o.given.Schedule.Validate(time.Now(), o.accept); err != nil {
+			return refused(err)
+		}
+	}
+	return outputFormats(o.output, "", "json", "yaml")
+}
+
+// settingFlags are those of a configuration.
+var settingFlags = []string{
+	"pause-schedule", "resume-schedule", "time-zone", "hibernate-node", "hibernate-node-labels", "namespaces-to-keep",
+	"protect-removal-disabled", "image", "api-url",
+}
+
+// Run looks, checks, shows, asks and applies.
+func (o *configureOptions) Run(cmd *cobra.Command) (err error) {
+	ctx := cmd.Context()
+	if o.client, err = o.connect(ctx); err != nil {
+		return err
+	}
+	if o.in, err = o.installation(ctx, o.client); err != nil {
+		return err
+	}
+	switch {
+	case o.set && !o.in.Installed():
+		return refused(fmt.Errorf("hibernation is not installed in namespace %s: run hibernate install", o.namespace()))
+	case !o.set && o.in.Installed() && o.in.Release == "" && !o.in.Foreign():
+		return refused(errors.New("hibernation is installed already: hibernate set changes it"))
+	}
+	inv, err := o.judge(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := o.configuration(inv)
+	if err != nil {
+		return err
+	}
+	if o.in.Release != "" {
+		return o.leaveToHelm(c)
+	}
+	return o.apply(ctx, inv, c)
+}
+
+// judge refuses objects of others under the names of the installation, and
+// namespaces that are not there.
+func (o *configureOptions) judge(ctx context.Context) (*footprint.Inventory, error) {
+	cat, err := footprint.LoadCatalogue()
+	if err != nil {
+		return nil, err
+	}
+	s, err := look(ctx, o.client, cat)
+	if err != nil {
+		return nil, err
+	}
+	inv := s.judge(footprint.Options{})
+	for _, r := range hibernate.Targets(o.namespace()) {
+		if found, err := s.snap.Find(r); err == nil && !inv.IsOwned(found.Ref()) {
+			return nil, refused(fmt.Errorf("%s is there and is not known to be Cast AI's (status %s says why): it would be overwritten", r, r))
+		}
+	}
+	for _, ns := range append([]string{o.namespace()}, o.given.NamespacesToKeep...) {
+		if _, err := s.snap.Find(cluster.Ref{Kind: "Namespace", Name: ns}); err != nil {
+			return nil, refused(fmt.Errorf("there is no namespace %s in the cluster", ns))
+		}
+	}
+	return inv, nil
+}
+
+// configuration is what the installation is to become.
+func (o *configureOptions) configuration(inv *footprint.Inventory) (hibernate.Configuration, error) {
+	c := o.given
+	if o.set {
+		c = o.in.Configuration.With(o.given, o.flags.Changed)
+	}
+	if o.set && o.access.url == "" {
+		o.access.url = c.APIURL
+	}
+	if o.access.key.IsZero() && o.access.clusterID == "" && o.set {
+		o.access.clusterID = inv.Identity.ClusterID // nothing of it is written
+	} else if err := o.access.identify(inv.Identity); err != nil {
+		return c, err
+	}
+	c.APIURL = o.access.url
+	if c.Provider == "" {
+		c.Provider = hibernate.Provider(inv.Objects())
+	}
+	if err := c.Schedule.Validate(time.Now(), o.accept); err != nil {
+		return c, refused(err)
+	}
+	if err := c.Settings.Validate(); err != nil {
+		return c, refused(err)
+	}
+	return c, nil
+}
+
+// leaveToHelm shows the command that sets an installation by Helm.
+func (o *configureOptions) leaveToHelm(c hibernate.Configuration) error {
+	command, missing := o.in.HelmCommand(c)
+	text := printer.NewText(o.Out)
+	text.Message(command)
+	if err := text.Err(); err != nil {
+		return err
+	}
+	why := fmt.Sprintf("Helm release %s made this installation, and would undo what others change: use the command above", o.in.Release)
+	if len(missing) > 0 {
+		why += "; it does not cover " + strings.Join(missing, ", ")
+	}
+	return refused(errors.New(why))
+}
+
+func (o *configureOptions) apply(ctx context.Context, inv *footprint.Inventory, c hibernate.Configuration) error {
+	var key *hibernate.Key
+	if !o.access.key.IsZero() && (!o.set || o.access.keyFile != "") {
+		key = &hibernate.Key{APIKey: o.access.key.Reveal(), ClusterID: o.access.clusterID}
+	}
+	plan := o.in.Install(c, key)
+	doc := printer.NewHibernation(inv.Server, nil, o.in)
+	doc.Phases = plan.Phases
+	if o.output == "" {
+		text := printer.NewText(o.Out)
+		text.InstallPlan(inv.Server, c, plan.Phases, c.Changes(o.in.Configuration), time.Now())
+		if err := text.Err(); err != nil {
+			return err
+		}
+	}
+	if o.dryRun == dryRunClient {
+		return o.print(doc)
+	}
+	if err := o.allowed(ctx, o.client, "castai-hibernate-install", engine.Rights(plan)); err != nil {
+		return err
+	}
+	if o.dryRun == dryRunNone {
+		question := fmt.Sprintf("This sets when cluster %s pauses and resumes.", inv.Server.DisplayName())
+		if err := o.confirm(o.yes, question, inv.Server.DisplayName()); err != nil {
+			return err
+		}
+	}
+	return o.carryOut(ctx, plan, doc)
+}
+
+// carryOut runs a plan and prints the report.
+func (o *configureOptions) carryOut(ctx context.Context, plan *engine.Plan, doc *printer.Hibernation) error {
+	dry := o.dryRun == dryRunServer
+	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
+	if failed := report.Count(engine.ResultFailed); failed > 0 {
+		err = fmt.Errorf("the server refused %d of the writes: %s", failed, firstFailure(report))
+	}
+	doc.Report = report
+	if err != nil {
+		doc.Error = err.Error()
+	}
+	return errors.Join(err, o.print(doc))
+}
+
+// firstFailure is the message of what failed first.
+func firstFailure(r *engine.Report) string {
+	for _, outcome := range r.Outcomes {
+		if outcome.Result == engine.ResultFailed {
+			return outcome.Message
+		}
+	}
+	return ""
+}
+
+func (o *configureOptions) print(doc *printer.Hibernation) error {
+	if o.output == "" {
+		return nil
+	}
+	return printer.Print(o.Out, o.output, doc)
+}

@@ -1,0 +1,362 @@
+package plugin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/hibernate"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+// nightOptions are what pause and resume share.
+type nightOptions struct {
+	*Root
+	access    access
+	output    string
+	dryRun    string
+	yes       bool
+	inCluster bool
+	timeout   time.Duration
+	step      time.Duration
+	drain     time.Duration
+
+	client *cluster.Client
+	runner *hibernate.Runner
+}
+
+func (o *nightOptions) addFlags(f *pflag.FlagSet) {
+	o.access.addFlags(f)
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
+	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write to the cluster as a dry run")
+	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	f.BoolVar(&o.inCluster, "in-cluster", false, "Start a Job from the installed CronJob instead, and follow its log")
+	f.DurationVar(&o.step, "step-timeout", 10*time.Minute, "How long a step may take, such as making a node, before the whole is taken back")
+}
+
+// Complete reads the key.
+func (o *nightOptions) Complete(*cobra.Command, []string) error { return o.access.complete() }
+
+// validate checks the flags that pause and resume share.
+func (o *nightOptions) validate() error {
+	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
+		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
+	}
+	for flag, value := range map[string]time.Duration{"--timeout": o.timeout, "--step-timeout": o.step, "--drain-timeout": o.drain} {
+		if value <= 0 {
+			return usage(fmt.Errorf("%s %s is no time to wait", flag, value))
+		}
+	}
+	if o.inCluster && o.dryRun != dryRunNone {
+		return usage(errors.New("--in-cluster starts the Job that there is: it can't be combined with --dry-run"))
+	}
+	if err := outputFormats(o.output, "", "json", "yaml"); err != nil {
+		return err
+	}
+	return o.access.validate(!o.inCluster)
+}
+
+// begin connects to the cluster and to Cast AI.
+func (o *nightOptions) begin(ctx context.Context) (err error) {
+	// What was done must be taken back after an interrupt, too.
+	if o.client, err = o.connect(context.WithoutCancel(ctx)); err != nil || o.inCluster {
+		return err
+	}
+	api, err := o.access.reach(ctx, o.client)
+	if err != nil {
+		return err
+	}
+	o.useRunner(api)
+	return nil
+}
+
+// useRunner makes the runner that the flags describe.
+func (o *nightOptions) useRunner(api *castai.Client) {
+	o.runner = o.access.runner(o.client, api)
+	o.runner.DryRun = o.dryRun == dryRunServer
+	o.runner.Step, o.runner.Drain = o.step, o.drain
+	o.runner.OnEvent = printer.NewProgress(o.ErrOut, o.runner.DryRun).Event
+}
+
+// inJob starts a Job from the CronJob of an action, and follows its log.
+func (o *nightOptions) inJob(ctx context.Context, action string) error {
+	in, err := o.installation(ctx, o.client)
+	if err != nil {
+		return err
+	}
+	cronJob := in.CronJob(action)
+	if cronJob == nil {
+		return refused(fmt.Errorf("there is no CronJob hibernate-%s in namespace %s to start a Job from: run hibernate install", action, in.Namespace))
+	}
+	if err := o.confirm(o.yes, fmt.Sprintf("This starts a Job that will %s cluster %s.", action, o.client.Server().DisplayName()), o.client.Server().DisplayName()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the Job %w after %s: it goes on, hibernate logs shows it", engine.ErrTimeout, o.timeout))
+	defer cancel()
+	job, err := o.client.StartJob(ctx, cronJob.Target())
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(o.ErrOut, "Job %s is started\n", job.Name); err != nil {
+		return err
+	}
+	return o.followed(ctx, job)
+}
+
+// lastLines is how long the log of a Job that has ended may take to arrive.
+const lastLines = 3 * time.Second
+
+// followed copies the log of a Job until the Job ends, and is the error that it
+// ended with. That there is no log is told, and no reason to fail.
+func (o *nightOptions) followed(ctx context.Context, job cluster.Target) error {
+	logCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	logged := make(chan error, 1)
+	go func() { logged <- o.log(logCtx, o.client, job.Name, true) }()
+	ended := o.ended(ctx, job)
+	late := time.AfterFunc(lastLines, cancel) // a kubelet that does not say that the log is over
+	defer late.Stop()
+	if err := <-logged; err != nil && logCtx.Err() == nil {
+		printer.NewText(o.ErrOut).Message(fmt.Sprintf("The log can't be read: %v", err))
+	}
+	return ended
+}
+
+// ended waits for a Job to end, and is the error that it ended with.
+func (o *nightOptions) ended(ctx context.Context, job cluster.Target) error {
+	jobs := &cluster.Resource{Group: "batch", Version: "v1", Name: "jobs", Kind: "Job", Namespaced: true}
+	return o.client.Await(ctx, jobs, job.Namespace, [][]string{{"status"}}, func(all []*cluster.Object) (bool, error) {
+		i := slices.IndexFunc(all, func(j *cluster.Object) bool { return j.UID == job.UID })
+		if i < 0 {
+			return false, fmt.Errorf("Job %s was removed before it ended", job.Name) //nolint:staticcheck // Job is a kind
+		}
+		switch hibernate.JobResult(all[i]) {
+		case "failed":
+			return false, fmt.Errorf("Job %s has failed: its log says why", job.Name) //nolint:staticcheck // Job is a kind
+		case "succeeded":
+			return true, nil
+		}
+		return false, nil
+	})
+}
+
+// alone makes sure that nobody else pauses or resumes meanwhile.
+func (o *nightOptions) alone(ctx context.Context) (held context.Context, release func(), err error) {
+	if o.runner.DryRun {
+		return ctx, func() {}, nil
+	}
+	held, release, err = o.runner.Hold(ctx)
+	return held, release, refusal(err)
+}
+
+// finish prints what became of a run.
+func (o *nightOptions) finish(ctx context.Context, what string, report *engine.Report, runErr error) error {
+	if o.output != "" {
+		doc, err := o.document(ctx, report, runErr)
+		if err != nil {
+			return errors.Join(runErr, err)
+		}
+		return errors.Join(runErr, printer.Print(o.Out, o.output, doc))
+	}
+	if runErr != nil {
+		return runErr
+	}
+	text := printer.NewText(o.Out)
+	text.Slept(what, report)
+	return text.Err()
+}
+
+// document says what the cluster is at after a run.
+func (o *nightOptions) document(ctx context.Context, report *engine.Report, runErr error) (*printer.Hibernation, error) {
+	after, err := o.runner.Observe(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	doc := printer.NewHibernation(after.Server, after, nil)
+	doc.Report = report
+	if runErr != nil {
+		doc.Error = runErr.Error()
+	}
+	return doc, nil
+}
+
+// already says that there is nothing to do.
+func (o *nightOptions) already(s *hibernate.State, why string) error {
+	if o.output != "" {
+		return printer.Print(o.Out, o.output, printer.NewHibernation(s.Server, s, nil))
+	}
+	text := printer.NewText(o.Out)
+	text.Message("Nothing to do: " + why)
+	return text.Err()
+}
+
+// watching are the rights that waiting needs, beside those of a plan.
+func watching() []cluster.Right {
+	var out []cluster.Right
+	for _, resource := range []string{"nodes", "pods"} {
+		for _, verb := range []string{"list", "watch"} {
+			out = append(out, cluster.Right{Resource: resource, Verb: verb})
+		}
+	}
+	return out
+}
+
+type hibernatePauseOptions struct {
+	nightOptions
+	settings   hibernate.Settings
+	nodeLabels string
+	namespaces []string
+	policy     string
+	foreign    bool
+}
+
+func newHibernatePause(r *Root) *cobra.Command {
+	o := &hibernatePauseOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}}
+	cmd := &cobra.Command{
+		Use:   "pause",
+		Short: "Pause the cluster now",
+		Long: templates.LongDesc(`
+			Stops Cast AI's autoscaler, takes or makes one small on-demand node to sleep on, moves what is essential there
+			(kube-system, Cast AI's components, what has a system-critical priority, the namespaces that you name), and has
+			Cast AI drain and delete the other nodes that it made. Shows the plan first and asks.
+
+			If it fails before a node is gone, it takes everything back. If it is killed, run it again to go on, or resume.`),
+		Example: r.example(`
+			# Show the plan and ask
+			%[1]s hibernate pause
+
+			# Only show it
+			%[1]s hibernate pause --dry-run
+
+			# Keep a namespace running and the protected nodes, in a script
+			%[1]s hibernate pause --namespaces-to-keep=monitoring --protect-removal-disabled --yes
+
+			# As the CronJob would do it
+			%[1]s hibernate pause --in-cluster`),
+		Args: noArgs, RunE: run(o),
+	}
+	f := cmd.Flags()
+	o.addFlags(f)
+	f.StringVar(&o.settings.Node, "hibernate-node", "", "Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
+	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
+	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through the pause, beside kube-system and Cast AI's")
+	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
+	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
+	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")
+	f.DurationVar(&o.timeout, "timeout", 45*time.Minute, "How long the pause may take")
+	f.DurationVar(&o.drain, "drain-timeout", 5*time.Minute, "How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
+	return cmd
+}
+
+// Complete reads the key and the lists.
+func (o *hibernatePauseOptions) Complete(cmd *cobra.Command, args []string) (err error) {
+	if o.settings.NodeLabels, err = hibernate.ParseLabels(o.nodeLabels); err != nil {
+		return usage(fmt.Errorf("--hibernate-node-labels: %w", err))
+	}
+	o.settings.NamespacesToKeep = hibernate.SplitNames(strings.Join(o.namespaces, ","))
+	return o.nightOptions.Complete(cmd, args)
+}
+
+// Validate checks the flags.
+func (o *hibernatePauseOptions) Validate() error {
+	if err := o.settings.Validate(); err != nil {
+		return usage(err)
+	}
+	if !slices.Contains([]string{hibernate.SwitchAll, hibernate.SwitchUnschedulable}, o.policy) {
+		return usage(fmt.Errorf("--policy=%s is unknown: it is %s or %s", o.policy, hibernate.SwitchAll, hibernate.SwitchUnschedulable))
+	}
+	return o.validate()
+}
+
+// Run plans, shows, asks and pauses.
+func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	if err := o.begin(ctx); err != nil {
+		return err
+	}
+	if o.inCluster {
+		return o.inJob(ctx, "pause")
+	}
+	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Run: newRun(), By: o.runner.By}
+	state, plan, err := o.plan(ctx, options)
+	if err != nil {
+		return err
+	}
+	if plan.Already != "" {
+		return o.already(state, plan.Already)
+	}
+	phases := o.runner.Phases(plan)
+	if done, err := o.show(state, plan, phases); done || err != nil {
+		return err
+	}
+	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching()...)); err != nil {
+		return err
+	}
+	if o.dryRun == dryRunNone {
+		question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.Server.DisplayName(), len(plan.Remove), len(state.Nodes))
+		if err := o.confirm(o.yes, question, state.Server.DisplayName()); err != nil {
+			return err
+		}
+	}
+	return o.pause(ctx, options)
+}
+
+// newRun identifies a pause; it must be the value of a label.
+func newRun() string { return strings.ToLower(rand.Text()[:12]) }
+
+func (o *nightOptions) plan(ctx context.Context, options hibernate.PauseOptions) (*hibernate.State, *hibernate.Pause, error) {
+	state, err := o.runner.Observe(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := hibernate.PlanPause(state, options)
+	return state, plan, refusal(err)
+}
+
+// show prints the plan; done tells that this is all.
+func (o *hibernatePauseOptions) show(s *hibernate.State, p *hibernate.Pause, phases []engine.Phase) (done bool, err error) {
+	if o.output == "" {
+		text := printer.NewText(o.Out)
+		text.PausePlan(s.Server, p, phases)
+		return o.dryRun == dryRunClient, text.Err()
+	}
+	if o.dryRun != dryRunClient {
+		return false, nil
+	}
+	doc := printer.NewHibernation(s.Server, s, nil)
+	doc.Phases = phases
+	return true, printer.Print(o.Out, o.output, doc)
+}
+
+// pause pauses the cluster, from a fresh look at it: somebody else may have done
+// so since.
+func (o *nightOptions) pause(ctx context.Context, options hibernate.PauseOptions) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the pause %w after %s", engine.ErrTimeout, o.timeout))
+	defer cancel()
+	held, release, err := o.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	state, plan, err := o.plan(held, options)
+	if err != nil {
+		return err
+	}
+	if plan.Already != "" {
+		return o.already(state, plan.Already)
+	}
+	report, err := o.runner.Pause(held, plan, options)
+	return o.finish(ctx, "The cluster is paused", report, refusal(err))
+}

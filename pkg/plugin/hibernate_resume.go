@@ -1,0 +1,134 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/kubectl/pkg/util/templates"
+
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/hibernate"
+	"github.com/castai/kubectl-castai/pkg/printer"
+)
+
+type hibernateResumeOptions struct {
+	nightOptions
+	repair bool
+	wait   bool
+}
+
+func newHibernateResume(r *Root) *cobra.Command {
+	o := &hibernateResumeOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, drain: time.Minute}}
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Resume the cluster now",
+		Long: templates.LongDesc(`
+			Sets the autoscaler to what it was before the pause, and takes back what the pause did to nodes and workloads:
+			exactly that, and nothing that somebody has changed since. Waits until no more pods wait for a node than before.
+
+			With --repair it also takes back what earlier runs left, those of Cast AI's own job included, which never takes
+			anything back.`),
+		Example: r.example(`
+			%[1]s hibernate resume
+
+			# Clean up after runs of Cast AI's own job
+			%[1]s hibernate resume --repair`),
+		Args: noArgs, RunE: run(o),
+	}
+	f := cmd.Flags()
+	o.addFlags(f)
+	f.BoolVar(&o.repair, "repair", false, "Also take back what earlier runs left, those of Cast AI's own job included")
+	f.BoolVar(&o.wait, "wait", true, "Wait until the pods have nodes")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Minute, "How long it may take until the pods have nodes")
+	return cmd
+}
+
+// Validate checks the flags.
+func (o *hibernateResumeOptions) Validate() error {
+	if o.inCluster && o.repair {
+		return usage(errors.New("the CronJob can't --repair: leave out --in-cluster"))
+	}
+	return o.validate()
+}
+
+// Run plans, shows, asks and resumes.
+func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	if err := o.begin(ctx); err != nil {
+		return err
+	}
+	if o.inCluster {
+		return o.inJob(ctx, "resume")
+	}
+	state, plan, err := o.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if plan.Already != "" {
+		return o.already(state, plan.Already)
+	}
+	phases := o.runner.Awakening(plan)
+	if done, err := o.show(state, phases); done || err != nil {
+		return err
+	}
+	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching()...)); err != nil {
+		return err
+	}
+	if o.dryRun == dryRunNone {
+		question := fmt.Sprintf("This resumes cluster %s.", state.Server.DisplayName())
+		if err := o.confirm(o.yes, question, state.Server.DisplayName()); err != nil {
+			return err
+		}
+	}
+	return o.resume(ctx)
+}
+
+func (o *hibernateResumeOptions) plan(ctx context.Context) (*hibernate.State, *hibernate.Resume, error) {
+	state, err := o.runner.Observe(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := hibernate.PlanResume(state, o.runner.By, o.repair)
+	return state, plan, refusal(err)
+}
+
+func (o *hibernateResumeOptions) show(s *hibernate.State, phases []engine.Phase) (done bool, err error) {
+	if o.output == "" {
+		text := printer.NewText(o.Out)
+		text.ResumePlan(s.Server, phases)
+		return o.dryRun == dryRunClient, text.Err()
+	}
+	if o.dryRun != dryRunClient {
+		return false, nil
+	}
+	doc := printer.NewHibernation(s.Server, s, nil)
+	doc.Phases = phases
+	return true, printer.Print(o.Out, o.output, doc)
+}
+
+// resume wakes the cluster, from a fresh look at it.
+func (o *hibernateResumeOptions) resume(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: the cluster is resumed, and its pods still wait for nodes", engine.ErrTimeout, o.timeout))
+	defer cancel()
+	held, release, err := o.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	state, plan, err := o.plan(held)
+	if err != nil {
+		return err
+	}
+	if plan.Already != "" {
+		return o.already(state, plan.Already)
+	}
+	report := &engine.Report{DryRun: o.runner.DryRun}
+	err = o.runner.Resume(held, report, plan)
+	if err == nil && o.wait && !o.runner.DryRun {
+		err = o.runner.AwaitScheduled(held, plan.Journal.Unschedulable)
+	}
+	return o.finish(ctx, "The cluster is resumed", report, refusal(err))
+}

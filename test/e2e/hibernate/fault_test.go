@@ -1,0 +1,308 @@
+package hibernate
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/test/fakecastai"
+)
+
+// refill gives the world the nodes that it had, and the console what is there.
+func (w world) refill(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "node.kubernetes.io/instance-type=m5a.large"})
+	check(t, err)
+	for _, n := range list.Items {
+		check(t, nodes.Remove(ctx, castai.Node{Name: n.Name})) // one to sleep on is made each time
+	}
+	if missing := 4 - len(workers(t)); missing > 0 {
+		w.addNodes(t, fresh(missing))
+	}
+	w.console(t)
+	w.settled(t)
+}
+
+// workers are the nodes that a pause removes.
+func workers(t *testing.T) []corev1.Node {
+	t.Helper()
+	list, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{LabelSelector: "provisioner.cast.ai/managed-by,!autoscaling.cast.ai/removal-disabled"})
+	check(t, err)
+	return slices.DeleteFunc(list.Items, func(n corev1.Node) bool { return n.Spec.Unschedulable })
+}
+
+// at returns what the status says that the cluster is at, and the number of
+// leftovers.
+func at(t *testing.T) (phase string, leftovers int) {
+	t.Helper()
+	var doc struct {
+		Phase     string
+		Leftovers []any
+	}
+	check(t, json.Unmarshal([]byte(document(t, "status", "-o", "json")), &doc))
+	return doc.Phase, len(doc.Leftovers)
+}
+
+func document(t *testing.T, args ...string) string {
+	t.Helper()
+	return hibernate(t, 0, args...).Stdout
+}
+
+// asBefore fails the test unless everything is as it was, and no more is left.
+func asBefore(t *testing.T, before map[string]map[string]any) {
+	t.Helper()
+	if differences := unlike(before, written(t)); len(differences) > 0 {
+		t.Errorf("not as before:\n%s", strings.Join(differences, "\n"))
+	}
+	if phase, leftovers := at(t); phase != "awake" || leftovers > 0 {
+		t.Errorf("the status says %s and %d leftovers", phase, leftovers)
+	}
+	if !enabled(t) {
+		t.Error("the autoscaler is off")
+	}
+}
+
+// Whatever request to Cast AI fails, and goes on failing: everything is taken back,
+// or can be, once it is healed.
+func TestFaultsOfTheAPI(t *testing.T) {
+	w := small()
+	w.install(t)
+	for _, tc := range []struct {
+		fault fakecastai.Fault
+		name  string
+		// one: only of one node.
+		one bool
+		// phase is what the cluster is at afterwards.
+		phase string
+	}{
+		{name: "get-cluster", fault: fakecastai.Fault{Method: "GET", Path: "external-clusters/" + clusterID, Kind: fakecastai.Broken}, phase: "awake"},
+		{name: "get-policies", fault: fakecastai.Fault{Method: "GET", Path: "/policies", Kind: fakecastai.Broken}, phase: "awake"},
+		{name: "put-policies", fault: fakecastai.Fault{Method: "PUT", Path: "/policies", Kind: fakecastai.Forbidden}, phase: "awake"},
+		{name: "add-node", fault: fakecastai.Fault{Method: "POST", Path: "/nodes", Kind: fakecastai.BadRequest}, phase: "awake"},
+		{name: "add-node-unheard", fault: fakecastai.Fault{Method: "POST", Path: "/nodes", Kind: fakecastai.Cut}, phase: "awake"},
+		{name: "operation", fault: fakecastai.Fault{Method: "GET", Path: "/operations/", Kind: fakecastai.NotFound}, phase: "awake"},
+		{name: "delete-node", fault: fakecastai.Fault{Method: "DELETE", Path: "/nodes/", Kind: fakecastai.Forbidden}, phase: "awake"},
+		{name: "delete-one-node", fault: fakecastai.Fault{Method: "DELETE", Kind: fakecastai.BadRequest}, one: true, phase: "pausing"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w.refill(t)
+			before := written(t)
+			if tc.one {
+				tc.fault.Path = "/nodes/" + workers(t)[0].Labels["provisioner.cast.ai/node-id"]
+			}
+			fake.Inject(tc.fault)
+			r := try(t, admin, known("pause", "--yes", "--protect-removal-disabled")...)
+			fake.Heal()
+			t.Logf("exit code %d in the end: %s", r.Code, last(r.Stderr))
+			if r.Code == 0 {
+				t.Fatalf("it reports success: %s", r)
+			}
+			phase, leftovers := at(t)
+			if phase != tc.phase || leftovers > 0 {
+				t.Errorf("the status says %s and %d leftovers, want %s", phase, leftovers, tc.phase)
+			}
+			if phase == "pausing" {
+				if r.Code != 4 {
+					t.Errorf("a node is left, and the exit code is %d", r.Code)
+				}
+				hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled")...)
+				if phase, _ := at(t); phase != "paused" {
+					t.Errorf("after another pause it is %s", phase)
+				}
+				w.addNodes(t, fresh(4))
+			}
+			hibernate(t, 0, known("resume", "--yes", "--wait=false")...)
+			asBefore(t, before)
+		})
+	}
+}
+
+// last returns the last line of an output.
+func last(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	return lines[len(lines)-1]
+}
+
+// deny is a policy that refuses the updates of a kind, in the middle of a pause.
+const deny = `
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: deny}
+spec:
+  matchConstraints: {resourceRules: [{apiGroups: [%q], apiVersions: [v1], operations: [UPDATE], resources: [%s]}]}
+  validations: [{expression: %q, message: not tonight}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: deny}
+spec: {policyName: deny, validationActions: [Deny]}
+`
+
+func TestFaultsOfTheCluster(t *testing.T) {
+	w := small()
+	w.install(t)
+	for name, tc := range map[string]struct{ group, resource, expression, probe string }{
+		"a cordon":      {"", "nodes", "object.metadata.name != 'od-1' || !has(object.spec.unschedulable)", `kubectl cordon od-1`},
+		"a toleration":  {"apps", "statefulsets", "object.spec.template.spec.?tolerations.orValue([]).size() == 0", ""},
+		"the hibernate": {"", "nodes", "!object.metadata.name.startsWith('castai-node') || !has(object.metadata.annotations) || !('castai.kubectl.dev/hibernate' in object.metadata.annotations)", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.refill(t)
+			before := written(t)
+			check(t, server.Apply(t.Context(), fmt.Sprintf(deny, tc.group, tc.resource, tc.expression)))
+			t.Cleanup(func() {
+				if _, err := server.Kubectl(context.Background(), "delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", "deny"); err != nil {
+					t.Error(err)
+				}
+			})
+			inForce(t, tc.resource)
+			r := try(t, admin, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring")...)
+			t.Logf("exit code %d in the end: %s", r.Code, last(r.Stderr))
+			if r.Code != 1 || !strings.Contains(r.Stderr, "not tonight") || !strings.Contains(r.Stderr, "everything was taken back") {
+				t.Errorf("%s", r)
+			}
+			asBefore(t, before)
+		})
+	}
+}
+
+// inForce waits until the policy refuses what it should.
+func inForce(t *testing.T, resource string) {
+	t.Helper()
+	probe := map[string][]string{
+		"nodes":        {"patch", "node", "od-1", "--type=merge", "--dry-run=server", "-p", `{"spec":{"unschedulable":true},"metadata":{"annotations":{"castai.kubectl.dev/hibernate":"x"}}}`},
+		"statefulsets": {"patch", "statefulset", "prometheus", "-n", "monitoring", "--type=merge", "--dry-run=server", "-p", `{"spec":{"template":{"spec":{"tolerations":[{"operator":"Exists"}]}}}}`},
+	}[resource]
+	deadline, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := wait.PollUntilContextCancel(deadline, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		_, err := server.Kubectl(ctx, probe...)
+		return err != nil && strings.Contains(err.Error(), "not tonight"), nil
+	})
+	if err != nil && resource != "nodes" {
+		t.Fatalf("the policy is not in force: %v", err)
+	}
+}
+
+// An interrupted pause takes back what it did.
+func TestInterrupted(t *testing.T) {
+	w := small()
+	w.install(t)
+	for _, title := range []string{"  make-node:", "Wait until it does"} {
+		t.Run(strings.TrimSpace(title), func(t *testing.T) {
+			w.refill(t)
+			before := written(t)
+			if code := stopped(t, os.Interrupt, title, known("pause", "--yes", "--protect-removal-disabled")...); code != 130 {
+				t.Errorf("exit code %d", code)
+			}
+			asBefore(t, before)
+		})
+	}
+}
+
+// kill ends a command with SIGKILL as soon as it prints a text; false: it ended
+// before.
+func kill(t *testing.T, text string, args ...string) bool {
+	t.Helper()
+	return stopped(t, os.Kill, text, args...) == -1
+}
+
+// stopped runs a command, sends it a signal as soon as it prints a text, and
+// returns its exit code; -1 if the signal has ended it.
+func stopped(t *testing.T, signal os.Signal, text string, args ...string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
+	defer cancel()
+	cmd := admin.Command(ctx, append([]string{"hibernate"}, args...)...)
+	stderr, err := cmd.StderrPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	sent := false
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if !sent && strings.HasPrefix(lines.Text(), text) {
+			sent = true
+			check(t, cmd.Process.Signal(signal))
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// A pause that is killed, at whatever step, is finished by another one or taken
+// back by a resume, and the status tells where it stands.
+func TestKilled(t *testing.T) {
+	w := small()
+	w.install(t)
+	for i, tc := range []struct {
+		title string
+		phase string
+	}{
+		{"Write down what is about to be done", "awake pausing"},
+		{"Stop the autoscaler", "pausing"},
+		{"Prepare the node to sleep on", "pausing"},
+		{"  make-node:", "pausing"},
+		{"Write down which node to sleep on", "pausing"},
+		{"Cordon the nodes that go", "pausing"},
+		{"Let what is essential run", "pausing"},
+		{"Wait until it does", "pausing"},
+		{"Have Cast AI drain and delete", "pausing"},
+		{"Take the taint off", "pausing"},
+		{"Write down how it went", "pausing paused"},
+	} {
+		for _, then := range []string{"resume", "pause"}[i%2 : i%2+1] {
+			t.Run(strings.TrimSpace(tc.title)+", then "+then, func(t *testing.T) {
+				w.refill(t)
+				before := written(t)
+				if !kill(t, tc.title, known("pause", "--yes", "--protect-removal-disabled")...) {
+					t.Fatal("it ended before that step")
+				}
+				if phase, leftovers := at(t); !strings.Contains(tc.phase, phase) || leftovers > 0 {
+					t.Errorf("the status says %s and %d leftovers, want %s", phase, leftovers, tc.phase)
+				}
+				if then == "pause" {
+					hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled")...)
+					if phase, _ := at(t); phase != "paused" {
+						t.Errorf("after another pause it is %s", phase)
+					}
+					if names := nodeNames(t); len(names) != 3 {
+						t.Errorf("after another pause these nodes are left: %v", names)
+					}
+				}
+				hibernate(t, 0, known("resume", "--yes", "--wait=false")...)
+				asBefore(t, before)
+			})
+		}
+	}
+	for _, title := range []string{"Write down what is about to be done", "Start the autoscaler", "Take back what the pause did", "Write down how it went"} {
+		t.Run("resume: "+title, func(t *testing.T) {
+			w.refill(t)
+			before := written(t)
+			hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled")...)
+			if !kill(t, title, known("resume", "--yes", "--wait=false")...) {
+				t.Fatal("it ended before that step")
+			}
+			if phase, _ := at(t); phase == "pausing" {
+				t.Errorf("the status says %s", phase)
+			}
+			hibernate(t, 0, known("resume", "--yes", "--wait=false")...)
+			asBefore(t, before)
+		})
+	}
+}
