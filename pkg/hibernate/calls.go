@@ -78,6 +78,20 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	})
 }
 
+// giveUp has Cast AI delete a node that is being made, and waits until it has: it
+// may still join the cluster on its way.
+func (r *Runner) giveUp(ctx context.Context, id string, tell func(string)) error {
+	if _, err := r.API.DeleteNode(ctx, r.ClusterID, id, 0, true); err != nil && !castai.IsGone(err) {
+		return err
+	}
+	tell("for Cast AI to delete the node")
+	return wait.PollUntilContextCancel(ctx, polling, true, func(ctx context.Context) (bool, error) {
+		nodes, err := r.API.Nodes(ctx, r.ClusterID)
+		there := slices.ContainsFunc(nodes, func(n castai.Node) bool { return n.Id == id && n.State.Phase != "deleted" })
+		return err == nil && !there, err
+	})
+}
+
 // operation waits until an operation of Cast AI's is over; without a name it is.
 func (r *Runner) operation(ctx context.Context, id string) error {
 	if id == "" {

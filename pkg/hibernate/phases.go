@@ -192,10 +192,7 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 	if p.Unmade != "" {
 		phases = append(phases, engine.Phase{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step, Actions: []engine.Action{{
 			Verb: engine.Call, Target: r.console(), Operation: operationRemove, Why: "it was made to sleep on and never was ready",
-			Do: func(ctx context.Context, _ func(string)) error {
-				_, err := r.API.DeleteNode(ctx, r.ClusterID, p.Unmade, 0, true)
-				return err
-			},
+			Do: func(ctx context.Context, tell func(string)) error { return r.giveUp(ctx, p.Unmade, tell) },
 		}}})
 	}
 	return phases

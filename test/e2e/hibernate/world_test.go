@@ -232,6 +232,11 @@ func written(t *testing.T) map[string]map[string]any {
 	all, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	check(t, err)
 	for i := range all.Items {
+		// The node controller says with a taint, a little later, what spec.unschedulable says.
+		all.Items[i].Spec.Taints = slices.DeleteFunc(all.Items[i].Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnschedulable })
+		if len(all.Items[i].Spec.Taints) == 0 {
+			all.Items[i].Spec.Taints = nil
+		}
 		add("Node", &all.Items[i])
 	}
 	deployments, err := client.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
