@@ -58,6 +58,10 @@ fuzz: ## Fuzz each parser (FUZZTIME=10m)
 chaos: build controlplane ## Disturb offboardings in every way, and count (CHAOS="-seed=1 -samples=126")
 	@go -C test run ./cmd/chaos $(CHAOS)
 
+.PHONY: chaos-all
+chaos-all: build controlplane ## Try every fault at the console and every step of a pause
+	CASTAI_CHAOS=all go -C test test -count=1 -timeout 90m ./console ./e2e/hibernate
+
 .PHONY: lint
 lint: ## Run the linters and look for files that are out of date
 	@for m in $(MODULES); do \

@@ -246,8 +246,10 @@ func stopped(t *testing.T, signal os.Signal, text string, args ...string) int {
 }
 
 // A pause that is killed, at whatever step, is finished by another one or taken
-// back by a resume, and the status tells where it stands.
+// back by a resume, and the status tells where it stands. A round takes most of a
+// minute: without CASTAI_CHAOS=all, five of them are tried.
 func TestKilled(t *testing.T) {
+	all := os.Getenv("CASTAI_CHAOS") == "all"
 	w := small()
 	w.install(t)
 	for i, tc := range []struct {
@@ -266,6 +268,9 @@ func TestKilled(t *testing.T) {
 		{"Take the taint off", "pausing"},
 		{"Write down how it went", "pausing paused"},
 	} {
+		if !all && i%3 != 1 {
+			continue
+		}
 		for _, then := range []string{"resume", "pause"}[i%2 : i%2+1] {
 			t.Run(strings.TrimSpace(tc.title)+", then "+then, func(t *testing.T) {
 				w.refill(t)
@@ -290,7 +295,10 @@ func TestKilled(t *testing.T) {
 			})
 		}
 	}
-	for _, title := range []string{"Write down what is about to be done", "Start the autoscaler", "Take back what the pause did", "Write down how it went"} {
+	for i, title := range []string{"Write down what is about to be done", "Start the autoscaler", "Take back what the pause did", "Write down how it went"} {
+		if !all && i != 2 {
+			continue
+		}
 		t.Run("resume: "+title, func(t *testing.T) {
 			w.refill(t)
 			before := written(t)
