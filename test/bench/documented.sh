@@ -5,8 +5,11 @@
 # errors do not end it, and what the troubleshooting says of castai-agent is done
 # for each of the three namespaces that is stuck.
 
-timeout "$LIMIT" kubectl delete ns castai-agent castai-omni liqo-storage --ignore-not-found
-timeout "$LIMIT" kubectl wait --for=delete ns/castai-agent ns/castai-omni ns/liqo-storage --timeout=300s 2>/dev/null; echo "Done"
+# patiently runs a command, and counts it if it had to be given up.
+patiently() { timeout "$LIMIT" "$@"; [ $? -ne 124 ] || echo "$*" >> given-up.txt; }
+
+patiently kubectl delete ns castai-agent castai-omni liqo-storage --ignore-not-found
+patiently kubectl wait --for=delete ns/castai-agent ns/castai-omni ns/liqo-storage --timeout=300s 2>/dev/null; echo "Done"
 
 for ns in castai-agent castai-omni liqo-storage; do
   if kubectl get ns "$ns" >/dev/null 2>&1; then
@@ -26,4 +29,4 @@ kubectl get clusterrolebindings -o name | grep -iE "castai|liqo" | xargs kubectl
 kubectl get clusterroles -o name | grep -iE "castai|liqo" | xargs kubectl delete --ignore-not-found
 
 kubectl get crds -o name | grep -E '\.cast\.ai|\.liqo\.io' | xargs -I{} kubectl patch {} -p '{"metadata":{"finalizers":[]}}' --type=merge
-kubectl get crds -o name | grep -E '\.cast\.ai|\.liqo\.io' | timeout "$LIMIT" xargs kubectl delete --ignore-not-found
+kubectl get crds -o name | grep -E '\.cast\.ai|\.liqo\.io' | patiently xargs kubectl delete --ignore-not-found

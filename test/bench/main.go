@@ -99,7 +99,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	}
 	for _, name := range names {
 		b.say("%s", name)
-		b.run = page.Run{Benchmark: name, Conditions: conditions(b.tools)}
+		b.run = page.Run{Benchmark: name, Conditions: conditions(b.tools, b.limit)}
 		if err := measure[name](&b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,7 +80,7 @@ func (b *bench) offboarding(ctx context.Context, set fixtures.Set, calm bool, wa
 
 	if way == page.Documented {
 		script := fmt.Sprintf("LIMIT=%ds\n%s", int(b.limit.Seconds()), documented)
-		sample, err = s.run(ctx, 0, nil, "bash", "-c", script)
+		sample, err = s.run(ctx, nil, "bash", "-c", script+"\ntrue")
 	} else {
 		sample, err = s.offboard(ctx)
 	}
@@ -95,7 +96,10 @@ func (b *bench) offboarding(ctx context.Context, set fixtures.Set, calm bool, wa
 		return sample, err
 	}
 	r := compare.Offboarding(before, installed, after, owned)
-	sample.Counts = map[string]int{"removed": len(r.Removed), "left": len(r.Left), "touched": len(r.Touched)}
+	sample.Counts = map[string]int{
+		"removed": len(r.Removed), "left": len(r.Left), "touched": len(r.Touched),
+		"given up": strings.Count(readFile(filepath.Join(s.dir, "given-up.txt")), "\n"),
+	}
 	return sample, nil
 }
 

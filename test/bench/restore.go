@@ -41,7 +41,7 @@ func (b *bench) restoreOnce(ctx context.Context) (err error) {
 	if _, err := compare.Settled(ctx, s.config); err != nil {
 		return err
 	}
-	dir := filepath.Join(s.dir, "backup")
+	dir := filepath.Join(s.dir, "backup") // with the folders cluster and namespaces
 	if _, err := s.castai(ctx, nil, "offboard", "--yes", "--clean-up-timeout=5s", "--backup-dir="+dir); err != nil {
 		return err
 	}
@@ -52,9 +52,12 @@ func (b *bench) restoreOnce(ctx context.Context) (err error) {
 	b.run.Add(page.Castai, 0, ours)
 	// It may fail on objects that webhooks without a backend do not let through:
 	// how long it takes is the same.
-	kubectl, err := s.run(ctx, 0, nil, "sh", "-c", `"$0" apply --server-side --force-conflicts --recursive -f "$1" || true`, s.tools.kubectl, filepath.Join(dir, "objects"))
+	kubectl, err := s.runIn(ctx, dir, nil, "sh", "-c", `"$0" apply --server-side --force-conflicts --recursive -f cluster -f namespaces || true`, s.tools.kubectl)
 	if err != nil {
 		return err
+	}
+	if kubectl.Requests["patch"] == 0 {
+		return errors.New("kubectl applied nothing")
 	}
 	b.run.Add(page.Kubectl, 0, kubectl)
 	return nil

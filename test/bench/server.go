@@ -98,15 +98,19 @@ func (s *server) auditSize() (int64, error) {
 }
 
 // run measures a command, and what it asks the server for. stdout is where its
-// output goes, nowhere if it is nil. A limit of 0 is none. Only a command that
-// ended by itself and failed is an error.
-func (s *server) run(ctx context.Context, limit time.Duration, stdout *strings.Builder, command ...string) (page.Sample, error) {
+// output goes, nowhere if it is nil. A command that fails is an error.
+func (s *server) run(ctx context.Context, stdout *strings.Builder, command ...string) (page.Sample, error) {
+	return s.runIn(ctx, s.dir, stdout, command...)
+}
+
+// runIn is run in another folder than that of the server.
+func (s *server) runIn(ctx context.Context, dir string, stdout *strings.Builder, command ...string) (page.Sample, error) {
 	size, err := s.auditSize()
 	if err != nil {
 		return page.Sample{}, err
 	}
 	env := append(os.Environ(), s.Env()...)
-	sample, err := s.tools.run(ctx, env, s.dir, limit, stdout, command...)
+	sample, err := s.tools.run(ctx, env, dir, stdout, command...)
 	if err != nil {
 		return sample, err
 	}
@@ -116,14 +120,14 @@ func (s *server) run(ctx context.Context, limit time.Duration, stdout *strings.B
 
 // castai measures the plugin without kubectl in front of it.
 func (s *server) castai(ctx context.Context, stdout *strings.Builder, args ...string) (page.Sample, error) {
-	return s.run(ctx, 0, stdout, append([]string{s.tools.castai}, args...)...)
+	return s.run(ctx, stdout, append([]string{s.tools.castai}, args...)...)
 }
 
 // conditions describes this machine and what runs on it.
-func conditions(t tools) page.Conditions {
+func conditions(t tools, limit time.Duration) page.Conditions {
 	c := page.Conditions{
 		Date: time.Now().UTC().Format(time.RFC3339), CPU: cpuModel(), CPUs: cpus(), MemoryGiB: memoryGiB(),
-		System: system(), Go: goVersion(), Kubernetes: t.kubernetes, Version: t.version, LoadBefore: load(),
+		System: system(), Go: goVersion(), Kubernetes: t.kubernetes, Version: t.version, Limit: limit.Seconds(), LoadBefore: load(),
 	}
 	c.LoadAfter = c.LoadBefore
 	return c

@@ -21,7 +21,7 @@ func (b *bench) start(ctx context.Context) error {
 			{page.Kubectl, []string{b.tools.kubectl, "version", "--client"}},
 			{page.Castai, []string{b.tools.castai, "version"}},
 		} {
-			sample, err := b.tools.run(ctx, os.Environ(), b.tools.dir, 0, nil, p.command...)
+			sample, err := b.tools.run(ctx, os.Environ(), b.tools.dir, nil, p.command...)
 			if err != nil {
 				return err
 			}

@@ -2,11 +2,11 @@
 // own because the peak of a process's memory counts that of the process that
 // started it (the kernel's exec_mmap keeps the larger one): this one is small.
 //
-//	measured FILE LIMIT COMMAND [ARG...]
+//	measured FILE COMMAND [ARG...]
 //
-// writes into FILE, as JSON, what the command and its children used. After LIMIT
-// (0s: never), or when it is interrupted itself, it ends the whole group of
-// processes. The exit code is that of the command.
+// writes into FILE, as JSON, what the command and its children used. When it is
+// interrupted itself, it ends the whole group of processes. The exit code is that
+// of the command.
 package main
 
 import (
@@ -26,7 +26,6 @@ type usage struct {
 	Seconds   float64 `json:"seconds"`
 	CPU       float64 `json:"cpu"`       // user and system, seconds
 	MemoryMiB float64 `json:"memoryMiB"` // peak of the largest process
-	Unended   bool    `json:"unended"`   // it was ended at the limit
 	Code      int     `json:"code"`
 }
 
@@ -40,16 +39,12 @@ func main() {
 }
 
 func run(args []string) (int, error) {
-	if len(args) < 3 {
-		return 0, errors.New("measured FILE LIMIT COMMAND [ARG...]")
-	}
-	limit, err := time.ParseDuration(args[1])
-	if err != nil {
-		return 0, err
+	if len(args) < 2 {
+		return 0, errors.New("measured FILE COMMAND [ARG...]")
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
-	cmd := exec.Command(args[2], args[3:]...) //nolint:gosec // the purpose of this program
+	cmd := exec.Command(args[1], args[2:]...) //nolint:gosec // the purpose of this program
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	start := time.Now()
@@ -58,19 +53,13 @@ func run(args []string) (int, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	var timer <-chan time.Time
-	if limit > 0 {
-		timer = time.After(limit)
-	}
-	u := usage{}
+	var err error
 	select {
 	case err = <-ended:
-	case <-timer:
-		u.Unended = true
-		err = kill(cmd, ended)
 	case <-stop:
 		err = kill(cmd, ended)
 	}
+	u := usage{}
 	u.Seconds = time.Since(start).Seconds()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -74,7 +74,7 @@ func Benchmarks() []Benchmark {
 with similar names, each time in a fresh cluster; the finalizers of all custom resources are taken off beforehand, as
 live controllers would. *documented commands* is the procedure of Cast AI's documentation with an unchanged kubectl
 ([test/bench/documented.sh](../test/bench/documented.sh)). *kubectl castai* is ` + "`offboard --yes --clean-up-timeout=5s`" + `: it
-also judges every object, makes a backup, and looks twice, 5 s apart, whether anything is left. *left* are objects of
+also judges every object, makes a backup, and looks again at the end, 5 s after the last deletion at the earliest. *left* are objects of
 Cast AI's that are still there, *of others, touched* those of others that are gone or changed, both counted from
 snapshots of the whole cluster, whatever the commands say.`,
 			Targets: []target{
@@ -86,8 +86,8 @@ snapshots of the whole cluster, whatever the commands say.`,
 		{
 			Name: Stuck, Title: "Offboarding, with what gets stuck", Base: Documented, Columns: offboard,
 			Text: `All charts with Liqo and castware-operator, custom resources with finalizers that no controller removes, webhooks
-without a backend, and an APIService that dies with its namespace. A documented command that waits is given up after the
-time limit, the documented way out for a stuck namespace is taken, and the next command follows.`,
+without a backend, and an APIService that dies with its namespace. A documented command that waits is given up after a
+while, the documented way out for a stuck namespace is taken, and the next command follows.`,
 			Targets: []target{
 				{"objects left", 0, "%.0f", median(Castai, counted("left"))},
 				{"objects of others touched", 0, "%.0f", median(Castai, counted("touched"))},

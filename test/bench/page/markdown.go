@@ -43,6 +43,9 @@ func (p *Page) Markdown() (text string, plots map[string]string) {
 		b.WriteString(benchmark.growths(r))
 		b.WriteString(benchmark.targets(r))
 		b.WriteString(r.Conditions.line())
+		if benchmark.Base == Documented {
+			fmt.Fprintf(&b, "A documented command that waits was given up after %.0f s.\n", r.Conditions.Limit)
+		}
 	}
 	return b.String(), plots
 }
@@ -80,8 +83,8 @@ func (b Benchmark) table(r *Run) string {
 	for i := range r.Series {
 		s := &r.Series[i]
 		wall := show("%.2f", s.of(seconds))
-		if slices.ContainsFunc(s.Samples, func(s Sample) bool { return s.Unended }) {
-			wall = "not at the end after " + wall
+		if slices.ContainsFunc(s.Samples, func(s Sample) bool { return s.Counts["given up"] > 0 }) {
+			wall += ", by giving up"
 		}
 		row := []string{s.Way, wall}
 		if b.Sizes != "" {
@@ -158,7 +161,7 @@ func (b Benchmark) parts(r *Run) string {
 		}
 		return strings.Compare(a.name, b.name)
 	})
-	rows = append(rows, row{"Look, plan, save, look again twice", rest})
+	rows = append(rows, row{"Look, plan, save, settle, look again", rest})
 	var out strings.Builder
 	out.WriteString("\n| where kubectl castai spends its time | s |\n| --- | --- |\n")
 	for _, row := range rows {

@@ -30,6 +30,8 @@ type Conditions struct {
 	Go         string  `json:"go"`
 	Kubernetes string  `json:"kubernetes"`
 	Version    string  `json:"version"` // of the plugin
+	// Limit is how long a documented command was waited for, in seconds.
+	Limit      float64 `json:"limit"`
 	LoadBefore float64 `json:"loadBefore"`
 	LoadAfter  float64 `json:"loadAfter"`
 }
@@ -50,9 +52,7 @@ type Sample struct {
 	MemoryMiB float64 `json:"memoryMiB,omitempty"`
 	// Requests counts what the API server answered, by verb.
 	Requests map[string]int `json:"requests,omitempty"`
-	// Unended: it was stopped at its time limit.
-	Unended bool `json:"unended,omitempty"`
-	// Counts are of objects: left, touched.
+	// Counts are of objects: left, touched; and of commands given up.
 	Counts map[string]int `json:"counts,omitempty"`
 	// Parts are the seconds that its parts took, by name.
 	Parts map[string]float64 `json:"parts,omitempty"`
