@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -28,6 +29,9 @@ const (
 	folderMode = 0o700
 	fileMode   = 0o600
 )
+
+// atOnce is how many files are written at a time.
+const atOnce = 16
 
 // Reader reads the whole content of objects.
 type Reader interface {
@@ -83,7 +87,7 @@ func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *eng
 		targets = append(targets, e.Target)
 	}
 	slices.SortFunc(targets, func(a, b cluster.Target) int { return a.Compare(b.Ref) })
-	if err := from.Read(ctx, targets, w.object); err != nil {
+	if err := w.save(ctx, from, targets); err != nil {
 		return nil, err
 	}
 	index := &Index{
@@ -189,6 +193,22 @@ type writer struct {
 	options Options
 	entries map[cluster.Ref]*Entry
 	owners  *owners
+}
+
+// save saves the objects. A disk takes milliseconds to confirm a file, but many
+// of them at a time, so several are written while the next are read.
+func (w *writer) save(ctx context.Context, from Reader, targets []cluster.Target) error {
+	files, filesCtx := errgroup.WithContext(ctx)
+	files.SetLimit(atOnce)
+	readErr := from.Read(filesCtx, targets, func(t cluster.Target, u *unstructured.Unstructured) error {
+		files.Go(func() error { return w.object(t, u) })
+		return nil
+	})
+	// Where a file could not be written, that ended the reading, too.
+	if err := files.Wait(); err != nil {
+		return err
+	}
+	return readErr
 }
 
 // object saves one object. It is called from several goroutines, once for each.
