@@ -46,6 +46,10 @@ test-controlplane: controlplane ## Test the control plane that the other tests r
 test-e2e: build controlplane ## Test the built plugin against real control planes
 	go -C test test -timeout 30m ./...
 
+.PHONY: bench
+bench: build controlplane ## Measure speed side by side and write docs/benchmarks.md (half an hour and more)
+	go -C test run ./bench
+
 .PHONY: fuzz
 fuzz: ## Fuzz each parser (FUZZTIME=10m)
 	@grep -rlE '^func Fuzz' --include=*_test.go pkg | while read -r file; do \

@@ -69,7 +69,7 @@ func (s *server) requestsSince(size int64) (map[string]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	if _, err := f.Seek(size, 0); err != nil {
 		return nil, err
 	}

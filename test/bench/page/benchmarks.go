@@ -78,9 +78,9 @@ also judges every object, makes a backup, and looks again at the end, 5 s after 
 Cast AI's that are still there, *of others, touched* those of others that are gone or changed, both counted from
 snapshots of the whole cluster, whatever the commands say.`,
 			Targets: []target{
-				wall("wall time, of the documented commands'", Castai, Documented, 0.3),
-				{"objects left", 0, "%.0f", median(Castai, counted("left"))},
-				{"objects of others touched", 0, "%.0f", median(Castai, counted("touched"))},
+				wall("wall time, of the documented commands'", Documented, 0.3),
+				{"objects left", 0, "%.0f", median(counted("left"))},
+				{"objects of others touched", 0, "%.0f", median(counted("touched"))},
 			},
 		},
 		{
@@ -89,8 +89,8 @@ snapshots of the whole cluster, whatever the commands say.`,
 without a backend, and an APIService that dies with its namespace. A documented command that waits is given up after a
 while, the documented way out for a stuck namespace is taken, and the next command follows.`,
 			Targets: []target{
-				{"objects left", 0, "%.0f", median(Castai, counted("left"))},
-				{"objects of others touched", 0, "%.0f", median(Castai, counted("touched"))},
+				{"objects left", 0, "%.0f", median(counted("left"))},
+				{"objects of others touched", 0, "%.0f", median(counted("touched"))},
 			},
 		},
 		{
@@ -101,10 +101,10 @@ the same resources as metadata in protobuf, in pages of 500, 16 requests at a ti
 throws the answers away: nothing that looks at every object can take less of the server's time. *kubectl* is ` + "`kubectl get -A -o name`" + `
 of all resource types that can be listed.`,
 			Targets: []target{
-				wall("wall time, of the floor's", Castai, Floor, 1.5),
-				{"peak memory (MiB)", 150, "%.0f", median(Castai, memory)},
+				wall("wall time, of the floor's", Floor, 1.5),
+				{"peak memory (MiB)", 150, "%.0f", median(memory)},
 				{"growth of wall time (exponent)", 1, "%.2f", growth(Castai, seconds)},
-				{"LIST requests, of the floor's", 1, "%.2f", ratio(Castai, Floor, requests("list"))},
+				{"LIST requests, of the floor's", 1, "%.2f", ratio(Floor, requests("list"))},
 			},
 		},
 		{
@@ -114,8 +114,8 @@ from its start to the end of the namespace, with a backup of what it touches. *f
 at a time, without looking at anything; then nobody wakes the namespace controller, which comes when its own backoff
 ends, and *until the namespace is gone* is the time to that.`,
 			Targets: []target{
-				wall("wall time, of the floor's PATCHes", Castai, Floor, 1.5),
-				{"peak memory (MiB)", 100, "%.0f", median(Castai, memory)},
+				wall("wall time, of the floor's PATCHes", Floor, 1.5),
+				{"peak memory (MiB)", 100, "%.0f", median(memory)},
 			},
 		},
 		{
@@ -126,26 +126,26 @@ ends, and *until the namespace is gone* is the time to that.`,
 		{
 			Name: Planning, Title: "Planning alone", Base: Castai, Sizes: "objects in a snapshot",
 			Text:    "Judging every object of a snapshot and planning the offboarding, without any request: `go test -bench=BenchmarkPlan ./pkg/footprint`.",
-			Targets: []target{{"wall time (s)", 0.5, "%.2f", median(Castai, seconds)}},
+			Targets: []target{{"wall time (s)", 0.5, "%.2f", median(seconds)}},
 		},
 		{
 			Name: Start, Title: "Start-up", Base: Kubectl, Columns: []column{processor, peak},
 			Text:    "`kubectl-castai version` and `kubectl version --client`: programs that do nothing, so that the time is that of starting.",
-			Targets: []target{wall("wall time, of kubectl's", Castai, Kubectl, 1.0/3)},
+			Targets: []target{wall("wall time, of kubectl's", Kubectl, 1.0/3)},
 		},
 	}
 }
 
-// wall is a target for the ratio of wall times.
-func wall(text, way, to string, most float64) target {
-	return target{text, most, "%.2f", ratio(way, to, seconds)}
+// wall is a target for the ratio of the plugin's wall time to that of another way.
+func wall(text, to string, most float64) target {
+	return target{text, most, "%.2f", ratio(to, seconds)}
 }
 
-// ratio compares two ways at the largest size.
-func ratio(way, to string, figure func(Sample) float64) func(*Run) (float64, bool) {
+// ratio compares the plugin with another way at the largest size.
+func ratio(to string, figure func(Sample) float64) func(*Run) (float64, bool) {
 	return func(r *Run) (float64, bool) {
 		size := r.largest()
-		a, b := r.series(way, size), r.series(to, size)
+		a, b := r.series(Castai, size), r.series(to, size)
 		if a == nil || b == nil {
 			return 0, false
 		}
@@ -153,9 +153,10 @@ func ratio(way, to string, figure func(Sample) float64) func(*Run) (float64, boo
 	}
 }
 
-func median(way string, figure func(Sample) float64) func(*Run) (float64, bool) {
+// median is that of a figure of the plugin at the largest size.
+func median(figure func(Sample) float64) func(*Run) (float64, bool) {
 	return func(r *Run) (float64, bool) {
-		s := r.series(way, r.largest())
+		s := r.series(Castai, r.largest())
 		if s == nil {
 			return 0, false
 		}

@@ -128,7 +128,7 @@ func (s *Series) has(c column) bool {
 	case left.title, touched.title:
 		return s.Samples[0].Counts != nil
 	}
-	return s.Samples[0].Requests != nil && len(s.Samples[0].Requests) > 0 && !strings.HasPrefix(c.title, Gone)
+	return len(s.Samples[0].Requests) > 0 && !strings.HasPrefix(c.title, Gone)
 }
 
 // parts lists how long the parts of the plugin's way took.
