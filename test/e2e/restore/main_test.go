@@ -84,9 +84,9 @@ func castai(t *testing.T, code int, args ...string) driver.Result {
 }
 
 // offboard takes Cast AI out, and saves it in dir.
-func offboard(t *testing.T, dir string, args ...string) driver.Result {
+func offboard(t *testing.T, dir string) driver.Result {
 	t.Helper()
-	return castai(t, 0, append([]string{"offboard", "--yes", "--backup-dir", dir, "--clean-up-timeout=5s", "--settle=2s"}, args...)...)
+	return castai(t, 0, "offboard", "--yes", "--backup-dir", dir, "--clean-up-timeout=5s", "--settle=2s")
 }
 
 func snapshot(t *testing.T) compare.Snapshot {
