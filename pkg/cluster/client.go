@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
 )
 
 // FieldManager is the name under which this plugin writes.
@@ -44,6 +45,7 @@ type Client struct {
 	discovery discovery.DiscoveryInterface
 	metadata  metadata.Interface
 	dynamic   dynamic.Interface
+	typed     rest.Interface
 	// For what none of these can: logs. streams sends a request once, and its
 	// answer may go on.
 	http      *http.Client
@@ -117,7 +119,8 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	if fair {
 		config.QPS = -1
 	} else {
-		config.QPS, config.Burst = modestQPS, modestBurst
+		// One limit for all of the clients.
+		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(modestQPS, modestBurst)
 	}
 
 	if c.discovery, err = discovery.NewDiscoveryClientForConfigAndClient(config, httpClient); err != nil {
@@ -127,6 +130,9 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 		return nil, explainConfig(err)
 	}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, explainConfig(err)
+	}
+	if c.typed, err = newTyped(config, httpClient); err != nil {
 		return nil, explainConfig(err)
 	}
 	return c, nil

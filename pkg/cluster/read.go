@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/pager"
@@ -158,10 +157,7 @@ func isEvent(r *Resource) bool { return r.Name == "events" && r.Kind == "Event" 
 func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]string) ([]*Object, error) {
 	var out []*Object
 	p := pager.New(pager.SimplePageFunc(func(opts metav1.ListOptions) (runtime.Object, error) {
-		if len(fields) == 0 {
-			return c.metadata.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
-		}
-		return c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
+		return c.listPage(ctx, r, ns, fields, opts)
 	}))
 	p.PageSize = pageSize
 	// A page at a time: no more than one is held beside what is kept of it.
@@ -202,8 +198,12 @@ func newObject(r *Resource, item runtime.Object, fields [][]string, p pool) (*Ob
 	if at := meta.GetDeletionTimestamp(); at != nil {
 		o.Deleting = at.Time
 	}
-	if u, ok := item.(*unstructured.Unstructured); ok && len(fields) > 0 {
-		o.Body = project(u.Object, fields)
+	if len(fields) > 0 {
+		all, err := contentOf(item)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", r.GroupResource(), o.Name, err)
+		}
+		o.Body = project(all, fields)
 	}
 	return o, nil
 }
