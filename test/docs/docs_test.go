@@ -2,6 +2,8 @@
 package docs
 
 import (
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -103,6 +105,64 @@ func TestRoles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The picture of the packages shows what imports what. As the text beside it says,
+// it leaves out plugin's imports but one, and that of cluster where another leads there.
+func TestArchitecture(t *testing.T) {
+	drawn := map[string]bool{}
+	for _, arrow := range regexp.MustCompile(`(?m)^    (\S+) --> (\S+)$`).FindAllStringSubmatch(read(t, "docs/design.md"), -1) {
+		drawn[arrow[1]+" -> "+arrow[2]] = true
+	}
+	folders, err := filepath.Glob(filepath.Join(root, "pkg", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := map[string]bool{"cmd/kubectl-castai -> plugin": true, "plugin -> printer": true}
+	for _, folder := range folders {
+		from := filepath.Base(folder)
+		for _, to := range imported(t, folder) {
+			if from != "plugin" && (to != "cluster" || from == "engine" || from == "footprint") {
+				imports[from+" -> "+to] = true
+			}
+		}
+	}
+	for arrow := range imports {
+		if !drawn[arrow] {
+			t.Errorf("docs/design.md does not draw %s", arrow)
+		}
+	}
+	for arrow := range drawn {
+		if !imports[arrow] {
+			t.Errorf("docs/design.md draws %s, which is not so", arrow)
+		}
+	}
+}
+
+// imported returns the packages of this project that a folder imports, outside of
+// its tests.
+func imported(t *testing.T, folder string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range source.Imports {
+			if name, ok := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "github.com/castai/kubectl-castai/pkg/"); ok {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }
 
 // The exit codes in the README are those that help shows.
