@@ -44,7 +44,8 @@ test-controlplane: controlplane ## Test the control plane that the other tests r
 
 .PHONY: test-e2e
 test-e2e: build controlplane ## Test the built plugin against real control planes
-	go -C test test -timeout 30m ./...
+	@# Three packages at a time: they wait more than they work.
+	go -C test test -p 3 -timeout 30m ./...
 
 .PHONY: bench
 bench: build controlplane ## Measure speed side by side and write docs/benchmarks.md (half an hour and more)
