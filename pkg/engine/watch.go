@@ -134,6 +134,8 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 		case err == nil:
 			p.stripped(j, names)
 		case apierrors.IsConflict(err), cluster.IsGone(err, s.Target):
+		case ctx.Err() != nil:
+			// Watching is over, and what the object waits for has been said.
 		default:
 			p.settle(ctx, j, fmt.Errorf("can't remove the finalizers %s: %w", strings.Join(names, ", "), err))
 		}
