@@ -212,6 +212,10 @@ func newObject(r *Resource, item runtime.Object, fields [][]string, p pool) (*Ob
 // (applied configurations, mostly) would fill the memory for nothing.
 const longestAnnotation = 512
 
+// ownDomain begins the annotations that the plugin itself writes. They are read
+// to take back what they say, and so are kept whole.
+const ownDomain = "castai.kubectl.dev/"
+
 // pool turns equal strings into one: the objects of a list repeat the same few
 // keys and values over and over. A nil pool leaves them as they are.
 type pool map[string]string
@@ -226,7 +230,7 @@ func (p pool) one(s string) string {
 	return s
 }
 
-// keep copies a map and cuts its values. What it returns holds on to nothing
+// keep copies a map and cuts its values, but for our own. What it returns holds on to nothing
 // else of an answer.
 func (p pool) keep(in map[string]string) map[string]string {
 	if len(in) == 0 {
@@ -234,7 +238,7 @@ func (p pool) keep(in map[string]string) map[string]string {
 	}
 	out := make(map[string]string, len(in))
 	for k, v := range in {
-		if len(v) > longestAnnotation {
+		if len(v) > longestAnnotation && !strings.HasPrefix(k, ownDomain) {
 			v = strings.Clone(v[:longestAnnotation])
 		}
 		out[p.one(k)] = p.one(v)
