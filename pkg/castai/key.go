@@ -55,8 +55,8 @@ func FindKey(file string, stdin io.Reader, lookup func(string) (string, bool)) (
 	if err != nil {
 		return Key{}, fmt.Errorf("the API key can't be read: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it is only read
-	return readKey(f, file)
+	key, err := readKey(f, file)
+	return key, errors.Join(err, f.Close())
 }
 
 func readKey(r io.Reader, source string) (Key, error) {

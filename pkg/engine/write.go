@@ -124,7 +124,7 @@ func (p *phaseRun) change(ctx context.Context, a Action) error {
 		return err
 	}
 	patch, err := a.Change(o)
-	if err != nil || patch == nil {
+	if err != nil || len(patch) == 0 {
 		return err
 	}
 	patch = maps.Clone(patch)

@@ -94,7 +94,7 @@ func without(list []any, drop func(map[string]any) bool) (rest []any, found bool
 	return slices.Delete(slices.Clone(list), i, i+1), true
 }
 
-// cordon returns the patch that cordons a node; nil: it is cordoned.
+// cordon returns the patch that cordons a node; empty: it is cordoned.
 func cordon(run string) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
 		m, _, err := readMark(o)
@@ -102,7 +102,7 @@ func cordon(run string) func(o *cluster.Object) (map[string]any, error) {
 			return nil, err
 		}
 		if cordoned, _ := specOf(o)["unschedulable"].(bool); cordoned {
-			return nil, nil //nolint:nilnil // nothing to do
+			return map[string]any{}, nil
 		}
 		m.Run, m.Cordoned = run, true
 		annotations, err := m.annotation()
@@ -169,7 +169,7 @@ func untaint(o *cluster.Object) (map[string]any, error) {
 	}
 	rest, found := without(listAt(o, "spec", "taints"), isPausedTaint)
 	if !found && !m.Tainted {
-		return nil, nil //nolint:nilnil // nothing to do
+		return map[string]any{}, nil
 	}
 	m.Tainted = false
 	annotations, err := m.annotation()
@@ -195,7 +195,7 @@ func wake(made map[string]string) func(o *cluster.Object) (map[string]any, error
 			ok = true
 		}
 		if !ok {
-			return nil, nil //nolint:nilnil // nothing to do
+			return map[string]any{}, nil
 		}
 		return m.takeBack(o), nil
 	}
@@ -247,12 +247,12 @@ func tolerationsPatch(annotations map[string]any, list any) map[string]any {
 }
 
 // tolerate returns the patch that lets a workload's pods run on the node that the
-// cluster sleeps on; nil: they may already.
+// cluster sleeps on; empty: they may already.
 func tolerate(run string) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
 		list := listAt(o, tolerations...)
 		if tolerates(list) {
-			return nil, nil //nolint:nilnil // nothing to do
+			return map[string]any{}, nil
 		}
 		annotations, err := mark{Run: run, Tolerated: true}.annotation()
 		return tolerationsPatch(annotations, append(list, toleration())), err

@@ -168,7 +168,7 @@ func vendorWake(o *cluster.Object) (map[string]any, error) {
 		spec["unschedulable"] = nil
 	}
 	if len(spec) == 0 {
-		return nil, nil //nolint:nilnil // nothing to do
+		return map[string]any{}, nil
 	}
 	patch["spec"] = spec
 	return patch, nil
@@ -186,7 +186,7 @@ func vendorWithdraw(o *cluster.Object) (map[string]any, error) {
 		rest, changed = less, true
 	}
 	if !changed {
-		return nil, nil //nolint:nilnil // nothing to do
+		return map[string]any{}, nil
 	}
 	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": orNull(rest)}}}}, nil
 }

@@ -154,10 +154,10 @@ func SplitNames(list string) []string {
 // ParseLabels reads key=value,key=value, or an object of JSON.
 func ParseLabels(text string) (map[string]string, error) {
 	text = strings.TrimSpace(text)
-	if text == "" {
-		return nil, nil //nolint:nilnil // no labels, and nothing wrong with that
-	}
 	out := map[string]string{}
+	if text == "" {
+		return out, nil
+	}
 	if strings.HasPrefix(text, "{") {
 		if err := json.Unmarshal([]byte(text), &out); err != nil {
 			return nil, fmt.Errorf("%q is not an object of JSON with texts in it: %w", text, err)

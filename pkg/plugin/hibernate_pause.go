@@ -140,7 +140,7 @@ func (o *nightOptions) ended(ctx context.Context, job cluster.Target) error {
 	return o.client.Await(ctx, jobs, job.Namespace, [][]string{{"status"}}, func(all []*cluster.Object) (bool, error) {
 		i := slices.IndexFunc(all, func(j *cluster.Object) bool { return j.UID == job.UID })
 		if i < 0 {
-			return false, fmt.Errorf("Job %s was removed before it ended", job.Name) //nolint:staticcheck // Job is a kind
+			return false, fmt.Errorf("the Job %s was removed before it ended", job.Name)
 		}
 		switch hibernate.JobResult(all[i]) {
 		case "failed":
