@@ -29,7 +29,8 @@ type Record struct {
 const Ended engine.EventType = "ended"
 
 // Journal appends the events of a run to the report in the folder of a backup,
-// each at once, so that there is a record of a run that is killed.
+// each at once, so that there is a record of a run that is killed. The zero
+// Journal writes nothing.
 type Journal struct {
 	mu   sync.Mutex
 	file *os.File
@@ -67,6 +68,9 @@ func (j *Journal) Close(runErr error) error {
 		r.Error = runErr.Error()
 	}
 	j.write(r, true)
+	if j.file == nil {
+		return nil
+	}
 	return errors.Join(j.err, j.file.Close())
 }
 
@@ -74,7 +78,7 @@ func (j *Journal) Close(runErr error) error {
 func (j *Journal) write(r Record, sync bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.err != nil {
+	if j.err != nil || j.file == nil {
 		return
 	}
 	line, err := json.Marshal(r)

@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -203,7 +204,7 @@ func (b *Backup) apply(e *Entry, c Cluster, why string) *engine.Action {
 				return nil, err
 			}
 			if u.SetOwnerReferences(owners); len(owners) == 0 {
-				delete(u.Object["metadata"].(map[string]any), "ownerReferences") //nolint:forcetypeassert // parse made sure
+				unstructured.RemoveNestedField(u.Object, "metadata", "ownerReferences")
 			}
 			return u.Object, nil
 		},

@@ -20,6 +20,11 @@ const (
 	BlockerController  = "console-controller"
 )
 
+// Blockers returns the names of all of them.
+func Blockers() []string {
+	return []string{BlockerIdentity, BlockerGone, BlockerTerraform, BlockerRebalancing, BlockerHibernated, BlockerFailed, BlockerController}
+}
+
 // Options of the console's part.
 type Options struct {
 	// DeleteNodes lets Cast AI delete the nodes that it made.

@@ -2,6 +2,7 @@ package footprint
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -161,62 +162,91 @@ var gitOpsMarks = map[string]string{
 	"addons.cluster.x-k8s.io/resource-set": "Cluster API",
 }
 
+// Names of the blockers, which --accept takes.
+const (
+	blockerGitOps     = "gitops"
+	blockerHibernated = "hibernation"
+	blockerMigrations = "migrations"
+	blockerAWSNode    = "aws-node"
+	blockerKarpenter  = "karpenter"
+	blockerData       = "data"
+	blockerDependents = "dependents"
+	blockerProxies    = "database-proxies"
+)
+
+// KnownBlockers returns all that there are, without objects, in the order in
+// which they are shown.
+func KnownBlockers() []Blocker {
+	return []Blocker{
+		{Name: blockerGitOps, Text: "a tool manages objects of Cast AI", Remedy: "remove Cast AI there (or suspend its syncing) first, or it comes back"},
+		{Name: blockerHibernated, Text: "the cluster is hibernated, or was when a pause was cut short", Remedy: "resume it first (hibernate resume), or its workloads stay Pending"},
+		{Name: blockerMigrations, Text: "live migrations exist", Remedy: "wait for them to end, or delete them"},
+		{Name: blockerAWSNode, Text: "castai-live has patched the DaemonSet kube-system/aws-node", Remedy: "run helm uninstall castai-live first, which takes the patch back, or nodes stay without a network"},
+		{Name: blockerKarpenter, Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes", Remedy: "move these pods first: deleting such a NodePool deletes its nodes"},
+		{Name: blockerData, Text: "volumes would be deleted with their data", Remedy: "copy what you need, or keep them with --exclude"},
+		{Name: blockerDependents, Text: "objects that are not Cast AI's name objects of Cast AI as their owners, so that Kubernetes would delete them, too", Remedy: "remove their metadata.ownerReferences, or name them with --include"},
+		{Name: blockerProxies, Text: "database proxies of Cast AI run here; whether applications connect through them can't be seen from outside", Remedy: "point applications at their databases first"},
+	}
+}
+
 // blockers finds what a person must decide about.
 func (w *world) blockers() []Blocker {
-	gitOps := Blocker{Name: "gitops", Remedy: "remove Cast AI there (or suspend its syncing) first, or it comes back"}
-	paused := Blocker{Name: "hibernation", Text: "the cluster is hibernated, or was when a pause was cut short", Remedy: "resume it first (kubectl castai hibernate resume), or its workloads stay Pending"}
-	migrations := Blocker{Name: "migrations", Text: "live migrations exist", Remedy: "wait for them to end, or delete them"}
-	awsNode := Blocker{Name: "aws-node", Text: "castai-live has patched the DaemonSet kube-system/aws-node", Remedy: "run helm uninstall castai-live first, which takes the patch back, or nodes stay without a network"}
-	karpenter := Blocker{Name: "karpenter", Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes", Remedy: "move these pods first: deleting such a NodePool deletes its nodes"}
-	data := Blocker{Name: "data", Text: "volumes would be deleted with their data", Remedy: "copy what you need, or keep them with --exclude"}
-	proxies := Blocker{Name: "database-proxies", Text: "database proxies of Cast AI run here; whether applications connect through them can't be seen from outside", Remedy: "point applications at their databases first"}
-	dependents := Blocker{Name: "dependents", Text: "objects that are not Cast AI's name objects of Cast AI as their owners, so that Kubernetes would delete them, too", Remedy: "remove their metadata.ownerReferences, or name them with --include"}
+	held := map[string][]cluster.Ref{}
 	tools := map[string]bool{}
 	for _, o := range w.snap.Objects {
-		kind := o.Ref().GroupKind().String()
-		if phase := o.Annotations[hibernationPhase]; kind == "ConfigMap" && o.Name == "castai-hibernate-state" && phase != "" && phase != "awake" {
-			paused.Objects = append(paused.Objects, o.Ref())
+		for _, name := range w.blocks(o) {
+			held[name] = append(held[name], o.Ref())
+			if name == blockerGitOps {
+				tools[ManagedBy(o)] = true
+			}
 		}
-		if w.owned(o) {
-			if tool := ManagedBy(o); tool != "" {
-				tools[tool] = true
-				gitOps.Objects = append(gitOps.Objects, o.Ref())
-			}
-			switch {
-			case kind == "Migration.live.cast.ai":
-				migrations.Objects = append(migrations.Objects, o.Ref())
-			case kind == "PersistentVolumeClaim":
-				data.Objects = append(data.Objects, o.Ref())
-			case w.item(o).Component == "castai-db-optimizer" && kind == "Service":
-				proxies.Objects = append(proxies.Objects, o.Ref())
-			}
+	}
+	var out []Blocker
+	for _, b := range KnownBlockers() {
+		if b.Objects = held[b.Name]; len(b.Objects) == 0 {
 			continue
 		}
-		if w.collected(o) {
-			dependents.Objects = append(dependents.Objects, o.Ref())
+		if b.Name == blockerGitOps {
+			b.Text = strings.Join(slices.Sorted(maps.Keys(tools)), " and ") + " manages objects of Cast AI"
 		}
-		switch {
-		case kind == "Node" && hasTaint(o, "scheduling.cast.ai/paused-cluster"):
-			paused.Objects = append(paused.Objects, o.Ref())
-		case kind == "DaemonSet.apps" && o.Namespace == "kube-system" && o.Name == "aws-node" && mentions(o, "live.cast.ai/"):
-			awsNode.Objects = append(awsNode.Objects, o.Ref())
-		case kind == "NodePool.karpenter.sh" && slices.ContainsFunc(o.Managers, func(m string) bool { return strings.Contains(m, "kentroller") }):
-			karpenter.Objects = append(karpenter.Objects, o.Ref())
-		}
-	}
-	names := make([]string, 0, len(tools))
-	for t := range tools {
-		names = append(names, t)
-	}
-	slices.Sort(names)
-	gitOps.Text = strings.Join(names, " and ") + " manages objects of Cast AI"
-	var out []Blocker
-	for _, b := range []Blocker{gitOps, paused, migrations, awsNode, karpenter, data, dependents, proxies} {
-		if len(b.Objects) > 0 {
-			out = append(out, b)
-		}
+		out = append(out, b)
 	}
 	return out
+}
+
+// blocks names the blockers that an object is a reason for.
+func (w *world) blocks(o *cluster.Object) (names []string) {
+	kind := o.Ref().GroupKind()
+	is := func(k, group string) bool { return kind.Kind == k && kind.Group == group }
+	if is("ConfigMap", "") && o.Name == "castai-hibernate-state" && o.Annotations[hibernationPhase] != "" && o.Annotations[hibernationPhase] != "awake" {
+		names = append(names, blockerHibernated)
+	}
+	if w.owned(o) {
+		if ManagedBy(o) != "" {
+			names = append(names, blockerGitOps)
+		}
+		switch {
+		case is("Migration", "live.cast.ai"):
+			names = append(names, blockerMigrations)
+		case is("PersistentVolumeClaim", ""):
+			names = append(names, blockerData)
+		case is("Service", "") && w.item(o).Component == "castai-db-optimizer":
+			names = append(names, blockerProxies)
+		}
+		return names
+	}
+	if w.collected(o) {
+		names = append(names, blockerDependents)
+	}
+	switch {
+	case is("Node", "") && hasTaint(o, "scheduling.cast.ai/paused-cluster"):
+		names = append(names, blockerHibernated)
+	case is("DaemonSet", "apps") && o.Namespace == "kube-system" && o.Name == "aws-node" && mentions(o, "live.cast.ai/"):
+		names = append(names, blockerAWSNode)
+	case is("NodePool", "karpenter.sh") && slices.ContainsFunc(o.Managers, func(m string) bool { return strings.Contains(m, "kentroller") }):
+		names = append(names, blockerKarpenter)
+	}
+	return names
 }
 
 // collected tells whether Kubernetes would delete an object once Cast AI's are

@@ -63,11 +63,11 @@ func (s *saving) rights(plan *engine.Plan, rights []cluster.Right) []cluster.Rig
 	return rights
 }
 
-// save makes the backup, says where it is, and opens the report in it. It
-// returns nil if no backup is wanted.
+// save makes the backup, says where it is, and opens the report in it. If no
+// backup is wanted, the report is written nowhere.
 func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprint.Inventory, plan *engine.Plan) (*backup.Journal, error) {
 	if s.none {
-		return nil, nil //nolint:nilnil // no journal, and nothing wrong with that
+		return &backup.Journal{}, nil
 	}
 	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version, More: s.more})
 	if err != nil {
@@ -93,11 +93,8 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprin
 	return journal, nil
 }
 
-// recorded lets a journal, if there is one, see the events first.
+// recorded lets a journal see the events first.
 func recorded(journal *backup.Journal, show func(engine.Event)) func(engine.Event) {
-	if journal == nil {
-		return show
-	}
 	return func(e engine.Event) {
 		journal.Event(e)
 		show(e)
@@ -107,9 +104,6 @@ func recorded(journal *backup.Journal, show func(engine.Event)) func(engine.Even
 // closeJournal ends the report in the backup. That it is incomplete is no
 // reason for the command to fail.
 func (s *saving) closeJournal(journal *backup.Journal, runErr error) {
-	if journal == nil {
-		return
-	}
 	if err := journal.Close(runErr); err != nil {
 		_, _ = fmt.Fprintf(s.ErrOut, "the report in the backup is incomplete: %s\n", printer.Escape(err.Error()))
 	}

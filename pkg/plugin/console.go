@@ -45,19 +45,14 @@ func (c *consoleOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&c.do.DeleteNodes, "delete-nodes", false, "With --console: let Cast AI delete the nodes that it made")
 	f.StringVar(&c.do.CleanupScript, "cleanup-script", "", "With --console: file to save the script in that cleans up the cloud account; it is not run")
 	f.BoolVar(&c.do.RemoveCluster, "remove-cluster", false, "With --console: remove the cluster from the console, once nothing is left here")
-	f.DurationVar(&c.do.Timeout, "disconnect-timeout", 20*time.Minute, "With --console: how long disconnecting may take, and removing")
-	f.DurationVar(&c.do.Poll, "poll-interval", 2*time.Second, "With --console: how long to wait at first before asking again")
+	waitVar(f, &c.do.Timeout, "disconnect-timeout", 20*time.Minute, "With --console: how long disconnecting may take, and removing")
+	waitVar(f, &c.do.Poll, "poll-interval", 2*time.Second, "With --console: how long to wait at first before asking again")
 	c.apiFlags.addFlags(f)
 }
 
 func (c *consoleOptions) validate() error {
-	switch {
-	case !c.enabled && (c.do.DeleteNodes || c.do.CleanupScript != "" || c.do.RemoveCluster || c.keyFile != "" || c.url != "" || c.clusterID != ""):
+	if !c.enabled && (c.do.DeleteNodes || c.do.CleanupScript != "" || c.do.RemoveCluster || c.keyFile != "" || c.url != "" || c.clusterID != "") {
 		return usage(errors.New("--delete-nodes, --cleanup-script, --remove-cluster, --api-key-file, --api-url and --cluster-id need --console"))
-	case c.do.Timeout <= 0:
-		return usage(fmt.Errorf("--disconnect-timeout %s is no time to wait", c.do.Timeout))
-	case c.do.Poll <= 0:
-		return usage(fmt.Errorf("--poll-interval %s is no time to wait", c.do.Poll))
 	}
 	if c.do.CleanupScript != "" {
 		// Not to be found out when the cluster is disconnected.

@@ -31,7 +31,7 @@ type configureOptions struct {
 	namespaces []string
 	accept     []string
 	output     string
-	dryRun     string
+	dryRun     dryRun
 	yes        bool
 
 	client *cluster.Client
@@ -90,8 +90,7 @@ func (o *configureOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.given.Image, "image", hibernate.DefaultImage, "Image of the jobs: Cast AI's, or one of kubectl-castai (hibernate run)")
 	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+hibernate.ReversedSchedule)
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
-	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write as a dry run")
-	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 }
 
@@ -106,9 +105,6 @@ func (o *configureOptions) Complete(*cobra.Command, []string) (err error) {
 
 // Validate checks the flags.
 func (o *configureOptions) Validate() error {
-	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
-		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
-	}
 	if unknown := slices.DeleteFunc(slices.Clone(o.accept), func(s string) bool { return s == hibernate.ReversedSchedule }); len(unknown) > 0 {
 		return usage(fmt.Errorf("--accept=%s is unknown: it is %s", unknown[0], hibernate.ReversedSchedule))
 	}

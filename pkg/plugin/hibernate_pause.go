@@ -25,7 +25,7 @@ type nightOptions struct {
 	*Root
 	access    access
 	output    string
-	dryRun    string
+	dryRun    dryRun
 	yes       bool
 	inCluster bool
 	timeout   time.Duration
@@ -39,11 +39,10 @@ type nightOptions struct {
 func (o *nightOptions) addFlags(f *pflag.FlagSet) {
 	o.access.addFlags(f)
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
-	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write to the cluster as a dry run")
-	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.inCluster, "in-cluster", false, "Start a Job from the installed CronJob instead, and follow its log")
-	f.DurationVar(&o.step, "step-timeout", 10*time.Minute, "How long a step may take, such as making a node, before the whole is taken back")
+	waitVar(f, &o.step, "step-timeout", 10*time.Minute, "How long a step may take, such as making a node, before the whole is taken back")
 }
 
 // Complete reads the key.
@@ -51,14 +50,6 @@ func (o *nightOptions) Complete(*cobra.Command, []string) error { return o.acces
 
 // validate checks the flags that pause and resume share.
 func (o *nightOptions) validate() error {
-	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
-		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
-	}
-	for flag, value := range map[string]time.Duration{"--timeout": o.timeout, "--step-timeout": o.step, "--drain-timeout": o.drain} {
-		if value <= 0 {
-			return usage(fmt.Errorf("%s %s is no time to wait", flag, value))
-		}
-	}
 	if o.inCluster && o.dryRun != dryRunNone {
 		return usage(errors.New("--in-cluster starts the Job that there is: it can't be combined with --dry-run"))
 	}
@@ -202,6 +193,39 @@ func (o *nightOptions) already(s *hibernate.State, why string) error {
 	return text.Err()
 }
 
+// agreed shows the plan, checks the rights to carry it out and asks. It returns
+// false if it is not to be carried out.
+func (o *nightOptions) agreed(ctx context.Context, s *hibernate.State, phases []engine.Phase, question string, plan func(*printer.Text)) (bool, error) {
+	if err := o.show(s, phases, plan); err != nil || o.dryRun == dryRunClient {
+		return false, err
+	}
+	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching()...)); err != nil {
+		return false, err
+	}
+	if o.dryRun == dryRunNone {
+		if err := o.confirm(o.yes, question, s.Server.DisplayName()); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// show prints the plan: the document to stdout where one was asked for and
+// nothing else follows, text otherwise.
+func (o *nightOptions) show(s *hibernate.State, phases []engine.Phase, plan func(*printer.Text)) error {
+	if o.output == "" {
+		text := printer.NewText(o.Out)
+		plan(text)
+		return text.Err()
+	}
+	if o.dryRun != dryRunClient {
+		return nil
+	}
+	doc := printer.NewHibernation(s.Server, s, nil)
+	doc.Phases = phases
+	return printer.Print(o.Out, o.output, doc)
+}
+
 // watching are the rights that waiting needs, beside those of a plan.
 func watching() []cluster.Right {
 	var out []cluster.Right
@@ -255,8 +279,8 @@ func newHibernatePause(r *Root) *cobra.Command {
 	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
 	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
 	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")
-	f.DurationVar(&o.timeout, "timeout", 45*time.Minute, "How long the pause may take")
-	f.DurationVar(&o.drain, "drain-timeout", 5*time.Minute, "How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
+	waitVar(f, &o.timeout, "timeout", 45*time.Minute, "How long the pause may take")
+	waitVar(f, &o.drain, "drain-timeout", 5*time.Minute, "How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
 	return cmd
 }
 
@@ -298,17 +322,9 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 		return o.already(state, plan.Already)
 	}
 	phases := o.runner.Phases(plan)
-	if done, err := o.show(state, plan, phases); done || err != nil {
+	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.Server.DisplayName(), len(plan.Remove), len(state.Nodes))
+	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.PausePlan(state.Server, plan, phases) }); !agreed {
 		return err
-	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching()...)); err != nil {
-		return err
-	}
-	if o.dryRun == dryRunNone {
-		question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.Server.DisplayName(), len(plan.Remove), len(state.Nodes))
-		if err := o.confirm(o.yes, question, state.Server.DisplayName()); err != nil {
-			return err
-		}
 	}
 	return o.pause(ctx, options)
 }
@@ -323,21 +339,6 @@ func (o *nightOptions) plan(ctx context.Context, options hibernate.PauseOptions)
 	}
 	plan, err := hibernate.PlanPause(state, options)
 	return state, plan, refusal(err)
-}
-
-// show prints the plan; done tells that this is all.
-func (o *hibernatePauseOptions) show(s *hibernate.State, p *hibernate.Pause, phases []engine.Phase) (done bool, err error) {
-	if o.output == "" {
-		text := printer.NewText(o.Out)
-		text.PausePlan(s.Server, p, phases)
-		return o.dryRun == dryRunClient, text.Err()
-	}
-	if o.dryRun != dryRunClient {
-		return false, nil
-	}
-	doc := printer.NewHibernation(s.Server, s, nil)
-	doc.Phases = phases
-	return true, printer.Print(o.Out, o.output, doc)
 }
 
 // pause pauses the cluster, from a fresh look at it: somebody else may have done

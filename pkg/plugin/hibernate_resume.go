@@ -42,7 +42,7 @@ func newHibernateResume(r *Root) *cobra.Command {
 	o.addFlags(f)
 	f.BoolVar(&o.repair, "repair", false, "Also take back what earlier runs left, those of Cast AI's own job included")
 	f.BoolVar(&o.wait, "wait", true, "Wait until the pods have nodes")
-	f.DurationVar(&o.timeout, "timeout", 30*time.Minute, "How long it may take until the pods have nodes")
+	waitVar(f, &o.timeout, "timeout", 30*time.Minute, "How long it may take until the pods have nodes")
 	return cmd
 }
 
@@ -71,17 +71,9 @@ func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
 		return o.already(state, plan.Already)
 	}
 	phases := o.runner.Awakening(plan)
-	if done, err := o.show(state, phases); done || err != nil {
+	question := fmt.Sprintf("This resumes cluster %s.", state.Server.DisplayName())
+	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.ResumePlan(state.Server, phases) }); !agreed {
 		return err
-	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching()...)); err != nil {
-		return err
-	}
-	if o.dryRun == dryRunNone {
-		question := fmt.Sprintf("This resumes cluster %s.", state.Server.DisplayName())
-		if err := o.confirm(o.yes, question, state.Server.DisplayName()); err != nil {
-			return err
-		}
 	}
 	return o.resume(ctx)
 }
@@ -93,20 +85,6 @@ func (o *hibernateResumeOptions) plan(ctx context.Context) (*hibernate.State, *h
 	}
 	plan, err := hibernate.PlanResume(state, o.runner.By, o.repair)
 	return state, plan, refusal(err)
-}
-
-func (o *hibernateResumeOptions) show(s *hibernate.State, phases []engine.Phase) (done bool, err error) {
-	if o.output == "" {
-		text := printer.NewText(o.Out)
-		text.ResumePlan(s.Server, phases)
-		return o.dryRun == dryRunClient, text.Err()
-	}
-	if o.dryRun != dryRunClient {
-		return false, nil
-	}
-	doc := printer.NewHibernation(s.Server, s, nil)
-	doc.Phases = phases
-	return true, printer.Print(o.Out, o.output, doc)
 }
 
 // resume wakes the cluster, from a fresh look at it.

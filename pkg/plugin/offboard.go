@@ -12,6 +12,7 @@ import (
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/console"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/footprint"
@@ -19,17 +20,10 @@ import (
 	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
-// Values of --dry-run, as in kubectl.
-const (
-	dryRunNone   = "none"
-	dryRunClient = "client"
-	dryRunServer = "server"
-)
-
 type offboardOptions struct {
 	*Root
 	output  string
-	dryRun  string
+	dryRun  dryRun
 	yes     bool
 	include []string
 	exclude []string
@@ -83,15 +77,14 @@ func newOffboard(r *Root) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
-	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write as a dry run")
-	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.include, "include", nil, "Remove this object, too: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "Keep this object: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
 	f.StringArrayVar(&o.accept, "accept", nil, "Go on although this blocker holds: its name, as status shows it (repeatable)")
-	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
-	f.DurationVar(&o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
-	f.DurationVar(&o.settle, "settle", 5*time.Second, "How long after the last deletion nothing may come back for the cluster to count as clean")
+	waitVar(f, &o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
+	waitOrNotVar(f, &o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
+	waitOrNotVar(f, &o.settle, "settle", 5*time.Second, "How long after the last deletion nothing may come back for the cluster to count as clean")
 	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
 	o.console.addFlags(f)
@@ -106,22 +99,17 @@ func (o *offboardOptions) Complete(*cobra.Command, []string) (err error) {
 
 // Validate checks the flags.
 func (o *offboardOptions) Validate() error {
-	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
-		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
-	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{{"--timeout", o.timeout}, {"--clean-up-timeout", o.cleanUp}, {"--settle", o.settle}} {
-		if d.value < 0 || d.flag == "--timeout" && d.value == 0 {
-			return usage(fmt.Errorf("%s %s is no time to wait", d.flag, d.value))
-		}
-	}
 	for flag, texts := range map[string][]string{"--include": o.include, "--exclude": o.exclude} {
 		for _, text := range texts {
 			if _, err := cluster.ParseRef(text); err != nil {
 				return usage(fmt.Errorf("%s: %w", flag, err))
 			}
+		}
+	}
+	known := blockerNames()
+	for _, name := range o.accept {
+		if !slices.Contains(known, name) {
+			return usage(fmt.Errorf("--accept %s: there is no such blocker; they are %s", name, strings.Join(known, ", ")))
 		}
 	}
 	if err := o.saving.validate(); err != nil {
@@ -166,7 +154,7 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 	if err := o.unblocked(inv); err != nil {
 		return err
 	}
-	if err := o.allowed(ctx, plan); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-offboard", o.saving.rights(plan, engine.Rights(plan))); err != nil {
 		return err
 	}
 	if o.dryRun == dryRunNone {
@@ -211,6 +199,15 @@ func (o *offboardOptions) show(inv *footprint.Inventory, plan *engine.Plan) erro
 	text := printer.NewText(o.Out)
 	text.Plan(inv, plan)
 	return text.Err()
+}
+
+// blockerNames are those that --accept takes.
+func blockerNames() []string {
+	var names []string
+	for _, b := range footprint.KnownBlockers() {
+		names = append(names, b.Name)
+	}
+	return append(names, console.Blockers()...)
 }
 
 // unblocked refuses when a person must decide something first.
@@ -258,22 +255,6 @@ func forbidden(list []cluster.Unreadable) []cluster.Right {
 		}
 	}
 	return out
-}
-
-// allowed refuses when the user lacks a right that the plan needs, and prints
-// a ClusterRole that has all of the missing ones.
-func (o *offboardOptions) allowed(ctx context.Context, plan *engine.Plan) error {
-	missing, err := o.client.Missing(ctx, o.saving.rights(plan, engine.Rights(plan)))
-	if err != nil {
-		return err
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if err := printer.ClusterRole(o.ErrOut, "castai-offboard", missing); err != nil {
-		return err
-	}
-	return refused(fmt.Errorf("you lack %d rights that the plan needs: have an administrator bind the ClusterRole above to you", len(missing)))
 }
 
 // confirmIncluded asks again, by name, for each object that is somebody else's.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +19,7 @@ type restoreOptions struct {
 	*Root
 	dir         string
 	output      string
-	dryRun      string
+	dryRun      dryRun
 	yes         bool
 	acceptEdits bool
 	timeout     time.Duration
@@ -56,11 +55,10 @@ func newRestore(r *Root) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
-	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show the plan; server: also send every write as a dry run")
-	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.acceptEdits, "accept-edits", false, "Restore files as they are now, although they were changed since the backup")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "How long it may take")
+	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	return cmd
 }
 
@@ -75,9 +73,6 @@ func (o *restoreOptions) Complete(_ *cobra.Command, args []string) error {
 
 // Validate checks the flags.
 func (o *restoreOptions) Validate() error {
-	if !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun) {
-		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
-	}
 	if o.timeout <= 0 {
 		return usage(fmt.Errorf("--timeout %s is no time to wait", o.timeout))
 	}
@@ -100,7 +95,7 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	if err := o.sameCluster(); err != nil {
 		return err
 	}
-	if err := o.allowed(ctx, o.saved.LookRights()); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-restore", o.saved.LookRights()); err != nil {
 		return err
 	}
 	situation, err := o.saved.Look(ctx, o.client)
@@ -111,7 +106,7 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	if err := o.show(r); err != nil || o.dryRun == dryRunClient {
 		return err
 	}
-	if err := o.allowed(ctx, backup.Rights(r.Plan)); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-restore", backup.Rights(r.Plan)); err != nil {
 		return err
 	}
 	if o.dryRun == dryRunNone && r.Plan.Actions() > 0 {
@@ -156,19 +151,6 @@ func (o *restoreOptions) show(r *backup.Restoration) error {
 	text := printer.NewText(o.Out)
 	text.RestorePlan(o.server, o.dir, o.saved, r)
 	return text.Err()
-}
-
-// allowed refuses when the user lacks one of the rights, and prints a ClusterRole
-// that has all of the missing ones.
-func (o *restoreOptions) allowed(ctx context.Context, rights []cluster.Right) error {
-	missing, err := o.client.Missing(ctx, rights)
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	if err := printer.ClusterRole(o.ErrOut, "castai-restore", missing); err != nil {
-		return err
-	}
-	return refused(fmt.Errorf("you lack %d rights that this needs: have an administrator bind the ClusterRole above to you", len(missing)))
 }
 
 // restore carries the plan out and says what became of it.

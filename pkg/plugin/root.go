@@ -5,6 +5,7 @@ package plugin
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,7 @@ type Root struct {
 
 	color string
 	quiet bool
+	logs  *flag.FlagSet
 }
 
 // DisplayName turns the path that the binary was called by into what a user
@@ -61,7 +63,7 @@ func (r *Root) fileName() string {
 
 // New returns the command tree.
 func New(name string, version Version, streams genericiooptions.IOStreams) *cobra.Command {
-	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version}
+	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version, logs: logFlags()}
 	cmd := &cobra.Command{
 		Use:         r.fileName(),
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
@@ -97,6 +99,7 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	})
 	cmd.PersistentFlags().StringVar(&r.color, "color", string(printer.ColorAuto), "Use colors: auto (on a terminal, unless NO_COLOR is set), always or never")
 	cmd.PersistentFlags().BoolVarP(&r.quiet, "quiet", "q", false, "Do not show progress, only what is asked, the result and errors")
+	cmd.PersistentFlags().AddGoFlag(r.logs.Lookup("v"))
 	r.Kube.AddFlags(cmd.PersistentFlags())
 
 	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "Namespaces:"},
@@ -128,7 +131,7 @@ func (r *Root) streams() error {
 	progress := printer.NewTerminal(r.ErrOut, printer.ColorMode(r.color))
 	progress.Quiet = r.quiet
 	r.ErrOut = progress
-	return nil
+	return logTo(r.logs, progress)
 }
 
 // example fills the name of the plugin into examples.

@@ -79,7 +79,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"cluster":               r.clusters,
 		"color":                 words(printer.ColorModes()...),
 		"context":               r.contexts,
-		"dry-run":               words(dryRunNone, dryRunClient, dryRunServer),
+		"dry-run":               words(string(dryRunNone), string(dryRunClient), string(dryRunServer)),
 		"exclude":               r.judged((*footprint.Inventory).Owned),
 		"include":               r.judged((*footprint.Inventory).Unclear),
 		"kubeconfig":            files,

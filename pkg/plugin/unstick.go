@@ -24,7 +24,7 @@ type unstickOptions struct {
 	all         bool
 	diagnose    bool
 	output      string
-	dryRun      string
+	dryRun      dryRun
 	yes         bool
 	force       bool
 	finalizers  []string
@@ -74,14 +74,13 @@ func newUnstick(r *Root) *cobra.Command {
 	f.BoolVar(&o.all, "all", false, "Every namespace that is Terminating")
 	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the diagnosis or report: json or yaml")
-	f.StringVar(&o.dryRun, "dry-run", dryRunNone, "none; client: only show what will be done; server: also send every write as a dry run")
-	f.Lookup("dry-run").NoOptDefVal = dryRunClient
+	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.force, "force", false, "Finalize at once, although content remains, then delete what was orphaned")
 	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
 	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though it is not Cast AI's: VERSION.GROUP (repeatable)")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "How long it may take")
-	f.DurationVar(&o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
+	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
+	waitVar(f, &o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
 	o.saving.addFlags(f)
 	return cmd
 }
@@ -124,12 +123,6 @@ func (o *unstickOptions) Validate() error {
 		return usage(fmt.Errorf("--all takes no names, but got %q", o.names[0]))
 	case slices.Contains(o.names, ""):
 		return usage(errors.New("the name of a namespace is empty"))
-	case !slices.Contains([]string{dryRunNone, dryRunClient, dryRunServer}, o.dryRun):
-		return usage(fmt.Errorf("--dry-run=%s is unknown: it is none, client or server", o.dryRun))
-	case o.timeout <= 0:
-		return usage(fmt.Errorf("--timeout %s is no time to wait", o.timeout))
-	case o.patience <= 0:
-		return usage(fmt.Errorf("--patience %s is no time to wait", o.patience))
 	case o.force && len(o.finalizers) > 0:
 		return usage(errors.New("--force clears all finalizers: it can't be combined with --finalizer"))
 	}
@@ -171,7 +164,7 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	if err := finalize.Refused(ds, o.rules); err != nil {
 		return refused(err)
 	}
-	if err := o.allowed(ctx, ds, preview); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-unstick-ns", o.saving.rights(preview, finalize.Rights(ds, o.rules))); err != nil {
 		return err
 	}
 	switch o.dryRun {
@@ -280,19 +273,6 @@ func unexplained(ds []*finalize.Diagnosis) error {
 		}
 	}
 	return nil
-}
-
-// allowed refuses when the user lacks a right, and prints a ClusterRole with all
-// of the missing ones.
-func (o *unstickOptions) allowed(ctx context.Context, ds []*finalize.Diagnosis, preview *engine.Plan) error {
-	missing, err := o.client.Missing(ctx, o.saving.rights(preview, finalize.Rights(ds, o.rules)))
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	if err := printer.ClusterRole(o.ErrOut, "castai-unstick-ns", missing); err != nil {
-		return err
-	}
-	return refused(fmt.Errorf("you lack %d rights that this needs: have an administrator bind the ClusterRole above to you", len(missing)))
 }
 
 // check lets the server judge every write of the preview that it can judge yet.

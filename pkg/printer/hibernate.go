@@ -128,21 +128,11 @@ func (t *Text) Hibernation(doc *Hibernation) {
 	}
 	if len(doc.Leftovers) > 0 {
 		t.line("\nEarlier runs left something on %s (resume --repair takes it back):", count(len(doc.Leftovers), "object"))
-		t.leftBehind(doc.Leftovers)
-	}
-}
-
-func (t *Text) leftBehind(list []Leftover) {
-	byReason := map[string][]string{}
-	var reasons []string
-	for _, l := range list {
-		if byReason[l.Why] == nil {
-			reasons = append(reasons, l.Why)
+		left := reasons{}
+		for _, l := range doc.Leftovers {
+			left.add(l.Why, l.Object.String())
 		}
-		byReason[l.Why] = append(byReason[l.Why], l.Object.String())
-	}
-	for _, why := range reasons {
-		t.line("  %s: %s", some(byReason[why], 5), why)
+		left.print(t, 5)
 	}
 }
 

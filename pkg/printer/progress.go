@@ -39,7 +39,7 @@ func NewProgress(w io.Writer, dryRun bool) *Progress {
 	case t.Live:
 		p.live = &live{terminal: t}
 		p.text.w = &p.live.lines
-		t.live = p.live
+		t.live.Store(p.live)
 	}
 	return p
 }

@@ -98,16 +98,34 @@ func (t *Text) leftovers(title string, list []backup.Leftover) {
 		return
 	}
 	t.line("\n%s", title)
-	byReason := map[string][]string{}
-	var reasons []string
+	left := reasons{}
 	for _, l := range list {
-		if byReason[l.Why] == nil {
-			reasons = append(reasons, l.Why)
-		}
-		byReason[l.Why] = append(byReason[l.Why], l.Object.String())
+		left.add(l.Why, l.Object.String())
 	}
-	for _, why := range reasons {
-		t.line("  %s: %s", some(byReason[why], 3), why)
+	left.print(t, 3)
+}
+
+// reasons are lists of objects by what is the matter with them, in the order of
+// the first of each.
+type reasons struct {
+	order   []string
+	objects map[string][]string
+}
+
+func (r *reasons) add(why, object string) {
+	if r.objects == nil {
+		r.objects = map[string][]string{}
+	}
+	if r.objects[why] == nil {
+		r.order = append(r.order, why)
+	}
+	r.objects[why] = append(r.objects[why], object)
+}
+
+// print shows a line for each reason, with up to most of its objects.
+func (r *reasons) print(t *Text, most int) {
+	for _, why := range r.order {
+		t.line("  %s: %s", some(r.objects[why], most), why)
 	}
 }
 

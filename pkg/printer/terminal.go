@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/term"
 )
@@ -33,7 +34,7 @@ type Terminal struct {
 	// Quiet: progress is not shown.
 	Quiet bool
 
-	live *live // what is drawn over, nil if nothing ever was
+	live atomic.Pointer[live] // what is drawn over, nil if nothing ever was
 }
 
 // NewTerminal finds out what a stream can show. Only a terminal can be drawn
@@ -53,8 +54,8 @@ func NewTerminal(w io.Writer, mode ColorMode) *Terminal {
 
 // Write writes to the stream, above what is drawn over.
 func (t *Terminal) Write(p []byte) (int, error) {
-	if t.live != nil {
-		return t.live.Write(p)
+	if l := t.live.Load(); l != nil {
+		return l.Write(p)
 	}
 	return t.w.Write(p)
 }

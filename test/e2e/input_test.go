@@ -55,6 +55,7 @@ func TestBadInput(t *testing.T) {
 		{"bad output", admin, []string{"status", "-o", "xml"}, 2, []string{"xml", "json"}},
 		{"bad output of offboard", admin, []string{"offboard", "-o", "wide"}, 2, []string{"wide", "json"}},
 		{"bad dry run", admin, []string{"offboard", "--dry-run=maybe"}, 2, []string{"maybe", "server"}},
+		{"unknown blocker", admin, []string{"offboard", "--accept=everything"}, 2, []string{"everything", "gitops", "console-identity"}},
 		{"no time", admin, []string{"offboard", "--timeout=0s"}, 2, []string{"--timeout"}},
 		{"bad time", admin, []string{"offboard", "--timeout=soon"}, 2, []string{"soon"}},
 		{"include is no object", admin, []string{"offboard", "--yes", "--include=nonsense"}, 2, []string{"--include", "nonsense", "KIND"}},

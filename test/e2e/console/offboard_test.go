@@ -53,7 +53,9 @@ func TestEverything(t *testing.T) {
 				t.Errorf("the phases are %v", plan.Phases)
 			}
 			var report printer.Report
-			document(t, w.castai(0, append(all, "--dry-run=server", "-o", "json")...), &report)
+			logged := w.castai(0, append(all, "--dry-run=server", "-o", "json", "-v=10")...) // which must not log the key
+			has(t, logged.Stderr, `verb="PATCH"`)
+			document(t, logged, &report)
 		})
 	})
 
