@@ -137,6 +137,14 @@ type Cause struct {
 	later   bool              // to be acted on only when they are being deleted
 }
 
+// APIService names the one that does not answer, if that is the cause.
+func (c Cause) APIService() string {
+	if c.API == nil {
+		return ""
+	}
+	return c.API.APIService
+}
+
 // Group is the objects of one kind.
 type Group struct {
 	Group    string   `json:"group,omitempty"`

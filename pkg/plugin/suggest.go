@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/footprint"
 	"github.com/castai/kubectl-castai/pkg/printer"
 )
@@ -64,6 +66,22 @@ func folders(context.Context, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
+// zoneTable is where systems other than Windows list the names of time zones,
+// the third word of a line (its first lines say so).
+const zoneTable = "/usr/share/zoneinfo/zone.tab"
+
+// timeZones suggests those that the system lists, and UTC, which it does not.
+func timeZones(context.Context, string) ([]string, cobra.ShellCompDirective) {
+	names := []string{"UTC"}
+	table, _ := os.ReadFile(zoneTable) // without it, nothing more is known
+	for line := range strings.Lines(string(table)) {
+		if words := strings.Fields(line); len(words) > 2 && !strings.HasPrefix(line, "#") {
+			names = append(names, words[2])
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 // suggestFlags says what the values of flags may become, for all commands. A
 // flag that is not in the list takes what nobody can guess.
 func (r *Root) suggestFlags(root *cobra.Command) {
@@ -85,7 +103,9 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"kubeconfig":            files,
 		"namespace":             r.namespaces,
 		"output":                words("json", "yaml"),
+		"time-zone":             timeZones,
 		"user":                  r.users,
+		"v":                     words("0", "6\teach request", "8\twith what is in it"),
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	var visit func(cmd *cobra.Command)
@@ -138,6 +158,43 @@ func (r *Root) stuckNamespaces(ctx context.Context, _ string) ([]string, cobra.S
 		names, _ = terminating(ctx, client) // of an error, there are none
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// stuckFor suggests what holds the namespaces that the arguments name, or all
+// that are stuck if none is.
+func (r *Root) stuckFor(what func(finalize.Cause) string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, namespaces []string, begin string) ([]string, cobra.ShellCompDirective) {
+		return completes(func(ctx context.Context, _ string) ([]string, cobra.ShellCompDirective) {
+			seen := map[string]bool{}
+			for _, cause := range r.causes(ctx, namespaces) {
+				if word := what(cause); word != "" {
+					seen[word] = true
+				}
+			}
+			return slices.Sorted(maps.Keys(seen)), cobra.ShellCompDirectiveNoFileComp
+		})(cmd, nil, begin)
+	}
+}
+
+// causes of namespaces being stuck, as far as they can be found out.
+func (r *Root) causes(ctx context.Context, namespaces []string) (out []finalize.Cause) {
+	client, err := r.connect(ctx)
+	if err != nil {
+		return nil
+	}
+	if len(namespaces) == 0 {
+		namespaces, _ = terminating(ctx, client) // of an error, there are none
+	}
+	snap, err := client.Snapshot(ctx, finalize.Scope(namespaces...))
+	if err != nil {
+		return nil
+	}
+	for _, name := range namespaces {
+		if d, err := finalize.Diagnose(snap, name, finalize.Options{}); err == nil {
+			out = append(out, d.Causes...)
+		}
+	}
+	return out
 }
 
 // blockers suggests those that hold, with what they are about.

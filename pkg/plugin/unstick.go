@@ -82,6 +82,12 @@ func newUnstick(r *Root) *cobra.Command {
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	waitVar(f, &o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
 	o.saving.addFlags(f)
+	for flag, what := range map[string]func(finalize.Cause) string{
+		"finalizer":         func(c finalize.Cause) string { return c.Finalizer },
+		"remove-apiservice": finalize.Cause.APIService,
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, r.stuckFor(what)) // it is there, and has none
+	}
 	return cmd
 }
 
