@@ -135,7 +135,7 @@ func (o *nightOptions) ended(ctx context.Context, job cluster.Target) error {
 		}
 		switch hibernate.JobResult(all[i]) {
 		case "failed":
-			return false, fmt.Errorf("Job %s has failed: its log says why", job.Name) //nolint:staticcheck // Job is a kind
+			return false, fmt.Errorf("the Job %s has failed: its log says why", job.Name)
 		case "succeeded":
 			return true, nil
 		}

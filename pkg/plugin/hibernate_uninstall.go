@@ -55,7 +55,7 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	if o.in.Release != "" {
-		return refused(fmt.Errorf("Helm release %s made this installation: run helm uninstall -n %s %s", o.in.Release, o.in.Namespace, o.in.Release)) //nolint:staticcheck // Helm is a name
+		return refused(fmt.Errorf("the Helm release %s made this installation: run helm uninstall -n %s %s", o.in.Release, o.in.Namespace, o.in.Release))
 	}
 	runner := (&access{apiFlags: apiFlags{Root: o.Root}}).runner(o.client, nil)
 	state, err := runner.Observe(ctx)

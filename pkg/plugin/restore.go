@@ -72,12 +72,7 @@ func (o *restoreOptions) Complete(_ *cobra.Command, args []string) error {
 }
 
 // Validate checks the flags.
-func (o *restoreOptions) Validate() error {
-	if o.timeout <= 0 {
-		return usage(fmt.Errorf("--timeout %s is no time to wait", o.timeout))
-	}
-	return outputFormats(o.output, "", "json", "yaml")
-}
+func (o *restoreOptions) Validate() error { return outputFormats(o.output, "", "json", "yaml") }
 
 // Run checks the backup, plans, asks and puts back.
 func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
