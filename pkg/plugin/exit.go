@@ -18,7 +18,7 @@ const (
 	ExitInterrupted = 130
 )
 
-// exitCodes is the table that help and README show.
+// exitCodes is the table that help and docs/first-run.md show.
 const exitCodes = `Exit codes:
   0    done
   1    failed

@@ -165,7 +165,7 @@ func imported(t *testing.T, folder string) []string {
 	return out
 }
 
-// The exit codes in the README are those that help shows.
+// The exit codes in the documentation are those that help shows.
 func TestExitCodes(t *testing.T) {
 	_, help, _ := strings.Cut(read(t, "pkg/plugin/exit.go"), "Exit codes:\n")
 	help, _, _ = strings.Cut(help, "`")
@@ -174,9 +174,9 @@ func TestExitCodes(t *testing.T) {
 		code, meaning, _ := strings.Cut(strings.TrimSpace(line), " ")
 		want = append(want, "| "+code+" | "+strings.TrimSpace(meaning)+" |")
 	}
-	_, table, _ := strings.Cut(read(t, "README.md"), "|---|---|\n| 0 ")
+	_, table, _ := strings.Cut(read(t, "docs/first-run.md"), "|---|---|\n| 0 ")
 	table, _, _ = strings.Cut("| 0 "+table, "\n\n")
 	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
-		t.Errorf("README.md has\n%s\nand help has\n%s", table, strings.Join(want, "\n"))
+		t.Errorf("docs/first-run.md has\n%s\nand help has\n%s", table, strings.Join(want, "\n"))
 	}
 }

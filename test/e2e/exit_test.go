@@ -12,7 +12,7 @@ import (
 )
 
 // One real case of each exit code. That these are all of them is checked where
-// help and README are compared (test/docs).
+// help and docs/first-run.md are compared (test/docs).
 func TestExitCodes(t *testing.T) {
 	unreachable := admin.Kubeconfig(kubeconfig(t, "https://127.0.0.1:1", "insecure-skip-tls-verify: true", "any"))
 	install(t, fixtures.Agent)

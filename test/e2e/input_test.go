@@ -25,7 +25,7 @@ func message(t *testing.T, stderr string, says ...string) {
 }
 
 // Bad input is answered with one clear sentence and the exit code that the
-// table in the README names.
+// table in docs/first-run.md names.
 func TestBadInput(t *testing.T) {
 	wrongToken := kubeconfig(t, cluster.URL(), "certificate-authority-data: "+authority(), "not-a-token")
 	unreachable := kubeconfig(t, "https://127.0.0.1:1", "insecure-skip-tls-verify: true", "any")
