@@ -175,7 +175,7 @@ func TestExitCodes(t *testing.T) {
 		want = append(want, "| "+code+" | "+strings.TrimSpace(meaning)+" |")
 	}
 	_, table, _ := strings.Cut(read(t, "docs/first-run.md"), "|---|---|\n| 0 ")
-	table, _, _ = strings.Cut("| 0 "+table, "\n\n")
+	table, _, _ = strings.Cut("| 0 "+strings.TrimSpace(table), "\n\n")
 	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
 		t.Errorf("docs/first-run.md has\n%s\nand help has\n%s", table, strings.Join(want, "\n"))
 	}
