@@ -25,10 +25,10 @@ exit $code`
 // nothing, and leaves nothing that looks like a backup.
 func TestFullDisk(t *testing.T) {
 	p := plane(t)
-	if err := fixtures.Install(t.Context(), p.config, fixtures.Small); err != nil {
+	if err := fixtures.Install(t.Context(), p.Config, fixtures.Small); err != nil {
 		t.Fatal(err)
 	}
-	before, err := compare.Settled(t.Context(), p.config)
+	before, err := compare.Settled(t.Context(), p.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 		if code != 3 || !strings.Contains(stderr, "nothing was changed") || !strings.Contains(stderr, "no space left") || strings.Contains(stderr, "LEFT") {
 			t.Errorf("with %d KiB: exit code %d, %s", kib, code, stderr)
 		}
-		after, err := fixtures.Snapshot(t.Context(), p.config)
+		after, err := fixtures.Snapshot(t.Context(), p.Config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestFullDisk(t *testing.T) {
 func (p *Plane) offboardOn(t *testing.T, kib int) (code int, stderr string) {
 	t.Helper()
 	disk := t.TempDir()
-	cmd := p.user.Command(t.Context(), "offboard", "--yes", "--backup-dir", disk+"/backup", "--clean-up-timeout=1s", "--settle=0")
+	cmd := p.Admin.Command(t.Context(), "offboard", "--yes", "--backup-dir", disk+"/backup", "--clean-up-timeout=1s", "--settle=0")
 	unshare := []string{"unshare", "--mount"}
 	if os.Getuid() != 0 {
 		unshare = append(unshare, "--map-root-user")

@@ -13,8 +13,9 @@ import (
 	"sync"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/castai/kubectl-castai/test/driver"
 )
 
 // Proxy stands between the plugin and the API server, passes everything on, and
@@ -83,13 +84,8 @@ func (p *Proxy) Met() *Request {
 // credentials: the proxy has them.
 func (p *Proxy) Kubeconfig(path string) error {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw})
-	const name = "chaos"
-	return clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: p.server.URL, CertificateAuthorityData: ca}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {}},
-		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
-		CurrentContext: name,
-	}, path)
+	server := &clientcmdapi.Cluster{Server: p.server.URL, CertificateAuthorityData: ca}
+	return driver.WriteKubeconfig(path, server, &clientcmdapi.AuthInfo{})
 }
 
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -70,7 +70,7 @@ func (o *Outcome) problem(format string, args ...any) {
 // Run fills the cluster, offboards it under the trial, and once more without.
 // The error is for a trial that could not be made.
 func (p *Plane) Run(ctx context.Context, t Trial) (*Outcome, error) {
-	if err := fixtures.Install(ctx, p.config, fixtures.Small); err != nil {
+	if err := fixtures.Install(ctx, p.Config, fixtures.Small); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "chaos-")
@@ -85,14 +85,14 @@ func (p *Plane) Run(ctx context.Context, t Trial) (*Outcome, error) {
 	if err := p.judge(ctx, o); err != nil {
 		return nil, err
 	}
-	second, _, err := p.offboard(ctx, p.user, filepath.Join(dir, "second"), nil)
+	second, _, err := p.offboard(ctx, p.Admin, filepath.Join(dir, "second"), nil)
 	if err != nil {
 		return nil, err
 	}
 	if second.Code != 0 {
 		o.problem("the second run: %s", second)
 	}
-	after, err := fixtures.Snapshot(ctx, p.config)
+	after, err := fixtures.Snapshot(ctx, p.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +105,10 @@ func (p *Plane) disturbed(ctx context.Context, dir string, o *Outcome) (err erro
 	backup := filepath.Join(dir, "first")
 	if o.Restart > 0 {
 		restarted := p.restart(ctx, o.Restart)
-		o.First, o.Took, err = p.offboard(ctx, p.user, backup, nil)
+		o.First, o.Took, err = p.offboard(ctx, p.Admin, backup, nil)
 		return errors.Join(err, restarted())
 	}
-	proxy, err := NewProxy(p.config, o.Trial)
+	proxy, err := NewProxy(p.Config, o.Trial)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (p *Plane) disturbed(ctx context.Context, dir string, o *Outcome) (err erro
 	if err := proxy.Kubeconfig(kubeconfig); err != nil {
 		return err
 	}
-	o.First, o.Took, err = p.offboard(ctx, p.user.Kubeconfig(kubeconfig), backup, func(cmd *exec.Cmd) {
+	o.First, o.Took, err = p.offboard(ctx, p.Admin.Kubeconfig(kubeconfig), backup, func(cmd *exec.Cmd) {
 		proxy.OnKill(func() { _ = cmd.Process.Kill() })
 	})
 	return err
@@ -155,8 +155,8 @@ func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, 
 func (p *Plane) restart(ctx context.Context, after time.Duration) func() error {
 	done := make(chan error, 1)
 	time.AfterFunc(after, func() {
-		err := p.server.KillAPIServer()
-		done <- errors.Join(err, p.server.StartAPIServer(ctx))
+		err := p.KillAPIServer()
+		done <- errors.Join(err, p.StartAPIServer(ctx))
 	})
 	return func() error { return <-done }
 }
@@ -187,7 +187,7 @@ func (p *Plane) judge(ctx context.Context, o *Outcome) error {
 	if o.First.Code != 0 && o.First.Code != 3 {
 		return nil
 	}
-	after, err := fixtures.Snapshot(ctx, p.config)
+	after, err := fixtures.Snapshot(ctx, p.Config)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/rest"
 
 	"github.com/castai/kubectl-castai/test/compare"
 	"github.com/castai/kubectl-castai/test/controlplane"
@@ -38,28 +38,17 @@ func (d *demo) run(ctx context.Context, bin string) (err error) {
 	if err := d.say("Starting a Kubernetes control plane with three nodes, two of them made by Cast AI ..."); err != nil {
 		return err
 	}
-	cluster, err := controlplane.Start(ctx, controlplane.Options{ContextName: "demo", Quick: true})
+	cluster, err := driver.Start(ctx, driver.Options{Bin: bin, ContextName: "demo", Nodes: nodes()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	for _, node := range nodes() {
-		if err := cluster.AddNode(ctx, node); err != nil {
-			return err
-		}
-	}
-	if d.user, err = driver.New(cluster, bin); err != nil {
-		return err
-	}
-	return d.show(ctx, cluster)
+	d.user = cluster.Admin
+	return d.show(ctx, cluster.Config)
 }
 
 // show is what happens while the cluster runs.
-func (d *demo) show(ctx context.Context, cluster *controlplane.Cluster) error {
-	config, err := clientcmd.BuildConfigFromFlags("", cluster.Kubeconfig())
-	if err != nil {
-		return err
-	}
+func (d *demo) show(ctx context.Context, config *rest.Config) error {
 	sets := []fixtures.Set{fixtures.All, fixtures.Foreign}
 	owned, err := fixtures.OwnedRefs(sets...)
 	if err != nil {

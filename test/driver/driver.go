@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/castai/kubectl-castai/test/controlplane"
 )
@@ -20,8 +21,12 @@ import (
 type User struct {
 	kubectl string
 	env     []string
-	dir     string // where commands run, and leave their backups: it goes with the cluster
+	dir     string        // where commands run, and leave their backups: it goes with the cluster
+	timeout time.Duration // of a command in a test
 }
+
+// patience is far more than any command takes.
+const patience = 3 * time.Minute
 
 // New returns a user of the cluster's administrator. bin is the folder that
 // kubectl-castai was built into.
@@ -33,7 +38,7 @@ func New(cluster *controlplane.Cluster, bin string) (*User, error) {
 	if _, err := exec.LookPath(filepath.Join(bin, "kubectl-castai")); err != nil {
 		return nil, fmt.Errorf("build the plugin first, with make build: %w", err)
 	}
-	u := &User{kubectl: cluster.Bin().Kubectl, env: append(os.Environ(), cluster.Env()...), dir: cluster.Dir()}
+	u := &User{kubectl: cluster.Bin().Kubectl, env: append(os.Environ(), cluster.Env()...), dir: cluster.Dir(), timeout: patience}
 	path := filepath.Dir(u.kubectl) + string(filepath.ListSeparator) + os.Getenv("PATH")
 	return u.With("PATH=" + bin + string(filepath.ListSeparator) + path), nil
 }
@@ -41,13 +46,16 @@ func New(cluster *controlplane.Cluster, bin string) (*User, error) {
 // With returns the user with further environment variables, which win over
 // those of the same name.
 func (u *User) With(env ...string) *User {
-	return &User{kubectl: u.kubectl, dir: u.dir, env: append(append([]string{}, u.env...), env...)}
+	v := *u
+	v.env = slices.Concat(u.env, env)
+	return &v
 }
 
 // Without returns the user without an environment variable.
 func (u *User) Without(name string) *User {
-	rest := slices.DeleteFunc(slices.Clone(u.env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
-	return &User{kubectl: u.kubectl, dir: u.dir, env: rest}
+	v := *u
+	v.env = slices.DeleteFunc(slices.Clone(u.env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+	return &v
 }
 
 // Kubeconfig returns the user with another kubeconfig.

@@ -25,7 +25,7 @@ func TestOffboardRealCharts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, helm := range []bool{true, false} {
-		before := snapshot(t)
+		before := cluster.Snapshot(t)
 		for _, file := range files {
 			raw, err := os.ReadFile(file)
 			if err != nil {
@@ -36,20 +36,14 @@ func TestOffboardRealCharts(t *testing.T) {
 				name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 				options.Release = &fixtures.Release{Name: name, Namespace: "castai-agent", Chart: string(m[1]), Version: string(m[2])}
 			}
-			if err := fixtures.InstallManifests(t.Context(), config, raw, options); err != nil {
+			if err := fixtures.InstallManifests(t.Context(), cluster.Config, raw, options); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
 		}
-		installed, err := compare.Settled(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		castai(t, admin, 0, append([]string{"offboard", "--yes"}, quick...)...)
-		castai(t, admin, 0, "verify")
-		after, err := compare.Settled(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		installed := cluster.Settled(t)
+		admin.Expect(t, 0, append([]string{"offboard", "--yes"}, quick...)...)
+		admin.Expect(t, 0, "verify")
+		after := cluster.Settled(t)
 		changes := compare.Changes(before, after)
 		t.Logf("Helm %t: %d objects before, %d with %d charts, %d after", helm, len(before), len(installed), len(files), len(after))
 		for _, c := range changes {

@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"bufio"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -14,8 +12,8 @@ import (
 // One real case of each exit code. That these are all of them is checked where
 // help and docs/first-run.md are compared (test/docs).
 func TestExitCodes(t *testing.T) {
-	unreachable := admin.Kubeconfig(kubeconfig(t, "https://127.0.0.1:1", "insecure-skip-tls-verify: true", "any"))
-	install(t, fixtures.Agent)
+	unreachable := admin.Kubeconfig(kubeconfig(t, nowhere(), "any"))
+	cluster.Install(t, fixtures.Agent)
 	for _, test := range []struct {
 		code int
 		user *driver.User
@@ -29,65 +27,19 @@ func TestExitCodes(t *testing.T) {
 		{4, admin, []string{"verify"}, "is left"},
 		{124, admin, []string{"offboard", "--yes", "--no-backup", "--timeout=1ms"}, "timed out"},
 	} {
-		if r := castai(t, test.user, test.code, test.args...); !strings.Contains(r.Stderr, test.says) {
+		if r := test.user.Expect(t, test.code, test.args...); !strings.Contains(r.Stderr, test.says) {
 			t.Errorf("%d: %q is not in: %s", test.code, test.says, r)
 		}
 	}
 
-	if err := cluster.Apply(t.Context(), `
-apiVersion: v1
-kind: Namespace
-metadata: {name: waits}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: held, namespace: waits, finalizers: [example.com/held]}
-`); err != nil {
+	if err := cluster.Stick(t.Context(), "waits", "held"); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := cluster.Kubectl(t.Context(), "delete", "namespace", "waits", "--wait=false"); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	begun := func(line string) bool { return strings.Contains(line, "Free namespace waits") }
+	r := admin.FollowTo(t, begun, os.Interrupt, "unstick-ns", "waits", "--yes", "--no-backup", "--patience=10m", "--timeout=20m")
+	if r.Code != 130 || !strings.Contains(r.Stderr, "interrupted") {
+		t.Errorf("interrupted: %s", r)
 	}
-	text, code := interrupted(t, "Free namespace waits", "unstick-ns", "waits", "--yes", "--no-backup", "--patience=10m", "--timeout=20m")
-	if code != 130 || !strings.Contains(text, "interrupted") {
-		t.Errorf("interrupted: exit code %d, %s", code, text)
-	}
-	castai(t, admin, 0, "unstick-ns", "waits", "--yes", "--no-backup", "--patience=1s")
-	castai(t, admin, 0, append([]string{"offboard", "--yes", "--no-backup"}, quick...)...)
-}
-
-// interrupted runs kubectl castai, interrupts it once its messages have the text,
-// and returns the messages and the exit code.
-func interrupted(t *testing.T, at string, args ...string) (text string, code int) {
-	t.Helper()
-	cmd := admin.Command(t.Context(), args...)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	lines := bufio.NewReader(stderr)
-	for sent := false; ; {
-		line, err := lines.ReadString('\n')
-		all.WriteString(line)
-		if !sent && strings.Contains(line, at) {
-			sent = true
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cmd.Wait(); err == nil {
-		t.Errorf("it was not interrupted: %s", all.String())
-	}
-	return all.String(), cmd.ProcessState.ExitCode()
+	admin.Expect(t, 0, "unstick-ns", "waits", "--yes", "--no-backup", "--patience=1s")
+	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--no-backup"}, quick...)...)
 }

@@ -1,11 +1,12 @@
 package e2e
 
 import (
-	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/castai/kubectl-castai/test/driver"
 )
@@ -27,8 +28,8 @@ func message(t *testing.T, stderr string, says ...string) {
 // Bad input is answered with one clear sentence and the exit code that the
 // table in docs/first-run.md names.
 func TestBadInput(t *testing.T) {
-	wrongToken := kubeconfig(t, cluster.URL(), "certificate-authority-data: "+authority(), "not-a-token")
-	unreachable := kubeconfig(t, "https://127.0.0.1:1", "insecure-skip-tls-verify: true", "any")
+	wrongToken := kubeconfig(t, clientcmdapi.Cluster{Server: cluster.URL(), CertificateAuthorityData: cluster.Config.CAData}, "not-a-token")
+	unreachable := kubeconfig(t, nowhere(), "any")
 	broken := filepath.Join(t.TempDir(), "broken")
 	if err := os.WriteFile(broken, []byte("clusters: {"), 0o600); err != nil {
 		t.Fatal(err)
@@ -65,7 +66,7 @@ func TestBadInput(t *testing.T) {
 		{"status of a namespaced object", admin, []string{"status", "ConfigMap/nobody"}, 2, []string{"namespaced"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := castai(t, test.user, test.code, test.args...)
+			r := test.user.Expect(t, test.code, test.args...)
 			if r.Stdout != "" {
 				t.Errorf("something is on stdout: %s", r)
 			}
@@ -80,9 +81,9 @@ func TestNoRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verify := castai(t, admin.Kubeconfig(robot), 4, "verify")
+	verify := admin.Kubeconfig(robot).Expect(t, 4, "verify")
 	message(t, verify.Stderr, "could not be read")
-	offboard := castai(t, admin.Kubeconfig(robot), 3, "offboard", "--yes")
+	offboard := admin.Kubeconfig(robot).Expect(t, 3, "offboard", "--yes")
 	if !strings.Contains(offboard.Stderr, "kind: ClusterRole") || !strings.Contains(offboard.Stderr, "refused: you may not read") {
 		t.Errorf("no role to ask for: %s", offboard)
 	}
@@ -94,26 +95,16 @@ func TestNoRights(t *testing.T) {
 }
 
 // kubeconfig writes one for a server and a bearer token.
-func kubeconfig(t *testing.T, server, trust, token string) string {
+func kubeconfig(t *testing.T, server clientcmdapi.Cluster, token string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	content := `apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{name: c, context: {cluster: c, user: u}}]
-users: [{name: u, user: {token: ` + token + `}}]
-clusters:
-  - name: c
-    cluster:
-      server: ` + server + `
-      ` + trust + "\n"
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := driver.WriteKubeconfig(path, &server, &clientcmdapi.AuthInfo{Token: token}); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// authority returns the certificate authority of the cluster as a kubeconfig has it.
-func authority() string {
-	return base64.StdEncoding.EncodeToString(config.CAData)
+// nowhere is a server that does not run.
+func nowhere() clientcmdapi.Cluster {
+	return clientcmdapi.Cluster{Server: "https://127.0.0.1:1", InsecureSkipTLSVerify: true}
 }

@@ -32,13 +32,13 @@ func ids(objects []printer.Object) []string {
 // or to mislead: webhooks that fail, a dead APIService, finalizers without a
 // controller, look-alike names.
 func TestOffboard(t *testing.T) {
-	before := snapshot(t)
-	installed := install(t, fixtures.All, fixtures.Foreign)
+	before := cluster.Snapshot(t)
+	installed := cluster.Install(t, fixtures.All, fixtures.Foreign)
 	owned := refs(t, fixtures.OwnedRefs, fixtures.All, fixtures.Foreign)
 
 	t.Run("status", func(t *testing.T) {
 		var inv printer.Inventory
-		unchanged(t, func() { document(t, castai(t, admin, 0, "status", "-o", "json"), &inv) })
+		cluster.Unchanged(t, func() { admin.Expect(t, 0, "status", "-o", "json").Document(t, &inv) })
 		found := ids(inv.Owned)
 		for _, want := range owned {
 			if !slices.Contains(found, want) {
@@ -56,10 +56,10 @@ func TestOffboard(t *testing.T) {
 				t.Errorf("%s is unclear, but status does not say so", want)
 			}
 		}
-		castai(t, admin, 0, "status")
-		castai(t, admin, 0, "status", "-o", "wide")
+		admin.Expect(t, 0, "status")
+		admin.Expect(t, 0, "status", "-o", "wide")
 		var e printer.Explanation
-		document(t, castai(t, admin, 0, "status", "ClusterRole/castai-agent", "-o", "json"), &e)
+		admin.Expect(t, 0, "status", "ClusterRole/castai-agent", "-o", "json").Document(t, &e)
 		if e.Verdict != "owned" || len(e.For) == 0 {
 			t.Errorf("ClusterRole/castai-agent is explained as %+v", e)
 		}
@@ -67,9 +67,9 @@ func TestOffboard(t *testing.T) {
 
 	t.Run("dry run on the client", func(t *testing.T) {
 		var plan printer.Plan
-		unchanged(t, func() {
-			document(t, castai(t, admin, 0, "offboard", "--dry-run=client", "-o", "json"), &plan)
-			castai(t, admin, 0, "offboard", "--dry-run=client")
+		cluster.Unchanged(t, func() {
+			admin.Expect(t, 0, "offboard", "--dry-run=client", "-o", "json").Document(t, &plan)
+			admin.Expect(t, 0, "offboard", "--dry-run=client")
 		})
 		planned := map[string]bool{}
 		for _, phase := range plan.Phases {
@@ -89,8 +89,8 @@ func TestOffboard(t *testing.T) {
 
 	t.Run("dry run on the server", func(t *testing.T) {
 		var report printer.Report
-		unchanged(t, func() {
-			document(t, castai(t, admin, 0, "offboard", "--dry-run=server", "-o", "json"), &report)
+		cluster.Unchanged(t, func() {
+			admin.Expect(t, 0, "offboard", "--dry-run=server", "-o", "json").Document(t, &report)
 		})
 		if !report.DryRun || len(report.Outcomes) < len(owned) {
 			t.Errorf("dryRun is %v, with %d outcomes for %d objects", report.DryRun, len(report.Outcomes), len(owned))
@@ -102,68 +102,62 @@ func TestOffboard(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unchanged(t, func() {
-			r := castai(t, admin, 3, "offboard")
+		cluster.Unchanged(t, func() {
+			r := admin.Expect(t, 3, "offboard")
 			message(t, r.Stderr, "--yes")
 
-			r = castai(t, admin.Kubeconfig(reader), 3, "offboard", "--yes")
+			r = admin.Kubeconfig(reader).Expect(t, 3, "offboard", "--yes")
 			if !strings.Contains(r.Stderr, "kind: ClusterRole") {
 				t.Errorf("no ClusterRole is printed: %s", r)
 			}
 
-			screen := typed(t, "another-cluster", 3, "offboard")
+			screen := admin.Typed(t, 3, []string{"another-cluster"}, "offboard")
 			if !strings.Contains(screen, "nothing was changed") {
 				t.Errorf("the terminal shows:\n%s", screen)
 			}
 
-			r = castai(t, admin, 2, "offboard", "--yes", "--include=Gadget/nonsense")
+			r = admin.Expect(t, 2, "offboard", "--yes", "--include=Gadget/nonsense")
 			message(t, r.Stderr, "Gadget")
-			castai(t, admin, 4, "verify")
+			admin.Expect(t, 4, "verify")
 		})
 	})
 
 	var report printer.Report
-	document(t, castai(t, admin, 0, append([]string{"offboard", "--yes", "-o", "json"}, quick...)...), &report)
+	admin.Expect(t, 0, append([]string{"offboard", "--yes", "-o", "json"}, quick...)...).Document(t, &report)
 	if len(report.Left) > 0 || report.Error != "" {
 		t.Errorf("the report has %d objects left, and the error %q", len(report.Left), report.Error)
 	}
-	castai(t, admin, 0, "verify")
+	admin.Expect(t, 0, "verify")
 	var inv printer.Inventory
-	document(t, castai(t, admin, 0, "verify", "-o", "json"), &inv)
+	admin.Expect(t, 0, "verify", "-o", "json").Document(t, &inv)
 	if !inv.Clean {
 		t.Error("verify does not call the cluster clean")
 	}
 
-	after, err := compare.Settled(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := cluster.Settled(t)
 	nothingElse(t, compare.Offboarding(before, installed, after, owned))
 
 	t.Run("again", func(t *testing.T) {
-		unchanged(t, func() {
-			r := castai(t, admin, 0, "offboard", "--yes")
+		cluster.Unchanged(t, func() {
+			r := admin.Expect(t, 0, "offboard", "--yes")
 			if !strings.Contains(strings.ToLower(r.Stdout), "nothing") {
 				t.Errorf("it does not say that there is nothing to do: %s", r)
 			}
-			document(t, castai(t, admin, 0, "offboard", "--yes", "-o", "json"), &printer.Report{})
-			document(t, castai(t, admin, 0, "offboard", "--dry-run=client", "-o", "json"), &printer.Plan{})
+			admin.Expect(t, 0, "offboard", "--yes", "-o", "json").Document(t, &printer.Report{})
+			admin.Expect(t, 0, "offboard", "--dry-run=client", "-o", "json").Document(t, &printer.Plan{})
 		})
 	})
 }
 
 // A read-only cluster is a shorter plan, here confirmed by hand.
 func TestOffboardReadOnlyCluster(t *testing.T) {
-	before := snapshot(t)
-	installed := install(t, fixtures.Agent)
-	screen := typed(t, "castai-test", 0, append([]string{"offboard"}, quick...)...)
+	before := cluster.Snapshot(t)
+	installed := cluster.Install(t, fixtures.Agent)
+	screen := admin.Typed(t, 0, []string{"castai-test"}, append([]string{"offboard"}, quick...)...)
 	if !strings.Contains(screen, "Clean") {
 		t.Errorf("the terminal shows:\n%s", screen)
 	}
-	castai(t, admin, 0, "verify")
-	after, err := compare.Settled(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin.Expect(t, 0, "verify")
+	after := cluster.Settled(t)
 	nothingElse(t, compare.Offboarding(before, installed, after, refs(t, fixtures.OwnedRefs, fixtures.Agent)))
 }

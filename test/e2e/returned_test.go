@@ -18,8 +18,8 @@ import (
 // A controller that makes objects again is told by name, with what to do, and
 // the run does not claim to be clean.
 func TestSomethingMakesItAgain(t *testing.T) {
-	install(t, fixtures.Agent)
-	api, err := dynamic.NewForConfig(config)
+	cluster.Install(t, fixtures.Agent)
+	api, err := dynamic.NewForConfig(cluster.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestSomethingMakesItAgain(t *testing.T) {
 	}()
 
 	var report printer.Report
-	r := castai(t, admin, 4, append([]string{"offboard", "--yes", "-o", "json"}, quick...)...)
+	r := admin.Expect(t, 4, append([]string{"offboard", "--yes", "-o", "json"}, quick...)...)
 	events.Stop()
 	if err := <-made; err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestSomethingMakesItAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	document(t, r, &report)
+	r.Document(t, &report)
 	if len(report.Returned) != 1 || report.Returned[0].Name != name || !strings.Contains(report.Returned[0].Remedy, "Argo CD") {
 		t.Errorf("returned: %+v", report.Returned)
 	}

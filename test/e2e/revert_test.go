@@ -52,14 +52,14 @@ func TestRevertWorkloads(t *testing.T) {
 		return string(labels) + string(tolerations)
 	}
 	before := marks()
-	install(t, fixtures.Agent)
-	castai(t, admin, 0, append([]string{"offboard", "--yes"}, quick...)...)
+	cluster.Install(t, fixtures.Agent)
+	admin.Expect(t, 0, append([]string{"offboard", "--yes"}, quick...)...)
 	if got := marks(); got != before {
 		t.Errorf("it was not asked for, but %s became %s", before, got)
 	}
 
-	install(t, fixtures.Agent)
-	castai(t, admin, 0, append([]string{"offboard", "--yes", "--revert-workloads"}, quick...)...)
+	cluster.Install(t, fixtures.Agent)
+	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--revert-workloads"}, quick...)...)
 	got := marks()
 	for text, want := range map[string]bool{"rebalancing.cast.ai/active": false, "paused-cluster": false, `"owner":"team"`: true, "scheduling.cast.ai/spot": true} {
 		if strings.Contains(got, text) != want {

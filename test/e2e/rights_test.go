@@ -47,44 +47,30 @@ subjects: [{kind: ServiceAccount, name: does-%[1]s, namespace: default}]
 // those that only look get no further.
 func TestDocumentedRoles(t *testing.T) {
 	status, offboard, restore, unstick := account(t, "status"), account(t, "offboard"), account(t, "restore"), account(t, "unstick-ns")
-	before := snapshot(t)
-	installed := install(t, fixtures.All, fixtures.Foreign)
+	before := cluster.Snapshot(t)
+	installed := cluster.Install(t, fixtures.All, fixtures.Foreign)
 	dir := filepath.Join(t.TempDir(), "saved")
 
-	castai(t, admin, 0, "status", status)
-	castai(t, admin, 4, "verify", status)
-	castai(t, admin, 0, "offboard", "--dry-run=client", status)
-	unchanged(t, func() {
-		r := castai(t, admin, 3, "offboard", "--yes", "--backup-dir="+dir, status)
+	admin.Expect(t, 0, "status", status)
+	admin.Expect(t, 4, "verify", status)
+	admin.Expect(t, 0, "offboard", "--dry-run=client", status)
+	cluster.Unchanged(t, func() {
+		r := admin.Expect(t, 3, "offboard", "--yes", "--backup-dir="+dir, status)
 		if !strings.Contains(r.Stderr, "kind: ClusterRole") {
 			t.Errorf("what is missing is not said: %s", r)
 		}
 	})
-	castai(t, admin, 0, append([]string{"offboard", "--yes", "--backup-dir=" + dir, offboard}, quick...)...)
-	after, err := compare.Settled(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--backup-dir=" + dir, offboard}, quick...)...)
+	after := cluster.Settled(t)
 	nothingElse(t, compare.Offboarding(before, installed, after, refs(t, fixtures.OwnedRefs, fixtures.All, fixtures.Foreign)))
-	castai(t, admin, 0, "verify", status)
+	admin.Expect(t, 0, "verify", status)
 
-	castai(t, admin, 0, "restore", dir, "--yes", restore)
-	castai(t, admin, 4, "verify", status)
-	castai(t, admin, 0, append([]string{"offboard", "--yes", "--no-backup", offboard}, quick...)...)
+	admin.Expect(t, 0, "restore", dir, "--yes", restore)
+	admin.Expect(t, 4, "verify", status)
+	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--no-backup", offboard}, quick...)...)
 
-	if err := cluster.Apply(t.Context(), `
-apiVersion: v1
-kind: Namespace
-metadata: {name: held}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: held, namespace: held, finalizers: [example.com/held]}
-`); err != nil {
+	if err := cluster.Stick(t.Context(), "held", "held"); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := cluster.Kubectl(t.Context(), "delete", "namespace", "held", "--wait=false"); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	castai(t, admin, 0, "unstick-ns", "held", "--yes", "--patience=1s", "--no-backup", unstick)
+	admin.Expect(t, 0, "unstick-ns", "held", "--yes", "--patience=1s", "--no-backup", unstick)
 }

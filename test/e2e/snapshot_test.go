@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
 
 	pkgcluster "github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/test/fixtures"
@@ -17,7 +16,7 @@ import (
 // A snapshot reads some kinds as metadata, some as protobuf and some as JSON:
 // what it holds is always what the server says of the single object in JSON.
 func TestSnapshotHoldsWhatTheServerSays(t *testing.T) {
-	install(t, fixtures.Foreign)
+	cluster.Install(t, fixtures.Foreign)
 	kubeconfig := cluster.Kubeconfig()
 	flags := genericclioptions.NewConfigFlags(false)
 	flags.KubeConfig = &kubeconfig
@@ -25,9 +24,7 @@ func TestSnapshotHoldsWhatTheServerSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlimited := rest.CopyConfig(config)
-	unlimited.QPS = -1
-	api, err := dynamic.NewForConfig(unlimited)
+	api, err := dynamic.NewForConfig(cluster.Config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,15 +14,15 @@ const metricsAPI = "apiservice/v1beta1.metrics.k8s.io"
 // in Terminating. It is not ours to remove: the run ends all the same, with the
 // truth, and goes on once the API is gone.
 func TestOffboardBesideADeadAPIOfOthers(t *testing.T) {
-	install(t, fixtures.Agent, fixtures.MetricsServer)
+	cluster.Install(t, fixtures.Agent, fixtures.MetricsServer)
 	defer func() { // not in Cleanup, before which the test's context ends
 		if _, err := cluster.Kubectl(t.Context(), "delete", "--ignore-not-found", metricsAPI); err != nil {
 			t.Error(err)
 		}
-		castai(t, admin, 0, append([]string{"offboard", "--yes"}, quick...)...)
+		admin.Expect(t, 0, append([]string{"offboard", "--yes"}, quick...)...)
 	}()
 	var report printer.Report
-	document(t, castai(t, admin, 4, append([]string{"offboard", "--yes", "-o", "json"}, quick...)...), &report)
+	admin.Expect(t, 4, append([]string{"offboard", "--yes", "-o", "json"}, quick...)...).Document(t, &report)
 	if len(report.Left) != 1 || report.Left[0].Kind != "Namespace" || report.Left[0].Name != "castai-agent" {
 		t.Errorf("left: %+v", report.Left)
 	}

@@ -12,10 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"github.com/castai/kubectl-castai/test/compare"
-	"github.com/castai/kubectl-castai/test/controlplane"
 	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fixtures"
 	"github.com/castai/kubectl-castai/test/terminal"
@@ -28,17 +25,6 @@ const (
 	timeout = 3 * time.Minute
 )
 
-// stuck is a namespace that a finalizer holds.
-const stuck = `
-apiVersion: v1
-kind: Namespace
-metadata: {name: orders}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: batch, namespace: orders, finalizers: [example.com/hold]}
-`
-
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "pictures:", err)
@@ -50,32 +36,21 @@ func run(ctx context.Context, args []string) (err error) {
 	if len(args) != 2 {
 		return errors.New("name the folder with the plugin and the one for the pictures")
 	}
-	cluster, err := controlplane.Start(ctx, controlplane.Options{ContextName: "demo", Quick: true})
+	cluster, err := driver.Start(ctx, driver.Options{Bin: args[0], ContextName: "demo"})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	user, err := driver.New(cluster, args[0])
-	if err != nil {
+	if err := fixtures.Install(ctx, cluster.Config, fixtures.Agent); err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", cluster.Kubeconfig())
-	if err != nil {
+	if _, err := compare.Settled(ctx, cluster.Config); err != nil {
 		return err
 	}
-	if err := fixtures.Install(ctx, config, fixtures.Agent); err != nil {
+	if err := cluster.Stick(ctx, "orders", "batch"); err != nil {
 		return err
 	}
-	if _, err := compare.Settled(ctx, config); err != nil {
-		return err
-	}
-	if err := cluster.Apply(ctx, stuck); err != nil {
-		return err
-	}
-	if _, err := cluster.Kubectl(ctx, "delete", "namespace", "orders", "--wait=false"); err != nil {
-		return err
-	}
-	user = user.With("TERM=xterm-256color", "NO_COLOR=")
+	user := cluster.Admin.With("TERM=xterm-256color", "NO_COLOR=")
 	for _, picture := range []struct{ name, command string }{
 		{"status", "status"},
 		{"unstick-ns", "unstick-ns orders --yes --no-backup --patience=2s"},

@@ -5,8 +5,6 @@ package console
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http/httptest"
@@ -16,21 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-
 	"github.com/castai/kubectl-castai/pkg/castai"
-	"github.com/castai/kubectl-castai/test/compare"
 	"github.com/castai/kubectl-castai/test/controlplane"
 	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fakecastai"
 	"github.com/castai/kubectl-castai/test/fixtures"
-	"github.com/castai/kubectl-castai/test/schema"
 )
 
 const (
-	// commandTimeout is far more than any command takes.
-	commandTimeout = 3 * time.Minute
 	// id is the cluster's in the fixtures.
 	id  = "2f1e4c1a-6b0d-4d55-9a6e-3f0c6d5b7a10"
 	key = "castai-test-key-0123456789-that-nobody-may-see"
@@ -38,37 +29,16 @@ const (
 
 // The control plane that the tests share, one after the other.
 var (
-	server *controlplane.Cluster
-	config *rest.Config
+	server *driver.Cluster
 	admin  *driver.User
 )
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
-	if server, err = controlplane.Start(ctx, controlplane.Options{Quick: true}); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	if err := server.AddNode(ctx, controlplane.Node{Name: "node-1", ProviderID: "aws:///eu-central-1a/i-0aaa"}); err != nil {
-		return 0, err
-	}
-	if config, err = clientcmd.BuildConfigFromFlags("", server.Kubeconfig()); err != nil {
-		return 0, err
-	}
-	config.QPS = -1
-	if admin, err = driver.New(server, "../../../bin"); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	options := driver.Options{Bin: "../../../bin", Nodes: []controlplane.Node{{Name: "node-1", ProviderID: "aws:///eu-central-1a/i-0aaa"}}}
+	os.Exit(driver.Main(m, options, func(_ context.Context, c *driver.Cluster) error {
+		server, admin = c, c.Admin
+		return nil
+	}))
 }
 
 // world is a cluster with Cast AI in it, as Cast AI's service sees it.
@@ -85,7 +55,7 @@ type world struct {
 func newWorld(t *testing.T, o fakecastai.Options, sets ...fixtures.Set) *world {
 	t.Helper()
 	ctx := t.Context()
-	machines, err := fakecastai.NewKubernetes(config)
+	machines, err := fakecastai.NewKubernetes(server.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,12 +71,7 @@ func newWorld(t *testing.T, o fakecastai.Options, sets ...fixtures.Set) *world {
 			t.Fatal(err)
 		}
 	}
-	if err := fixtures.Install(ctx, config, sets...); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := compare.Settled(ctx, config); err != nil {
-		t.Fatal(err)
-	}
+	server.Install(t, sets...)
 	nodes, err := machines.List(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -131,15 +96,7 @@ func newWorld(t *testing.T, o fakecastai.Options, sets ...fixtures.Set) *world {
 // in everything that it shows and leaves.
 func (w *world) castai(code int, args ...string) driver.Result {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), commandTimeout)
-	defer cancel()
-	r, err := w.user.Castai(ctx, args...)
-	if err != nil {
-		w.t.Fatalf("kubectl castai %s: %v", strings.Join(args, " "), err)
-	}
-	if r.Code != code {
-		w.t.Fatalf("kubectl castai %s: want exit code %d, got %s", strings.Join(args, " "), code, r)
-	}
+	r := w.user.Expect(w.t, code, args...)
 	w.secret(r.Stdout + r.Stderr)
 	return r
 }
@@ -174,33 +131,11 @@ func (w *world) offboard(more ...string) []string {
 	}, more...)
 }
 
-// document reads what a command printed with -o json.
-func document(t *testing.T, r driver.Result, into any) {
-	t.Helper()
-	if err := schema.Validate([]byte(r.Stdout)); err != nil {
-		t.Errorf("the document does not fit its schema: %v", err)
-	}
-	if err := json.Unmarshal([]byte(r.Stdout), into); err != nil {
-		t.Fatalf("%v in: %s", err, r)
-	}
-}
-
 // unchanged fails the test if do changed anything in the cluster or at the console.
 func (w *world) unchanged(do func()) {
 	w.t.Helper()
-	before, err := fixtures.Snapshot(w.t.Context(), config)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	writes := len(w.fake.Writes())
-	do()
-	after, err := fixtures.Snapshot(w.t.Context(), config)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if changes := compare.Changes(before, after); len(changes) > 0 {
-		w.t.Errorf("the cluster has changed:\n%s", strings.Join(changes, "\n"))
-	}
+	server.Unchanged(w.t, do)
 	if done := w.fake.Writes()[writes:]; len(done) > 0 {
 		w.t.Errorf("the console was changed: %q", done)
 	}

@@ -20,7 +20,7 @@ import (
 
 func nodeNames(t *testing.T) []string {
 	t.Helper()
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(server.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,14 +48,14 @@ func TestEverything(t *testing.T) {
 			has(t, r.Stderr, "status ready, agent online", "it is this cluster: 3 of 3 nodes are machines that the API knows")
 			t.Log(r.Stdout)
 			var plan printer.Plan
-			document(t, w.castai(0, append(all, "--dry-run=client", "-o", "json")...), &plan)
+			w.castai(0, append(all, "--dry-run=client", "-o", "json")...).Document(t, &plan)
 			if plan.Phases[0].Name != console.PhaseHibernation || plan.Phases[1].Name != console.PhaseDisconnect || plan.Phases[len(plan.Phases)-1].Name != console.PhaseRemove {
 				t.Errorf("the phases are %v", plan.Phases)
 			}
 			var report printer.Report
 			logged := w.castai(0, append(all, "--dry-run=server", "-o", "json", "-v=10")...) // which must not log the key
 			has(t, logged.Stderr, `verb="PATCH"`)
-			document(t, logged, &report)
+			logged.Document(t, &report)
 		})
 	})
 

@@ -2,14 +2,11 @@ package console
 
 import (
 	"context"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/creack/pty"
 
 	"github.com/castai/kubectl-castai/pkg/printer"
 	"github.com/castai/kubectl-castai/test/fakecastai"
@@ -79,7 +76,7 @@ func TestNodesAreConfirmed(t *testing.T) {
 	w := newWorld(t, fakecastai.Options{}, fixtures.Agent)
 	args := slices.DeleteFunc(w.offboard("--delete-nodes"), func(s string) bool { return s == "--yes" })
 	w.unchanged(func() {
-		screen := w.typed(3, []string{"castai-test", "castai-test"}, append(args, "--accept=console-controller")...)
+		screen := w.user.Typed(t, 3, []string{"castai-test", "castai-test"}, append(args, "--accept=console-controller")...)
 		has(t, screen, "is disconnected at Cast AI's console first", "Cast AI deletes 2 nodes of this cluster with", "Type delete 2 nodes to go on", "nothing was changed")
 	})
 	w.castai(0, w.offboard()...)
@@ -89,45 +86,13 @@ func TestNodesAreConfirmed(t *testing.T) {
 	has(t, w.castai(0, "restore", backupOf(t, w), "--dry-run=client").Stdout, "ServiceAccount")
 }
 
-// typed runs kubectl castai on a terminal and answers its questions.
-func (w *world) typed(code int, answers []string, args ...string) string {
-	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), commandTimeout)
-	defer cancel()
-	cmd := w.user.Command(ctx, args...)
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 50, Cols: 240})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = terminal.Close() }()
-	var screen strings.Builder
-	buffer := make([]byte, 4096)
-	for {
-		n, err := terminal.Read(buffer)
-		screen.Write(buffer[:n])
-		if len(answers) > 0 && strings.HasSuffix(screen.String(), "to go on: ") {
-			if _, err := io.WriteString(terminal, answers[0]+"\n"); err != nil {
-				w.t.Fatal(err)
-			}
-			answers = answers[1:]
-		}
-		if err != nil {
-			break // Linux reports an I/O error when the other side is closed
-		}
-	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != code {
-		w.t.Fatalf("want exit code %d, got %v; the terminal shows:\n%s", code, err, screen.String())
-	}
-	return screen.String()
-}
-
 func TestStatus(t *testing.T) {
 	w := newWorld(t, fakecastai.Options{}, fixtures.Agent)
 	w.unchanged(func() {
 		r := w.castai(0, "status", "--api-url="+w.url)
 		has(t, r.Stdout, "At Cast AI's console:", "demo ("+id+")", "ready, agent online", "managed by  console", "policies    on", "3, 2 of them made by Cast AI")
 		var inv printer.Inventory
-		document(t, w.castai(0, "status", "--api-url="+w.url, "-o", "json"), &inv)
+		w.castai(0, "status", "--api-url="+w.url, "-o", "json").Document(t, &inv)
 		if v := inv.Console; v == nil || v.Status != "ready" || v.MadeNodes != 2 || v.LastSnapshot == nil {
 			t.Errorf("%+v", v)
 		}

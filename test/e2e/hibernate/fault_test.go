@@ -1,13 +1,10 @@
 package hibernate
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -232,24 +229,8 @@ func kill(t *testing.T, text string, args ...string) bool {
 // returns its exit code; -1 if the signal has ended it.
 func stopped(t *testing.T, signal os.Signal, text string, args ...string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
-	defer cancel()
-	cmd := admin.Command(ctx, append([]string{"hibernate"}, args...)...)
-	stderr, err := cmd.StderrPipe()
-	check(t, err)
-	check(t, cmd.Start())
-	sent := false
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		if !sent && strings.HasPrefix(lines.Text(), text) {
-			sent = true
-			check(t, cmd.Process.Signal(signal))
-		}
-	}
-	var exit *exec.ExitError
-	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode()
+	at := func(line string) bool { return strings.HasPrefix(line, text) }
+	return admin.FollowTo(t, at, signal, append([]string{"hibernate"}, args...)...).Code
 }
 
 // A pause that is killed, at whatever step, is finished by another one or taken

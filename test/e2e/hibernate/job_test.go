@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/castai/kubectl-castai/test/driver"
@@ -16,13 +15,9 @@ func account(t *testing.T) *driver.User {
 	t.Helper()
 	token, err := server.Kubectl(t.Context(), "create", "token", "hibernate", "-n", "castai-agent")
 	check(t, err)
-	config, err := clientcmd.LoadFromFile(server.Kubeconfig())
-	check(t, err)
-	for name := range config.AuthInfos {
-		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(string(token))}
-	}
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	check(t, clientcmd.WriteToFile(*config, path))
+	at := &clientcmdapi.Cluster{Server: server.URL(), CertificateAuthorityData: server.Config.CAData}
+	check(t, driver.WriteKubeconfig(path, at, &clientcmdapi.AuthInfo{Token: strings.TrimSpace(string(token))}))
 	return admin.Kubeconfig(path)
 }
 

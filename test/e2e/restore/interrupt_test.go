@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"bufio"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,41 +23,23 @@ func TestInterruptedRestore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backup")
 	offboard(t, dir)
 
-	cmd := admin.Command(t.Context(), "restore", dir, "--yes")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var said strings.Builder
-	away := false
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
-		said.WriteString(lines.Text() + "\n")
-		switch {
-		case strings.HasPrefix(lines.Text(), "Put back accounts and roles"):
+	r := admin.FollowTo(t, func(line string) bool {
+		if strings.HasPrefix(line, "Put back accounts and roles") {
 			if err := server.KillAPIServer(); err != nil {
 				t.Fatal(err)
 			}
-		case strings.Contains(lines.Text(), "does not answer") && !away:
-			away = true
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Fatal(err)
-			}
 		}
-	}
-	_ = cmd.Wait() // the exit code tells
+		return strings.Contains(line, "does not answer")
+	}, os.Interrupt, "restore", dir, "--yes")
 	if err := server.StartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(said.String(), "run it again to go on") {
-		t.Errorf("it ended with the exit code %d:\n%s", code, &said)
+	if r.Code != 130 || !strings.Contains(r.Stderr, "run it again to go on") {
+		t.Errorf("interrupted: %s", r)
 	}
 
-	castai(t, 0, "restore", dir, "--yes")
-	settled(t)
+	admin.Expect(t, 0, "restore", dir, "--yes")
+	server.Settled(t)
 	after := contents(t, ids)
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		if after[id] == nil && reason(id, "") == "" {

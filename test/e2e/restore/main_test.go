@@ -3,10 +3,8 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,13 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/pager"
 
-	"github.com/castai/kubectl-castai/test/compare"
 	"github.com/castai/kubectl-castai/test/controlplane"
 	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fixtures"
@@ -31,80 +26,30 @@ const commandTimeout = 3 * time.Minute
 
 // The control plane that the tests share, one after the other.
 var (
-	server *controlplane.Cluster
-	config *rest.Config
+	server *driver.Cluster
 	api    dynamic.Interface
 	admin  *driver.User
 )
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	ctx := context.Background()
-	if server, err = controlplane.Start(ctx, controlplane.Options{Quick: true}); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
-	if err := server.AddNode(ctx, controlplane.Node{Name: "node-1"}); err != nil {
-		return 0, err
-	}
-	if config, err = clientcmd.BuildConfigFromFlags("", server.Kubeconfig()); err != nil {
-		return 0, err
-	}
-	config.QPS = -1
-	if api, err = dynamic.NewForConfig(config); err != nil {
-		return 0, err
-	}
-	if admin, err = driver.New(server, "../../../bin"); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
-}
-
-// castai runs kubectl castai and expects it to end with code.
-func castai(t *testing.T, code int, args ...string) driver.Result {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
-	defer cancel()
-	r, err := admin.Castai(ctx, args...)
-	if err != nil {
-		t.Fatalf("kubectl castai %s: %v", strings.Join(args, " "), err)
-	}
-	if r.Code != code {
-		t.Fatalf("kubectl castai %s: want exit code %d, got %s", strings.Join(args, " "), code, r)
-	}
-	return r
+	options := driver.Options{Bin: "../../../bin", Nodes: []controlplane.Node{{Name: "node-1"}}}
+	os.Exit(driver.Main(m, options, func(_ context.Context, c *driver.Cluster) (err error) {
+		server, admin = c, c.Admin
+		api, err = dynamic.NewForConfig(c.Config)
+		return err
+	}))
 }
 
 // offboard takes Cast AI out, and saves it in dir.
 func offboard(t *testing.T, dir string) driver.Result {
 	t.Helper()
-	return castai(t, 0, "offboard", "--yes", "--backup-dir", dir, "--clean-up-timeout=5s", "--settle=2s")
-}
-
-func snapshot(t *testing.T) compare.Snapshot {
-	t.Helper()
-	s, err := fixtures.Snapshot(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return admin.Expect(t, 0, "offboard", "--yes", "--backup-dir", dir, "--clean-up-timeout=5s", "--settle=2s")
 }
 
 // install installs fixtures and takes them out at the end of the test.
 func install(t *testing.T, sets ...fixtures.Set) {
 	t.Helper()
-	if err := fixtures.Install(t.Context(), config, sets...); err != nil {
-		t.Fatal(err)
-	}
-	settled(t)
+	server.Install(t, sets...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			return
@@ -118,24 +63,6 @@ func install(t *testing.T, sets ...fixtures.Set) {
 	})
 }
 
-// settled waits until the controllers are done.
-func settled(t *testing.T) {
-	t.Helper()
-	if _, err := compare.Settled(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// unchanged fails the test if do changed anything in the cluster.
-func unchanged(t *testing.T, do func()) {
-	t.Helper()
-	before := snapshot(t)
-	do()
-	if changes := compare.Changes(before, snapshot(t)); len(changes) > 0 {
-		t.Errorf("the cluster has changed:\n%s", strings.Join(changes, "\n"))
-	}
-}
-
 // contents returns the whole content of the objects with the given ids, without
 // what the server and controllers write.
 func contents(t *testing.T, ids []string) map[string]map[string]any {
@@ -145,7 +72,7 @@ func contents(t *testing.T, ids []string) map[string]map[string]any {
 		wanted[id] = true
 	}
 	kinds := map[schema.GroupVersionResource]string{}
-	for id, o := range snapshot(t) {
+	for id, o := range server.Snapshot(t) {
 		if wanted[id] {
 			kinds[o.Resource] = o.Kind
 		}

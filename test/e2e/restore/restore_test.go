@@ -14,7 +14,6 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/backup"
 	"github.com/castai/kubectl-castai/pkg/printer"
-	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fixtures"
 	"github.com/castai/kubectl-castai/test/schema"
 )
@@ -61,23 +60,23 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 	if err := schema.Validate(index); err != nil {
 		t.Errorf("the index of the backup does not fit its schema: %v", err)
 	}
-	castai(t, 0, "verify")
+	admin.Expect(t, 0, "verify")
 
-	unchanged(t, func() {
-		castai(t, 0, "restore", dir, "--dry-run=client")
-		castai(t, 0, "restore", dir, "--dry-run=server")
+	server.Unchanged(t, func() {
+		admin.Expect(t, 0, "restore", dir, "--dry-run=client")
+		admin.Expect(t, 0, "restore", dir, "--dry-run=server")
 		var plan printer.Restore
-		document(t, castai(t, 0, "restore", dir, "--dry-run=client", "-o", "json"), &plan)
+		admin.Expect(t, 0, "restore", dir, "--dry-run=client", "-o", "json").Document(t, &plan)
 		if len(plan.Phases) < 5 || len(plan.Impossible) == 0 || len(plan.Differences) == 0 || plan.Report != nil {
 			t.Errorf("the plan is %+v", plan)
 		}
-		castai(t, 3, "restore", dir)
+		admin.Expect(t, 3, "restore", dir)
 	})
-	r = castai(t, 0, "restore", dir, "--yes")
+	r = admin.Expect(t, 0, "restore", dir, "--yes")
 	if !strings.Contains(r.Stdout, "put back") {
 		t.Errorf("restore says:\n%s", r.Stdout)
 	}
-	settled(t)
+	server.Settled(t)
 
 	after := contents(t, ids)
 	equal, missing := 0, 0
@@ -99,29 +98,17 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 	}
 	t.Logf("%d objects, %d as before, %d can't come back", len(before), equal, missing)
 
-	unchanged(t, func() {
-		r := castai(t, 0, "restore", dir, "--yes")
+	server.Unchanged(t, func() {
+		r := admin.Expect(t, 0, "restore", dir, "--yes")
 		if !strings.Contains(r.Stdout, "There already, as it was") {
 			t.Errorf("a second restore says:\n%s", r.Stdout)
 		}
 		var done printer.Restore
-		document(t, castai(t, 0, "restore", dir, "--yes", "-o", "json"), &done)
+		admin.Expect(t, 0, "restore", dir, "--yes", "-o", "json").Document(t, &done)
 		if len(done.Phases) > 0 || done.There < len(before)-missing {
 			t.Errorf("a third restore says %+v", done)
 		}
 	})
-}
-
-// document reads what a command printed with -o json, and checks it against the
-// published schema.
-func document(t *testing.T, r driver.Result, into any) {
-	t.Helper()
-	if err := schema.Validate([]byte(r.Stdout)); err != nil {
-		t.Errorf("the document does not fit its schema: %v", err)
-	}
-	if err := json.Unmarshal([]byte(r.Stdout), into); err != nil {
-		t.Fatalf("%v in: %s", err, r)
-	}
 }
 
 // reason says why a difference is to be expected, or nothing.

@@ -37,14 +37,14 @@ func TestBackupThatCannotBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{filepath.Join(file, "backup"), filepath.Join(parent, "no", "backup"), parent, file, "/proc/backup"} {
-		unchanged(t, func() {
-			r := castai(t, 3, "offboard", "--yes", "--backup-dir", dir)
+		server.Unchanged(t, func() {
+			r := admin.Expect(t, 3, "offboard", "--yes", "--backup-dir", dir)
 			if !strings.Contains(r.Stderr, "nothing was changed") || strings.Count(strings.TrimSpace(r.Stderr), "\n") > 0 {
 				t.Errorf("%s: it says %q", dir, r.Stderr)
 			}
 		})
 	}
-	castai(t, 2, "offboard", "--yes", "--no-backup", "--backup-dir", parent)
+	admin.Expect(t, 2, "offboard", "--yes", "--no-backup", "--backup-dir", parent)
 }
 
 func TestRefusals(t *testing.T) {
@@ -75,8 +75,8 @@ func TestRefusals(t *testing.T) {
 			if err := test.do(other); err != nil {
 				t.Fatal(err)
 			}
-			unchanged(t, func() {
-				r := castai(t, test.code, "restore", other, "--yes")
+			server.Unchanged(t, func() {
+				r := admin.Expect(t, test.code, "restore", other, "--yes")
 				if !strings.Contains(r.Stderr, test.says) || strings.Count(strings.TrimSpace(r.Stderr), "\n") > 0 {
 					t.Errorf("it says %q", r.Stderr)
 				}
@@ -87,19 +87,19 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unchanged(t, func() {
+	server.Unchanged(t, func() {
 		r, err := admin.Kubeconfig(nobody).Castai(t.Context(), "restore", dir, "--yes")
 		if err != nil || r.Code != 3 {
 			t.Errorf("somebody without rights: %v, %s", err, r)
 		}
 	})
-	castai(t, 2, "restore")
-	castai(t, 2, "restore", filepath.Join(dir, "nowhere"))
+	admin.Expect(t, 2, "restore")
+	admin.Expect(t, 2, "restore", filepath.Join(dir, "nowhere"))
 
 	if err := edit(config, "data:", "data:\n  mine: theirs")(dir); err != nil {
 		t.Fatal(err)
 	}
-	castai(t, 0, "restore", dir, "--yes", "--accept-edits")
+	admin.Expect(t, 0, "restore", dir, "--yes", "--accept-edits")
 	u, err := api.Resource(configMaps).Namespace("castai-agent").Get(t.Context(), "castai-agent-metadata", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func edit(file, old, text string) func(dir string) error {
 
 func TestWithoutSecrets(t *testing.T) {
 	install(t, fixtures.Agent)
-	r := castai(t, 0, "offboard", "--yes", "--backup-secrets=false", "--clean-up-timeout=5s", "--settle=0")
+	r := admin.Expect(t, 0, "offboard", "--yes", "--backup-secrets=false", "--clean-up-timeout=5s", "--settle=0")
 	// Commands run in the folder of the cluster.
 	folders, err := filepath.Glob(filepath.Join(server.Dir(), "castai-offboard-castai-test-*Z"))
 	if err != nil || len(folders) != 1 {
@@ -144,7 +144,7 @@ func TestWithoutSecrets(t *testing.T) {
 			t.Errorf("%s: %v\n%s", file, err, raw)
 		}
 	}
-	r = castai(t, 0, "restore", dir, "--yes")
+	r = admin.Expect(t, 0, "restore", dir, "--yes")
 	if !strings.Contains(r.Stdout, "its data was left out of the backup") {
 		t.Errorf("it says %q", r.Stdout)
 	}
@@ -191,7 +191,7 @@ func TestRestoreAfterAKill(t *testing.T) {
 		kill(t, first, lines)
 		if lines == 20 {
 			offboard(t, second)
-			castai(t, 0, "restore", second, "--yes")
+			admin.Expect(t, 0, "restore", second, "--yes")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
 		// What was asked to go when the run was killed goes by itself, or with the next run.
@@ -208,7 +208,7 @@ func TestRestoreAfterAKill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		settled(t)
+		server.Settled(t)
 		after := contents(t, ids)
 		for _, id := range slices.Sorted(maps.Keys(before)) {
 			if after[id] == nil {
@@ -239,5 +239,5 @@ func duplicate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settled(t)
+	server.Settled(t)
 }

@@ -2,7 +2,6 @@ package shell
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +34,7 @@ func completed(t *testing.T, user *driver.User, words ...string) []string {
 func completing(t *testing.T) *driver.User {
 	t.Helper()
 	user := admin.With("PATH=" + linked(t, "kubectl-castai"))
-	castai(t, user, 0, "completion", "kubectl", "--install")
+	user.Expect(t, 0, "completion", "kubectl", "--install")
 	return user
 }
 
@@ -84,11 +83,7 @@ func TestCompletion(t *testing.T) {
 // stuck makes a namespace that stays Terminating until the test ends.
 func stuck(t *testing.T, name string) {
 	t.Helper()
-	manifest := fmt.Sprintf("apiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, namespace: %s, finalizers: [example.com/hold]}\n", name, name)
-	if err := cluster.Apply(t.Context(), manifest); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cluster.Kubectl(t.Context(), "delete", "namespace", name, "--wait=false"); err != nil {
+	if err := cluster.Stick(t.Context(), name, "held"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,12 +1,13 @@
 package shell
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/castai/kubectl-castai/test/driver"
 )
@@ -33,15 +34,8 @@ func linked(t *testing.T, name string) string {
 func unreachable(t *testing.T, address string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	content := fmt.Sprintf(`
-apiVersion: v1
-kind: Config
-current-context: away
-contexts: [{name: away, context: {cluster: away, user: me}}]
-clusters: [{name: away, cluster: {server: "https://%s"}}]
-users: [{name: me, user: {token: secret}}]
-`, address)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	server := &clientcmdapi.Cluster{Server: "https://" + address}
+	if err := driver.WriteKubeconfig(path, server, &clientcmdapi.AuthInfo{Token: "secret"}); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -71,7 +65,7 @@ func TestEnvironment(t *testing.T) {
 		"under kubectl's own caches": admin.With("KUBECACHEDIR=/dev/null/cache"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if r := castai(t, user, 0, "status"); !strings.Contains(r.Stdout, "castai-agent/castai-agent") || r.Stderr != "" {
+			if r := user.Expect(t, 0, "status"); !strings.Contains(r.Stdout, "castai-agent/castai-agent") || r.Stderr != "" {
 				t.Errorf("%s", r)
 			}
 		})

@@ -1,45 +1,17 @@
 package unstick
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/printer"
-	"github.com/castai/kubectl-castai/test/driver"
-	"github.com/castai/kubectl-castai/test/schema"
 )
-
-// castai runs kubectl castai and expects it to end with code.
-func castai(t *testing.T, code int, args ...string) driver.Result {
-	t.Helper()
-	r, err := admin.Castai(t.Context(), args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Code != code {
-		t.Fatalf("kubectl castai %s: want exit code %d, got %s", strings.Join(args, " "), code, r)
-	}
-	return r
-}
-
-// document reads what a command printed with -o json, and checks it against
-// the published schema.
-func document(t *testing.T, r driver.Result, into any) {
-	t.Helper()
-	if err := schema.Validate([]byte(r.Stdout)); err != nil {
-		t.Errorf("the document does not fit its schema: %v", err)
-	}
-	if err := json.Unmarshal([]byte(r.Stdout), into); err != nil {
-		t.Fatalf("%v in %s", err, r)
-	}
-}
 
 // The command, as a person and as a script use it.
 func TestCommand(t *testing.T) {
-	document(t, castai(t, 0, "unstick-ns", "--all", "-o", "json"), &printer.Diagnosis{})
-	if r := castai(t, 0, "unstick-ns", "--all", "--yes"); !strings.Contains(r.Stdout, "No namespace is stuck") {
+	admin.Expect(t, 0, "unstick-ns", "--all", "-o", "json").Document(t, &printer.Diagnosis{})
+	if r := admin.Expect(t, 0, "unstick-ns", "--all", "--yes"); !strings.Contains(r.Stdout, "No namespace is stuck") {
 		t.Errorf("with nothing to do: %s", r)
 	}
 	a, b, c := fresh(t), fresh(t), fresh(t)
@@ -49,42 +21,42 @@ func TestCommand(t *testing.T) {
 		begin(t, ns)
 	}
 
-	if r := castai(t, 0, "__complete", "unstick-ns", ""); !strings.Contains(r.Stdout, a+"\n") || !strings.Contains(r.Stdout, b+"\n") || strings.Contains(r.Stdout, c+"\n") {
+	if r := admin.Expect(t, 0, "__complete", "unstick-ns", ""); !strings.Contains(r.Stdout, a+"\n") || !strings.Contains(r.Stdout, b+"\n") || strings.Contains(r.Stdout, c+"\n") {
 		t.Errorf("completion: %s", r)
 	}
 	was := state(t, namespaces, "", a) + state(t, configMaps, a, "a", "b")
 	for _, args := range [][]string{{"--diagnose"}, {"--dry-run=client"}, {"--dry-run=server"}} {
-		if r := castai(t, 0, append([]string{"unstick-ns", a}, args...)...); !strings.Contains(r.Stdout, "ConfigMap b waits for the finalizer example.com/other") {
+		if r := admin.Expect(t, 0, append([]string{"unstick-ns", a}, args...)...); !strings.Contains(r.Stdout, "ConfigMap b waits for the finalizer example.com/other") {
 			t.Errorf("%s: %s", args, r)
 		}
 	}
-	if r := castai(t, 3, "unstick-ns", a); !strings.Contains(r.Stderr, "--yes") {
+	if r := admin.Expect(t, 3, "unstick-ns", a); !strings.Contains(r.Stderr, "--yes") {
 		t.Errorf("without a terminal: %s", r)
 	}
 	var doc printer.Diagnosis
-	r := castai(t, 0, "unstick-ns", a, b, "--diagnose", "-o", "json")
-	document(t, r, &doc)
+	r := admin.Expect(t, 0, "unstick-ns", a, b, "--diagnose", "-o", "json")
+	r.Document(t, &doc)
 	if doc.Kind != "Diagnosis" || len(doc.Namespaces) != 2 || len(doc.Phases) != 1 || len(doc.Phases[0].Actions) != 4 {
 		t.Errorf("diagnosis: %s", r)
 	}
-	document(t, castai(t, 3, "unstick-ns", c, "kube-system", "--diagnose", "-o", "json"), &printer.Diagnosis{})
+	admin.Expect(t, 3, "unstick-ns", c, "kube-system", "--diagnose", "-o", "json").Document(t, &printer.Diagnosis{})
 	if now := state(t, namespaces, "", a) + state(t, configMaps, a, "a", "b"); now != was {
 		t.Errorf("changed: %s, was %s", now, was)
 	}
 	for _, args := range [][]string{
 		{}, {a, "--all"}, {a, "--force", "--finalizer=x"}, {a, "--timeout=0s"}, {a, "--patience=-1s"}, {a, "--dry-run=maybe"}, {a, "-o", "wide"}, {""},
 	} {
-		castai(t, 2, append([]string{"unstick-ns"}, args...)...)
+		admin.Expect(t, 2, append([]string{"unstick-ns"}, args...)...)
 	}
 
 	// One finalizer only: the other one is left, and named.
-	r = castai(t, 4, "unstick-ns", a, "--yes", "--finalizer="+hold, "--patience=2s")
+	r = admin.Expect(t, 4, "unstick-ns", a, "--yes", "--finalizer="+hold, "--patience=2s")
 	if get(t, configMaps, a, "a") != nil || get(t, configMaps, a, "b") == nil || !strings.Contains(r.Stderr, "example.com/other") {
 		t.Errorf("with one finalizer: %s", r)
 	}
 	var report printer.Report
-	r = castai(t, 0, "unstick-ns", "--all", "--yes", "--patience=2s", "-o", "json")
-	document(t, r, &report)
+	r = admin.Expect(t, 0, "unstick-ns", "--all", "--yes", "--patience=2s", "-o", "json")
+	r.Document(t, &report)
 	if report.Kind != "Report" || len(report.Namespaces) != 2 {
 		t.Errorf("report: %s", r)
 	}

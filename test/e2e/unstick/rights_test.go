@@ -30,18 +30,7 @@ func TestWithoutRights(t *testing.T) {
 	create(t, widgets, ns, "w", nil, hold)
 	setFinalizers(t, ns, "example.com/meta")
 	begin(t, ns)
-	if err := server.Apply(t.Context(), `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: looks}
-rules: [{apiGroups: ["*"], resources: ["*"], verbs: [get, list, watch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: looks}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: looks}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eve}]
-`); err != nil {
+	if err := server.LetLook(t.Context(), "User", "eve"); err != nil {
 		t.Fatal(err)
 	}
 	kubeconfig, err := server.User("eve")
