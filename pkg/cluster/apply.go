@@ -28,7 +28,7 @@ type ApplyOptions struct {
 //
 // Some objects that the server once accepted, it does not accept in an apply: an
 // environment variable that is there twice, say. Such an object is created
-// plainly if it is not there.
+// plainly if it is not there, and refused if it is.
 func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, o ApplyOptions) error {
 	api := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace)
 	u := &unstructured.Unstructured{Object: content}
@@ -36,11 +36,28 @@ func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, o 
 	if err == nil || !strings.Contains(err.Error(), duplicateEntries) {
 		return err
 	}
-	_, createErr := api.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(o.DryRun)})
-	if apierrors.IsAlreadyExists(createErr) {
-		return apierrors.NewBadRequest(err.Error()) // not an internal error: the next try will not be better
+	refusal := apierrors.NewBadRequest(err.Error()) // not an internal error: the next try will not be better
+	switch _, err := api.Get(ctx, t.Name, metav1.GetOptions{}); {
+	case err == nil:
+		return refusal
+	case !apierrors.IsNotFound(err):
+		return err
 	}
-	return createErr
+	_, err = api.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(o.DryRun)})
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	// Somebody's, or its own: a creation whose answer is lost is sent again.
+	live, err := api.Get(ctx, t.Name, metav1.GetOptions{})
+	if err == nil && !slices.ContainsFunc(live.GetManagedFields(), created) {
+		return refusal
+	}
+	return err
+}
+
+// created tells whether an entry is that of a plain creation by this plugin.
+func created(m metav1.ManagedFieldsEntry) bool {
+	return m.Manager == FieldManager && m.Operation == metav1.ManagedFieldsOperationUpdate && m.Subresource == ""
 }
 
 // duplicateEntries is how server-side apply says that a list that is a map has

@@ -117,7 +117,10 @@ func (p *Proxy) strikes(q Request) bool {
 		}
 	}
 	hit := index == p.trial.At
-	if p.trial.Every != (Request{}) {
+	switch {
+	case p.trial.Writes:
+		hit = q.writes() && !slices.Contains(p.requests[:len(p.requests)-1], q)
+	case p.trial.Every != (Request{}):
 		hit = q == p.trial.Every
 	}
 	if p.trial.Fault == None || !hit {

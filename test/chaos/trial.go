@@ -28,6 +28,9 @@ type Trial struct {
 	HTTP2 bool // between the plugin and the proxy
 	// Every is the request that always meets the fault, instead of one by index.
 	Every Request
+	// Writes: each write meets the fault, the first time that it is sent, instead
+	// of one request.
+	Writes bool
 	// Restart is when the API server is killed, and started again. It excludes
 	// a fault.
 	Restart time.Duration
@@ -43,6 +46,9 @@ func (t Trial) String() string {
 	}
 	if t.Every != (Request{}) {
 		return fmt.Sprintf("%s every time, %s", t.Fault, protocol)
+	}
+	if t.Writes {
+		return fmt.Sprintf("%s at each write, %s", t.Fault, protocol)
 	}
 	return fmt.Sprintf("%s at %d, %s", t.Fault, t.At, protocol)
 }

@@ -1,10 +1,8 @@
 package restore
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -40,10 +38,5 @@ func TestInterruptedRestore(t *testing.T) {
 
 	admin.Expect(t, 0, "restore", dir, "--yes")
 	server.Settled(t)
-	after := contents(t, ids)
-	for _, id := range slices.Sorted(maps.Keys(before)) {
-		if after[id] == nil && reason(id, "") == "" {
-			t.Errorf("%s did not come back", id)
-		}
-	}
+	back(t, before, contents(t, ids))
 }

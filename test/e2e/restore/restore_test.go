@@ -79,10 +79,29 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 	server.Settled(t)
 
 	after := contents(t, ids)
-	equal, missing := 0, 0
+	missing := back(t, before, after)
+
+	server.Unchanged(t, func() {
+		r := admin.Expect(t, 0, "restore", dir, "--yes")
+		if !strings.Contains(r.Stdout, "There already, as it was") {
+			t.Errorf("a second restore says:\n%s", r.Stdout)
+		}
+		var done printer.Restore
+		admin.Expect(t, 0, "restore", dir, "--yes", "-o", "json").Document(t, &done)
+		if len(done.Phases) > 0 || done.There < len(before)-missing {
+			t.Errorf("a third restore says %+v", done)
+		}
+	})
+}
+
+// back fails the test unless all is as before that can be, and returns how many
+// objects can't come back.
+func back(t *testing.T, before, after map[string]map[string]any) (missing int) {
+	t.Helper()
+	equal := 0
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		if after[id] == nil {
-			if why := reason(id, ""); why == "" {
+			if reason(id, "") == "" {
 				t.Errorf("%s did not come back", id)
 			}
 			missing++
@@ -97,18 +116,7 @@ func roundTrip(t *testing.T, set fixtures.Set) {
 		}
 	}
 	t.Logf("%d objects, %d as before, %d can't come back", len(before), equal, missing)
-
-	server.Unchanged(t, func() {
-		r := admin.Expect(t, 0, "restore", dir, "--yes")
-		if !strings.Contains(r.Stdout, "There already, as it was") {
-			t.Errorf("a second restore says:\n%s", r.Stdout)
-		}
-		var done printer.Restore
-		admin.Expect(t, 0, "restore", dir, "--yes", "-o", "json").Document(t, &done)
-		if len(done.Phases) > 0 || done.There < len(before)-missing {
-			t.Errorf("a third restore says %+v", done)
-		}
-	})
+	return missing
 }
 
 // reason says why a difference is to be expected, or nothing.
