@@ -92,14 +92,7 @@ metadata: {name: agent-leader-election-lock, namespace: castai-agent}
 // world is a small cluster with Cast AI, and the plan that removes it.
 func world(t *testing.T) (*content, *footprint.Inventory, *engine.Plan) {
 	t.Helper()
-	objects, err := clustertest.Parse([]byte(castai))
-	if err != nil {
-		t.Fatal(err)
-	}
-	snap, err := clustertest.Snapshot(objects...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects, snap := clustertest.World(t, castai)
 	cat, err := footprint.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ type slowLook struct {
 }
 
 func (s *slowLook) Look(ctx context.Context, targets []cluster.Target, see func(cluster.Sighting)) error {
-	time.Sleep(s.away)
+	time.Sleep(s.away) // on the clock of synctest's bubble, which does not wait
 	s.away = 0
 	if s.back != nil {
 		s.back()

@@ -12,7 +12,7 @@ import (
 // Kubernetes collects what only Cast AI's objects own, whoever made it: that
 // must be decided about, not just happen.
 func TestDependentsOfOthersBlock(t *testing.T) {
-	objects, err := clustertest.Parse([]byte(`
+	inv := new(scene).yaml(t, `
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: castai-agent, namespace: castai-agent, labels: {app.kubernetes.io/name: castai-agent}}
@@ -33,19 +33,7 @@ metadata:
   namespace: castai-agent
   labels: {helm.sh/chart: grafana-8.5.1}
   ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: agent}]
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	snap, err := clustertest.Snapshot(objects...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cat, err := footprint.LoadCatalogue()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inv := footprint.Take(snap, nil, cat, footprint.Options{})
+`).take(t, footprint.Options{})
 	mine := cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "dashboards"}
 	if inv.IsOwned(mine) {
 		t.Fatal("the ConfigMap of somebody else is taken for Cast AI's")
@@ -64,15 +52,7 @@ func TestAPauseBlocks(t *testing.T) {
 		if phase != "" {
 			state.SetAnnotations(map[string]string{"castai.kubectl.dev/hibernation": phase})
 		}
-		snap, err := clustertest.Snapshot(state)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cat, err := footprint.LoadCatalogue()
-		if err != nil {
-			t.Fatal(err)
-		}
-		inv := footprint.Take(snap, nil, cat, footprint.Options{})
+		inv := new(scene).add(state).take(t, footprint.Options{})
 		blocks := slices.ContainsFunc(inv.Blockers, func(b footprint.Blocker) bool { return b.Name == "hibernation" })
 		if blocks != want {
 			t.Errorf("%q blocks: %t", phase, blocks)

@@ -13,7 +13,8 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-func pack(t testing.TB, doc []byte) []byte {
+// Pack is what Helm does with the document of a release before it stores it.
+func Pack(t testing.TB, doc []byte) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
@@ -33,12 +34,12 @@ func stored(data []byte) cluster.StoredRelease {
 func FuzzDecodeRelease(f *testing.F) {
 	valid := `{"name":"r","namespace":"ns","manifest":"---\n# Source: a/charts/b/templates/x.yaml\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n","chart":{"metadata":{"name":"castai-agent","dependencies":[{"name":"castai-evictor","alias":"e"}]}},"hooks":[{"path":"a/templates/y.yaml","manifest":"kind: Job\napiVersion: batch/v1\nmetadata: {name: y}"}]}`
 	for _, doc := range []string{valid, strings.Replace(valid, `"ns"`, `"kube-system"`, 1), `[]`, `{}`, `{"name":1}`, `{"chart":null,"hooks":[null]}`, valid[:60], `{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":{}}`} {
-		f.Add(pack(f, []byte(doc)))
+		f.Add(Pack(f, []byte(doc)))
 		f.Add([]byte(base64.StdEncoding.EncodeToString([]byte(doc))))
 	}
 	f.Add([]byte("not base64"))
 	f.Add([]byte(""))
-	f.Add(pack(f, []byte(valid))[:40])
+	f.Add(Pack(f, []byte(valid))[:40])
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := decodeRelease(stored(data))
 		if (r == nil) == (err == nil) {
@@ -68,7 +69,7 @@ func FuzzDecodeReleaseJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := decodeRelease(stored(pack(t, doc)))
+		r, err := decodeRelease(stored(Pack(t, doc)))
 		if err != nil {
 			return
 		}
@@ -147,7 +148,7 @@ func TestHostileManifests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pack(t, doc)
+		return Pack(t, doc)
 	}
 	deepJSON := []byte(`{"name":"r","chart":{"metadata":{"name":"c"}},"x":` + strings.Repeat("[", 4<<20) + "}")
 	for name, data := range map[string][]byte{
@@ -158,10 +159,10 @@ func TestHostileManifests(t *testing.T) {
 		"many documents":  release(strings.Repeat("---\nkind: X\napiVersion: v1\nmetadata: {name: x}\n", 200_000)),
 		"one huge":        release("kind: X\napiVersion: v1\nmetadata: {name: x}\ndata: " + strings.Repeat("x", 12<<20)),
 		"many keys":       release(strings.Repeat("---\n"+strings.Repeat("a: b\n", 50_000), 20)),
-		"zeros":           pack(t, make([]byte, 256<<20)),
-		"deep JSON":       pack(t, deepJSON),
-		"many hooks":      pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":[`+strings.Repeat(`{},`, 2<<20)+`{}]}`)),
-		"many dependents": pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c","dependencies":[`+strings.Repeat(`{"alias":"a"},`, 1<<20)+`{}]}}}`)),
+		"zeros":           Pack(t, make([]byte, 256<<20)),
+		"deep JSON":       Pack(t, deepJSON),
+		"many hooks":      Pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":[`+strings.Repeat(`{},`, 2<<20)+`{}]}`)),
+		"many dependents": Pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c","dependencies":[`+strings.Repeat(`{"alias":"a"},`, 1<<20)+`{}]}}}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats

@@ -1,9 +1,6 @@
 package footprint_test
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"os"
@@ -222,15 +219,7 @@ func encode(t testing.TB, release any) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
-	if _, err := w.Write(doc); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return []byte(base64.StdEncoding.EncodeToString(buf.Bytes()))
+	return footprint.Pack(t, doc)
 }
 
 // snapshot is what the cluster would look like.

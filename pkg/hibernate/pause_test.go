@@ -21,14 +21,7 @@ const policiesOn = `{"enabled": true, "unschedulablePods": {"enabled": true, "he
 // "unknown".
 func situation(t *testing.T, manifests string, change ...func(*State)) *State {
 	t.Helper()
-	objects, err := clustertest.Parse([]byte(manifests))
-	if err != nil {
-		t.Fatal(err)
-	}
-	snap, err := clustertest.Snapshot(objects...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects, snap := clustertest.World(t, manifests)
 	console := &Console{Cluster: castai.Cluster{Id: "id", Name: "prod", Status: "ready", ProviderType: "eks"}, Policies: castai.Policies(policiesOn)}
 	bodies := map[string]map[string]any{}
 	for _, u := range objects {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/footprint"
 	"github.com/castai/kubectl-castai/pkg/offboard"
@@ -50,6 +51,11 @@ func inventory(t *testing.T, manifest string, change func(u *unstructured.Unstru
 	if err != nil {
 		t.Fatal(err)
 	}
+	return take(t, snap)
+}
+
+func take(t *testing.T, snap *cluster.Snapshot) *footprint.Inventory {
+	t.Helper()
 	cat, err := footprint.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
 	"github.com/castai/kubectl-castai/pkg/offboard"
 )
 
@@ -105,19 +104,8 @@ spec: {template: {spec: {containers: [{name: m, image: us-docker.pkg.dev/castai-
 // reverted returns the patches of the phase, by object, as JSON.
 func reverted(t *testing.T, manifests string) map[string]string {
 	t.Helper()
-	objects, err := clustertest.Parse([]byte(manifests))
-	if err != nil {
-		t.Fatal(err)
-	}
-	snap, err := clustertest.Snapshot(objects...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cat, err := footprint.LoadCatalogue()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inv := footprint.Take(snap, nil, cat, footprint.Options{})
+	_, snap := clustertest.World(t, manifests)
+	inv := take(t, snap)
 	before := snapshotJSON(t, snap)
 	out := map[string]string{}
 	if phase := offboard.Revert(inv, snap.Objects, 0); phase != nil {

@@ -29,11 +29,7 @@ const asMetadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata
 // concurrency, and throws the answers away: of each only the place of the next
 // page is read. Which resources there are is known beforehand.
 func (s *server) listFloor(ctx context.Context) (page.Sample, error) {
-	disco, err := discovery.NewDiscoveryClientForConfig(s.config)
-	if err != nil {
-		return page.Sample{}, err
-	}
-	lists, err := disco.ServerPreferredResources()
+	lists, err := s.disco.ServerPreferredResources()
 	if err != nil {
 		return page.Sample{}, err
 	}

@@ -7,9 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
-
 	"github.com/castai/kubectl-castai/test/bench/page"
 	"github.com/castai/kubectl-castai/test/controlplane"
 	"github.com/castai/kubectl-castai/test/fixtures"
@@ -25,24 +22,16 @@ func (b *bench) inventory(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	api, err := dynamic.NewForConfig(s.config)
-	if err != nil {
-		return err
-	}
-	disco, err := discovery.NewDiscoveryClientForConfig(s.config)
-	if err != nil {
-		return err
-	}
 	if err := fixtures.Install(ctx, s.config, fixtures.Small); err != nil {
 		return err
 	}
-	if err := seedKinds(ctx, api, disco); err != nil {
+	if err := seedKinds(ctx, s.api, s.disco); err != nil {
 		return err
 	}
 	seeded := 0
 	for _, size := range b.foreign {
 		b.say("seeding %d objects", size)
-		if err := seedObjects(ctx, api, seeded, size); err != nil {
+		if err := seedObjects(ctx, s.api, seeded, size); err != nil {
 			return err
 		}
 		seeded = size

@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -124,15 +123,7 @@ func (s *server) offboard(ctx context.Context) (page.Sample, error) {
 // release takes the finalizers off all custom resources, as the controllers of
 // their kinds would, which do not run here.
 func release(ctx context.Context, s *server) error {
-	disco, err := discovery.NewDiscoveryClientForConfig(s.config)
-	if err != nil {
-		return err
-	}
-	api, err := dynamic.NewForConfig(s.config)
-	if err != nil {
-		return err
-	}
-	definitions, err := api.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).List(ctx, metav1.ListOptions{})
+	definitions, err := s.api.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
@@ -140,7 +131,7 @@ func release(ctx context.Context, s *server) error {
 	for _, d := range definitions.Items {
 		custom[d.GetName()] = true
 	}
-	lists, err := disco.ServerPreferredResources()
+	lists, err := s.disco.ServerPreferredResources()
 	if err != nil {
 		return err
 	}
@@ -151,7 +142,7 @@ func release(ctx context.Context, s *server) error {
 		}
 		for _, r := range list.APIResources {
 			if gvr := gv.WithResource(r.Name); custom[gvr.GroupResource().String()] {
-				if err := releaseKind(ctx, api.Resource(gvr)); err != nil {
+				if err := releaseKind(ctx, s.api.Resource(gvr)); err != nil {
 					return fmt.Errorf("release %s: %w", gvr.GroupResource(), err)
 				}
 			}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -33,6 +35,8 @@ rules:
 type server struct {
 	*controlplane.Cluster
 	config *rest.Config
+	api    dynamic.Interface
+	disco  discovery.DiscoveryInterface
 	audit  string // the audit log
 	dir    string
 	tools  tools
@@ -57,6 +61,12 @@ func (t tools) start(ctx context.Context, o controlplane.Options) (s *server, er
 		return nil, errors.Join(err, s.stop())
 	}
 	s.config.QPS = -1
+	if s.api, err = dynamic.NewForConfig(s.config); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	if s.disco, err = discovery.NewDiscoveryClientForConfig(s.config); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
 	return s, nil
 }
 

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/test/bench/page"
@@ -29,19 +28,15 @@ func (b *bench) unstick(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	api, err := dynamic.NewForConfig(s.config)
-	if err != nil {
-		return err
-	}
 	for _, size := range b.stuckIn {
 		for round := range b.runs {
 			b.say("%d objects, round %d of %d", size, round+1, b.runs)
-			floor, err := s.patchFloor(ctx, api, fmt.Sprintf("floor-%d-%d", size, round), size)
+			floor, err := s.patchFloor(ctx, fmt.Sprintf("floor-%d-%d", size, round), size)
 			if err != nil {
 				return err
 			}
 			b.run.Add(page.Floor, size, floor)
-			ours, err := s.unstick(ctx, api, fmt.Sprintf("ours-%d-%d", size, round), size)
+			ours, err := s.unstick(ctx, fmt.Sprintf("ours-%d-%d", size, round), size)
 			if err != nil {
 				return err
 			}
@@ -52,24 +47,24 @@ func (b *bench) unstick(ctx context.Context) (err error) {
 }
 
 // hang makes a namespace that hangs in its deletion.
-func (s *server) hang(ctx context.Context, api dynamic.Interface, name string, size int) error {
-	if err := create(ctx, api.Resource(namespaces), object("v1", "Namespace", "", name)); err != nil {
+func (s *server) hang(ctx context.Context, name string, size int) error {
+	if err := create(ctx, s.api.Resource(namespaces), object("v1", "Namespace", "", name)); err != nil {
 		return err
 	}
 	err := each(ctx, size, func(ctx context.Context, i int) error {
 		o := object("v1", "ConfigMap", name, fmt.Sprintf("object-%05d", i))
 		o.SetFinalizers([]string{hold})
-		return create(ctx, api.Resource(configMaps).Namespace(name), o)
+		return create(ctx, s.api.Resource(configMaps).Namespace(name), o)
 	})
 	if err != nil {
 		return err
 	}
-	if err := api.Resource(namespaces).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+	if err := s.api.Resource(namespaces).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
 	// Its controller has asked for the deletion of all, and found finalizers.
 	return wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		ns, err := api.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
+		ns, err := s.api.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}
@@ -78,8 +73,8 @@ func (s *server) hang(ctx context.Context, api dynamic.Interface, name string, s
 }
 
 // patchFloor frees a namespace by nothing but a PATCH for each object.
-func (s *server) patchFloor(ctx context.Context, api dynamic.Interface, name string, size int) (page.Sample, error) {
-	if err := s.hang(ctx, api, name, size); err != nil {
+func (s *server) patchFloor(ctx context.Context, name string, size int) (page.Sample, error) {
+	if err := s.hang(ctx, name, size); err != nil {
 		return page.Sample{}, err
 	}
 	before, err := s.auditSize()
@@ -88,7 +83,7 @@ func (s *server) patchFloor(ctx context.Context, api dynamic.Interface, name str
 	}
 	used, start := processorTime(), time.Now()
 	err = each(ctx, size, func(ctx context.Context, i int) error {
-		_, err := api.Resource(configMaps).Namespace(name).Patch(ctx, fmt.Sprintf("object-%05d", i), types.MergePatchType,
+		_, err := s.api.Resource(configMaps).Namespace(name).Patch(ctx, fmt.Sprintf("object-%05d", i), types.MergePatchType,
 			[]byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{})
 		return err
 	})
@@ -100,7 +95,7 @@ func (s *server) patchFloor(ctx context.Context, api dynamic.Interface, name str
 		return sample, err
 	}
 	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		_, err := api.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
+		_, err := s.api.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return true, nil
 		}
@@ -111,8 +106,8 @@ func (s *server) patchFloor(ctx context.Context, api dynamic.Interface, name str
 }
 
 // unstick frees a namespace with the plugin.
-func (s *server) unstick(ctx context.Context, api dynamic.Interface, name string, size int) (page.Sample, error) {
-	if err := s.hang(ctx, api, name, size); err != nil {
+func (s *server) unstick(ctx context.Context, name string, size int) (page.Sample, error) {
+	if err := s.hang(ctx, name, size); err != nil {
 		return page.Sample{}, err
 	}
 	var stdout strings.Builder
@@ -131,7 +126,7 @@ func (s *server) unstick(ctx context.Context, api dynamic.Interface, name string
 	if stripped != size {
 		return sample, fmt.Errorf("the report has %d finalizers, not %d", stripped, size)
 	}
-	if _, err := api.Resource(namespaces).Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := s.api.Resource(namespaces).Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		return sample, fmt.Errorf("the namespace is not gone: %w", err)
 	}
 	return sample, nil

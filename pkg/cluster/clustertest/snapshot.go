@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -47,6 +48,20 @@ func Parse(manifest []byte) ([]*unstructured.Unstructured, error) {
 		}
 		out = append(out, u)
 	}
+}
+
+// World returns the objects of a manifest, and a snapshot of a cluster with them.
+func World(t testing.TB, manifest string) ([]*unstructured.Unstructured, *cluster.Snapshot) {
+	t.Helper()
+	objects, err := Parse([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := Snapshot(objects...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects, snap
 }
 
 // Snapshot makes the snapshot that a cluster with these objects would give:
