@@ -9,14 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/test/chaos"
 	"github.com/castai/kubectl-castai/test/fixtures"
-)
-
-var (
-	namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	budgets    = schema.GroupVersionResource{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"}
 )
 
 // A restore that gets no answer to any of its writes at first, though the server
@@ -87,6 +83,15 @@ func TestAnswersThatAreLost(t *testing.T) {
 			t.Errorf("a second restore says: %s", r)
 		}
 	})
+
+	// What is there, and differs, can't be created: that it was once is no answer.
+	patch := []byte(`{"spec": {"replicas": 0}}`)
+	if _, err := api.Resource(deployments).Namespace(agent.GetNamespace()).Patch(t.Context(), agent.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := admin.Expect(t, 4, "restore", dir, "--yes"); !strings.Contains(r.Stderr, "duplicate entries") {
+		t.Errorf("a third restore says: %s", r)
+	}
 }
 
 // ofAgent reads the agent's object of a kind.
