@@ -39,7 +39,8 @@ type Item struct {
 	Against   []Evidence
 	// Setting: users write objects of this kind.
 	Setting bool
-	// Dependent: Kubernetes itself removes it with its owner.
+	// Dependent: Kubernetes itself removes it with its owner, whose controller
+	// would make it again.
 	Dependent bool
 }
 

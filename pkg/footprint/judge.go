@@ -266,7 +266,7 @@ func (w *world) judgeDependent(o *cluster.Object) {
 	}
 	component := w.cat.find(func(c *Component) bool { return c.Name == w.item(owner).Component })
 	w.own(o, component, e)
-	w.item(o).Dependent = true
+	w.item(o).Dependent = o.Controller() != nil && len(w.listed[o.Ref()]) == 0
 }
 
 // owner returns the object that an owner reference means. One in another
