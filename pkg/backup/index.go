@@ -75,6 +75,9 @@ type Entry struct {
 	Changes []Change `json:"changes,omitempty"`
 	// NotRestored says why restore leaves it out.
 	NotRestored string `json:"notRestored,omitempty"`
+
+	// controllerless are the finalizers that lose their controllers with the plan.
+	controllerless []string
 }
 
 // Owner is an owner reference to an object in the same backup.

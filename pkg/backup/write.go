@@ -224,7 +224,7 @@ func (w *writer) object(t cluster.Target, u *unstructured.Unstructured) error {
 	e.NotRestored = unrestorable(u, w.options.WithoutSecrets)
 	w.owners.of(u, e)
 	clean, changes := applyable(u, rules{
-		survives: w.owners.survives, finalizers: w.owners.finalizers[t.Ref], withoutSecrets: w.options.WithoutSecrets,
+		survives: w.owners.survives, finalizers: e.controllerless, withoutSecrets: w.options.WithoutSecrets,
 	})
 	e.Changes = changes
 	content, err := encode(clean)
@@ -277,6 +277,7 @@ func entries(inv *footprint.Inventory, plan *engine.Plan) map[cluster.Ref]*Entry
 				}
 				out[a.Target.Ref] = e
 			}
+			e.controllerless = append(e.controllerless, a.Finalizers...)
 			switch a.Verb {
 			case engine.Patch:
 				e.Patches = append(e.Patches, a.Patch)
