@@ -6,12 +6,14 @@
 package backup
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -73,6 +75,9 @@ type Entry struct {
 	Changes []Change `json:"changes,omitempty"`
 	// NotRestored says why restore leaves it out.
 	NotRestored string `json:"notRestored,omitempty"`
+
+	// controllerless are the finalizers that lose their controllers with the plan.
+	controllerless []string
 }
 
 // Owner is an owner reference to an object in the same backup.
@@ -132,6 +137,54 @@ func ReadIndex(data []byte) (*Index, error) {
 		refs[e.Ref], files[e.File] = true, true
 	}
 	return &index, nil
+}
+
+// write writes the index as indented JSON, one object and one phase of the plan
+// at a time: the text of all of them is larger than what it is made of.
+func (i *Index) write(to io.Writer) error {
+	const objects, phases = `"objects": [`, `"phases": [`
+	frame := *i
+	frame.Objects, frame.Plan.Phases = []Entry{}, []engine.Phase{}
+	text, err := json.MarshalIndent(frame, "", "  ")
+	if err != nil {
+		return err
+	}
+	// A string can't hold these: the quotes in it are escaped.
+	start, rest, _ := strings.Cut(string(text), objects)
+	middle, end, _ := strings.Cut(rest, phases)
+	w := bufio.NewWriter(to)
+	err = errors.Join(
+		writeText(w, start+objects), writeList(w, "  ", i.Objects),
+		writeText(w, middle+phases), writeList(w, "    ", i.Plan.Phases),
+		writeText(w, end+"\n"),
+	)
+	return errors.Join(err, w.Flush())
+}
+
+func writeText(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// writeList writes what is between the brackets of a list that stands at an indent.
+func writeList[T any](w io.Writer, indent string, list []T) error {
+	for n, element := range list {
+		text, err := json.MarshalIndent(element, indent+"  ", "  ")
+		if err != nil {
+			return err
+		}
+		separator := ",\n"
+		if n == 0 {
+			separator = "\n"
+		}
+		if err := writeText(w, separator+indent+"  "+string(text)); err != nil {
+			return err
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return writeText(w, "\n"+indent)
 }
 
 // decode reads exactly one JSON document.

@@ -11,26 +11,24 @@ import (
 	"github.com/castai/kubectl-castai/pkg/footprint"
 )
 
-// owners knows which objects stay when a plan is carried out, which go, and
-// which finalizers lose their controllers with it.
+// owners knows which objects stay when a plan is carried out, and which go.
 type owners struct {
-	stay, leave map[types.UID]cluster.Target
-	finalizers  map[cluster.Ref][]string
+	stay  map[types.UID]*cluster.Object
+	leave map[types.UID]*cluster.Target
 }
 
 func newOwners(inv *footprint.Inventory, plan *engine.Plan) *owners {
-	o := &owners{stay: map[types.UID]cluster.Target{}, leave: map[types.UID]cluster.Target{}, finalizers: map[cluster.Ref][]string{}}
+	o := &owners{stay: map[types.UID]*cluster.Object{}, leave: map[types.UID]*cluster.Target{}}
 	for _, phase := range plan.Phases {
-		for _, a := range phase.Actions {
-			o.finalizers[a.Target.Ref] = append(o.finalizers[a.Target.Ref], a.Finalizers...)
-			if a.Verb != engine.Patch {
-				o.leave[a.Target.UID] = a.Target
+		for i := range phase.Actions {
+			if a := &phase.Actions[i]; a.Verb != engine.Patch {
+				o.leave[a.Target.UID] = &a.Target
 			}
 		}
 	}
 	for _, object := range inv.Objects() {
-		if item := inv.Item(object.Ref()); o.leave[object.UID].Name == "" && (item == nil || !item.Dependent) && !object.Terminating() {
-			o.stay[object.UID] = object.Target()
+		if item := inv.Item(object.Ref()); o.leave[object.UID] == nil && (item == nil || !item.Dependent) && !object.Terminating() {
+			o.stay[object.UID] = object
 		}
 	}
 	return o
@@ -38,16 +36,16 @@ func newOwners(inv *footprint.Inventory, plan *engine.Plan) *owners {
 
 // survives tells whether an object is there, with the same UID, when the plan
 // has been carried out.
-func (o *owners) survives(uid types.UID) bool { return o.stay[uid].Name != "" }
+func (o *owners) survives(uid types.UID) bool { return o.stay[uid] != nil }
 
 // of notes the owners of an object that can be found again.
 func (o *owners) of(u *unstructured.Unstructured, e *Entry) {
 	for _, ref := range u.GetOwnerReferences() {
 		if t, ok := o.stay[ref.UID]; ok {
-			e.Owners = append(e.Owners, t)
+			e.Owners = append(e.Owners, t.Target())
 		} else if t, ok := o.leave[ref.UID]; ok {
 			e.OwnedBy = append(e.OwnedBy, Owner{
-				Target:     t,
+				Target:     *t,
 				Controller: ref.Controller != nil && *ref.Controller, BlockOwnerDeletion: ref.BlockOwnerDeletion != nil && *ref.BlockOwnerDeletion,
 			})
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -106,15 +107,11 @@ func Write(ctx context.Context, from Reader, inv *footprint.Inventory, plan *eng
 			saved.Secrets++
 		}
 	}
-	raw, err := json.MarshalIndent(index, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	if err := writeFile(filepath.Join(temp, IndexName), append(raw, '\n')); err != nil {
+	if err := writeFile(filepath.Join(temp, IndexName), index.write); err != nil {
 		return nil, err
 	}
 	for name, content := range o.More {
-		if err := writeFile(filepath.Join(temp, name), content); err != nil {
+		if err := writeFile(filepath.Join(temp, name), whole(content)); err != nil {
 			return nil, err
 		}
 	}
@@ -176,15 +173,23 @@ func syncFolder(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func writeFile(path string, data []byte) error {
+func writeFile(path string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(data); err == nil {
+	if err = write(f); err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// whole writes what is in memory already.
+func whole(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
 }
 
 // writer writes the objects of one backup.
@@ -219,7 +224,7 @@ func (w *writer) object(t cluster.Target, u *unstructured.Unstructured) error {
 	e.NotRestored = unrestorable(u, w.options.WithoutSecrets)
 	w.owners.of(u, e)
 	clean, changes := applyable(u, rules{
-		survives: w.owners.survives, finalizers: w.owners.finalizers[t.Ref], withoutSecrets: w.options.WithoutSecrets,
+		survives: w.owners.survives, finalizers: e.controllerless, withoutSecrets: w.options.WithoutSecrets,
 	})
 	e.Changes = changes
 	content, err := encode(clean)
@@ -231,7 +236,7 @@ func (w *writer) object(t cluster.Target, u *unstructured.Unstructured) error {
 	if err := os.MkdirAll(filepath.Dir(path), folderMode); err != nil {
 		return err
 	}
-	if err := writeFile(path, content); err != nil {
+	if err := writeFile(path, whole(content)); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(content)
@@ -272,6 +277,7 @@ func entries(inv *footprint.Inventory, plan *engine.Plan) map[cluster.Ref]*Entry
 				}
 				out[a.Target.Ref] = e
 			}
+			e.controllerless = append(e.controllerless, a.Finalizers...)
 			switch a.Verb {
 			case engine.Patch:
 				e.Patches = append(e.Patches, a.Patch)

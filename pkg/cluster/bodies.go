@@ -50,8 +50,8 @@ var bodies = map[string][][]string{
 	"clusters.castware.cast.ai":                                    {{"spec"}},
 }
 
-// project copies the named fields of an object, so that a snapshot holds no
-// more of a cluster than the rules look at.
+// project returns the named fields of an object, so that a snapshot holds no
+// more of a cluster than the rules look at. It does not copy what is in them.
 func project(in map[string]any, fields [][]string) map[string]any {
 	out := map[string]any{}
 	for _, path := range fields {
@@ -59,8 +59,16 @@ func project(in map[string]any, fields [][]string) map[string]any {
 		if err != nil || !found {
 			continue
 		}
-		// The parents are maps that this function made, so setting can't fail.
-		_ = unstructured.SetNestedField(out, v, path...)
+		parent, last := out, len(path)-1
+		for _, key := range path[:last] {
+			child, ok := parent[key].(map[string]any)
+			if !ok {
+				child = map[string]any{}
+				parent[key] = child
+			}
+			parent = child
+		}
+		parent[path[last]] = v
 	}
 	return out
 }

@@ -32,7 +32,7 @@ const (
 
 // concurrency bounds the requests in flight to one server: enough to hide the
 // latency of a remote API server, few enough for priority and fairness not to
-// notice.
+// notice. A server that does is left more room (throttle).
 const concurrency = 16
 
 // fairnessHeader is set on every answer of a server that runs API priority and

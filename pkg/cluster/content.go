@@ -67,9 +67,9 @@ func (c *Client) Read(ctx context.Context, targets []Target, each func(Target, *
 
 // readPlace lists one resource in one namespace, in pages, and picks the targets.
 func (c *Client) readPlace(ctx context.Context, targets []Target, each func(Target, *unstructured.Unstructured) error) error {
-	byName := make(map[string]Target, len(targets))
-	for _, t := range targets {
-		byName[t.Name] = t
+	byName := make(map[string]*Target, len(targets))
+	for i := range targets {
+		byName[targets[i].Name] = &targets[i]
 	}
 	api := c.dynamic.Resource(targets[0].GVR()).Namespace(targets[0].Namespace)
 	p := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) { return api.List(ctx, opts) })
@@ -80,13 +80,13 @@ func (c *Client) readPlace(ctx context.Context, targets []Target, each func(Targ
 		if !ok {
 			return fmt.Errorf("the server answered with %T", item)
 		}
-		t, ok := byName[u.GetName()]
-		if !ok || t.UID != "" && u.GetUID() != t.UID {
+		t := byName[u.GetName()]
+		if t == nil || t.UID != "" && u.GetUID() != t.UID {
 			return nil
 		}
 		// The items of a list do not carry their kind.
 		u.SetGroupVersionKind(schema.GroupVersionKind{Group: t.Group, Version: t.Version, Kind: t.Kind})
-		return each(t, u)
+		return each(*t, u)
 	})
 	if apierrors.IsNotFound(err) {
 		return nil // the kind itself is gone

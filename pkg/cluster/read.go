@@ -199,7 +199,7 @@ func newObject(r *Resource, item runtime.Object, fields [][]string, p pool) (*Ob
 		o.Deleting = at.Time
 	}
 	if len(fields) > 0 {
-		all, err := contentOf(item)
+		all, err := contentOf(item, fields)
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", r.GroupResource(), o.Name, err)
 		}

@@ -51,6 +51,8 @@ const (
 type retrier struct {
 	next    http.RoundTripper
 	timeout time.Duration // of one try
+	// inFlight lets no more tries through at a time than the server takes.
+	inFlight *throttle
 	// life ends the waiting of requests that have no context of their own, as
 	// those of client-go's discovery.
 	life context.Context
@@ -71,7 +73,7 @@ func newRetrier(life context.Context, next http.RoundTripper, timeout time.Durat
 	if onAway == nil {
 		onAway = func(string, time.Duration) {}
 	}
-	return &retrier{next: next, timeout: timeout, life: life, onAway: onAway}
+	return &retrier{next: next, timeout: timeout, inFlight: newThrottle(), life: life, onAway: onAway}
 }
 
 // RoundTrip sends one request, as often as it takes. The body of an answer has
@@ -103,7 +105,14 @@ func (r *retrier) persist(ctx context.Context, req *http.Request, body []byte) (
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		queued := time.Now()
+		leave, err := r.inFlight.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		start = start.Add(time.Since(queued)) // its patience is for the server
 		resp, err := r.try(ctx, req, body)
+		leave(statusOf(resp))
 		switch {
 		case err == nil:
 			r.alive.Store(true)
@@ -149,6 +158,14 @@ func (r *retrier) again(resp *http.Response, err error, tries int, until time.Du
 		return until <= outage && tries < failures
 	}
 	return false
+}
+
+// statusOf returns the status of an answer, zero if there is none.
+func statusOf(resp *http.Response) int {
+	if resp == nil {
+		return 0
+	}
+	return resp.StatusCode
 }
 
 // retryAfter returns how long the server asks to be left alone: seconds, as

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,14 +45,19 @@ func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields []
 	return list, err
 }
 
-// contentOf returns an object of a page as JSON has it. A typed one loses its
-// managed fields, the largest part, which no snapshot keeps.
-func contentOf(item runtime.Object) (map[string]any, error) {
+// contentOf returns an object of a page as JSON has it. A typed one loses most of
+// its metadata, the largest part, unless one of the fields that are wanted is
+// there: a snapshot keeps it apart from the content.
+func contentOf(item runtime.Object, fields [][]string) (map[string]any, error) {
 	if u, ok := item.(runtime.Unstructured); ok {
 		return u.UnstructuredContent(), nil
 	}
-	if meta, ok := item.(metav1.Object); ok {
+	wanted := slices.ContainsFunc(fields, func(path []string) bool { return path[0] == "metadata" })
+	if meta, ok := item.(metav1.Object); ok && !wanted {
 		meta.SetManagedFields(nil)
+		meta.SetLabels(nil)
+		meta.SetAnnotations(nil)
+		meta.SetOwnerReferences(nil)
 	}
 	return runtime.DefaultUnstructuredConverter.ToUnstructured(item)
 }

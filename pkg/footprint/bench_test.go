@@ -27,6 +27,13 @@ func big(b *testing.B, n int) (*cluster.Snapshot, []cluster.StoredRelease) {
 		kinds[r.Kind] = r
 	}
 	yes := true
+	for i := range 201 {
+		ns := fmt.Sprintf("team-%d", i)
+		if i == 200 {
+			ns = "huge"
+		}
+		snap.Objects = append(snap.Objects, &cluster.Object{Resource: kinds["Namespace"], Name: ns, UID: types.UID(ns), Labels: map[string]string{"kubernetes.io/metadata.name": ns}})
+	}
 	for i := 0; len(snap.Objects) < n; i++ {
 		ns := fmt.Sprintf("team-%d", i%200)
 		if i%2 == 0 {

@@ -10,7 +10,7 @@ import (
 // hints notes what looks like Cast AI's on objects that no rule could claim, so
 // that a person sees them and decides.
 func (w *world) hints() {
-	for _, o := range w.snap.Objects {
+	for _, o := range w.hintable {
 		if w.owned(o) {
 			continue
 		}
@@ -18,7 +18,7 @@ func (w *world) hints() {
 		switch {
 		case isCRD(o):
 			w.hintCRD(o)
-		case o.Resource.Kind == "PodDisruptionBudget" && o.Resource.Group == "policy":
+		case isPDB(o):
 			// GR pdb-controller/cmd/main.go:823 names them so and gives them no other mark.
 			if strings.HasPrefix(o.Name, "castai-") && strings.HasSuffix(o.Name, "-pdb") && slices.ContainsFunc(o.Managers, isPDBController) {
 				w.hint(o, Evidence{Rule: "guardrails", Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
@@ -26,7 +26,10 @@ func (w *world) hints() {
 		}
 	}
 	for _, o := range w.workloads {
-		if _, foreign := w.foreignMarks(o.Object); !foreign && !w.owned(o.Object) && !o.owner && w.runsCastAI(o) {
+		if w.owned(o.Object) || o.owner || !w.runsCastAI(o) {
+			continue
+		}
+		if _, foreign := w.foreignMarks(o.Object); !foreign {
 			w.hint(o.Object, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
 			w.deny(o.Object, Evidence{Rule: "image", Text: "they are not the image of a component whose name or labels it has"})
 		}
@@ -37,6 +40,10 @@ func (w *world) hints() {
 			i.Verdict = Unclear
 		}
 	}
+}
+
+func isPDB(o *cluster.Object) bool {
+	return o.Resource.Kind == "PodDisruptionBudget" && o.Resource.Group == "policy"
 }
 
 func isPDBController(manager string) bool { return strings.Contains(manager, "pdb-controller") }

@@ -75,26 +75,25 @@ func (w *world) impact() Impact {
 			impact.ResizedPods++
 		}
 	}
-	for _, o := range w.snap.Objects {
-		if w.owned(o) {
-			if w.cat.Setting(o.Ref()) {
-				impact.Settings = append(impact.Settings, o.Ref())
-			}
-			if o.Ref().GroupKind().String() == "PodMutation.pod-mutations.cast.ai" {
-				impact.PodMutations = append(impact.PodMutations, o.Name)
-			}
-			continue
+	for _, o := range w.ownedObjects() {
+		if w.cat.Setting(o.Ref()) {
+			impact.Settings = append(impact.Settings, o.Ref())
 		}
-		if spec, ok := podSpec(o); ok && o.Controller() == nil {
-			if needs := nodeNeeds(spec); len(needs) > 0 {
-				replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas")
-				if !found || err != nil {
-					replicas, _, _ = unstructured.NestedInt64(o.Body, "status", "desiredNumberScheduled")
-				}
-				impact.Workloads = append(impact.Workloads, BoundWorkload{o.Ref(), replicas, needs})
-			}
+		if o.Ref().GroupKind().String() == "PodMutation.pod-mutations.cast.ai" {
+			impact.PodMutations = append(impact.PodMutations, o.Name)
 		}
-		if o.Resource.Group == rbac && strings.HasSuffix(o.Resource.Kind, "Binding") && w.ownedRef(boundRole(o)) {
+	}
+	for _, o := range w.workloads {
+		if needs := nodeNeeds(o.spec); len(needs) > 0 && !o.owner && !w.owned(o.Object) {
+			replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas")
+			if !found || err != nil {
+				replicas, _, _ = unstructured.NestedInt64(o.Body, "status", "desiredNumberScheduled")
+			}
+			impact.Workloads = append(impact.Workloads, BoundWorkload{o.Ref(), replicas, needs})
+		}
+	}
+	for _, o := range w.bindings {
+		if !w.owned(o.Object) && w.ownedRef(o.role) {
 			impact.Dangling = append(impact.Dangling, o.Ref())
 		}
 	}

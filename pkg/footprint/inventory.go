@@ -128,23 +128,23 @@ func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue) []cluster.Target {
 		}
 		w.note(o)
 	}
-	near, runs := map[string]bool{}, map[*cluster.Object]bool{}
-	for _, o := range w.workloads {
-		runs[o.Object] = slices.ContainsFunc(o.images, cat.image) || cat.namedAfter(o.Name) != nil
+	near := map[string]bool{}
+	point := func(o *cluster.Object) {
+		near[o.Namespace], near[o.Annotations["meta.helm.sh/release-namespace"]] = true, true
 	}
-	for _, o := range snap.Objects {
-		if o.Namespace != "" && w.namedHome(o.Namespace) != nil {
-			near[o.Namespace] = true
+	for _, o := range w.workloads {
+		if slices.ContainsFunc(o.images, cat.image) || cat.namedAfter(o.Name) != nil {
+			point(o.Object)
 		}
-		if w.labelled(o).component == nil && cat.app(o.Labels["app.kubernetes.io/name"]) == nil &&
-			!runs[o] && !(isCRD(o) && w.crdGroup(o) != nil) {
-			continue
+	}
+	for in := range runs(w.snap.Objects, sameNamespace) {
+		if w.namedHome(in[0].Namespace) != nil {
+			near[in[0].Namespace] = true
 		}
-		if o.Namespace != "" {
-			near[o.Namespace] = true
-		}
-		if ns := o.Annotations["meta.helm.sh/release-namespace"]; ns != "" {
-			near[ns] = true
+		for _, o := range in {
+			if w.labelled(o).component != nil || cat.app(o.Labels["app.kubernetes.io/name"]) != nil || isCRD(o) && w.crdGroup(o) != nil {
+				point(o)
+			}
 		}
 	}
 	var out []cluster.Target

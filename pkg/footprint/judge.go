@@ -17,11 +17,7 @@ import (
 // it known which namespaces are homes, and what merely lives in them follows.
 func (w *world) judge() {
 	w.liqo = w.whoseLiqo()
-	for _, o := range w.snap.Objects {
-		if w.labelled(o).component != nil {
-			w.charted = append(w.charted, o)
-		}
-	}
+	w.sift()
 	direct := []func(){
 		w.ruleRelease, w.ruleWorkload, w.ruleMarked, w.ruleGroup, w.ruleInstance, w.ruleOwner,
 		w.ruleService, w.ruleSubjects, w.ruleRoles, w.ruleClasses, w.ruleNodes, w.ruleConstraints,
@@ -150,31 +146,69 @@ func (w *world) app(name string) *Component {
 	return c
 }
 
+// sift finds, in one look at every object, the few that the rules are about: most
+// of a cluster has nothing to do with Cast AI, and the rules are applied again
+// and again.
+func (w *world) sift() {
+	releases := map[string]bool{}
+	for key := range w.release {
+		releases[key.name] = true
+	}
+	for _, o := range w.snap.Objects {
+		charted := w.labelled(o).component != nil
+		if charted {
+			w.charted = append(w.charted, o)
+		}
+		if charted || isCRD(o) || isPDB(o) || len(o.Managers) > 0 && w.cat.app(o.Managers[0]) != nil || releases[o.Annotations["meta.helm.sh/release-name"]] {
+			w.hintable = append(w.hintable, o)
+		}
+	}
+	for _, o := range w.workloads {
+		if s := w.suspect(o); !o.owner && (len(s.marks) > 0 || s.home && s.some) {
+			w.suspects = append(w.suspects, s)
+		}
+	}
+}
+
+// suspect is a workload with what in it itself says that it is Cast AI's.
+type suspect struct {
+	workload
+	component *Component
+	marks     []string
+	image     string          // the component's own
+	account   *cluster.Object // that it runs as
+	home      bool            // it is in a namespace of the catalogue's
+	some      bool            // it runs some image of Cast AI's
+}
+
+func (w *world) suspect(o workload) suspect {
+	component, marks := w.marks(o.Object)
+	if component == nil {
+		// RELEASE-CHART is what Helm's own template makes of a release's name.
+		if component = w.cat.namedAfter(o.Name); component != nil && (len(component.Within) == 0 || w.liqo == liqoCastAI) {
+			marks = append(marks, "a name after "+component.Name)
+		}
+	}
+	return suspect{
+		workload: o, component: component, marks: marks, image: w.cat.componentImage(component, o.images),
+		account: w.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: serviceAccount(o.spec)}],
+		home:    w.namedHome(o.Namespace) != nil, some: w.runsSomeCastAI(o),
+	}
+}
+
 // ruleWorkload: it runs a component's own image under that component's name or
 // labels, or it has a component's name or labels and runs as a ServiceAccount of
 // Cast AI's. In a namespace of Cast AI's, one of these is enough.
 func (w *world) ruleWorkload() {
-	for _, o := range w.workloads {
-		if w.owned(o.Object) || o.owner {
-			continue
-		}
-		component, marks := w.marks(o.Object)
-		if component == nil {
-			// RELEASE-CHART is what Helm's own template makes of a release's name.
-			if component = w.cat.namedAfter(o.Name); component != nil && (len(component.Within) == 0 || w.liqo == liqoCastAI) {
-				marks = append(marks, "a name after "+component.Name)
-			}
-		}
-		account := w.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: serviceAccount(o.spec)}]
-		accountOwned := account != nil && w.owned(account)
-		home := w.namedHome(o.Namespace) != nil
-		switch own := w.cat.componentImage(component, o.images); {
-		case own != "":
-			w.claim(o.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", own, marks[0])})
-		case accountOwned && (len(marks) > 0 || home && w.runsSomeCastAI(o)):
-			w.claim(o.Object, component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s of Cast AI's", o.Namespace, account.Name), From: ref(account)})
-		case home && (len(marks) > 0 || w.runsSomeCastAI(o)):
-			w.claim(o.Object, component, Evidence{Rule: "workload", Text: text("it is in namespace %s and has %s", o.Namespace, firstOr(marks, "one of Cast AI's images"))})
+	for _, o := range w.suspects {
+		switch {
+		case w.owned(o.Object):
+		case o.image != "" && len(o.marks) > 0:
+			w.claim(o.Object, o.component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", o.image, o.marks[0])})
+		case o.account != nil && w.owned(o.account):
+			w.claim(o.Object, o.component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s of Cast AI's", o.Namespace, o.account.Name), From: ref(o.account)})
+		case o.home:
+			w.claim(o.Object, o.component, Evidence{Rule: "workload", Text: text("it is in namespace %s and has %s", o.Namespace, firstOr(o.marks, "one of Cast AI's images"))})
 		}
 	}
 }

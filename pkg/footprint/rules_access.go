@@ -10,39 +10,88 @@ import (
 
 const rbac = "rbac.authorization.k8s.io"
 
-// accountOwned tells whether a subject is a ServiceAccount of Cast AI's. One
-// that is gone counts where its namespace is Cast AI's by name; where only
-// Helm's marks told that, it must have a component's name. The default one is
-// nobody's, so that it counts where nobody else lives.
-func (w *world) accountOwned(ns, name string) (*cluster.Ref, bool) {
-	r := cluster.Ref{Kind: "ServiceAccount", Namespace: ns, Name: name}
-	_, home := w.home(ns)
-	switch o := w.byRef[r]; {
-	case o == nil && w.inferred[ns]:
-		return nil, w.cat.namedAfter(name) != nil
-	case o == nil:
-		return nil, home && (w.namedHome(ns) != nil || w.cat.namedAfter(name) != nil)
-	case w.owned(o):
-		return &r, true
-	case home && isNoise(o):
-		owned, foreign := w.residents(ns)
-		return nil, owned > 0 && foreign == 0
-	}
-	return nil, false
+// binding is a RoleBinding or ClusterRoleBinding.
+type binding struct {
+	*cluster.Object
+	role     cluster.Ref
+	subjects []subject
 }
 
-// subjectOwned judges one subject of a binding, or one user of a
-// SecurityContextConstraints. A group is never Cast AI's, not even that of all
-// ServiceAccounts of a namespace: whoever wrote it meant whoever comes.
-func (w *world) subjectOwned(kind, ns, name string) (*cluster.Ref, bool) {
-	switch kind {
-	case "ServiceAccount":
-		return w.accountOwned(ns, name)
-	case "User":
-		if rest, ok := strings.CutPrefix(name, "system:serviceaccount:"); ok {
-			ns, name, _ := strings.Cut(rest, ":")
-			return w.accountOwned(ns, name)
+// grant is a role with the bindings that grant it.
+type grant struct {
+	role     *cluster.Object
+	bindings []*binding
+}
+
+// subject is one that a binding names, or a user of a SecurityContextConstraints.
+type subject struct {
+	namespace, name string // as written
+	// account is the ServiceAccount that it means, if it means one, and object is
+	// nil if that is gone.
+	account cluster.Ref
+	object  *cluster.Object
+}
+
+// noteAccess reads the bindings, and finds the roles that they grant.
+func (w *world) noteAccess() {
+	for _, o := range slices.Concat(w.byKind["ClusterRoleBinding."+rbac], w.byKind["RoleBinding."+rbac]) {
+		b := &binding{Object: o, role: boundRole(o)}
+		for _, s := range nested(o, "subjects") {
+			b.subjects = append(b.subjects, w.subject(str(s, "kind"), str(s, "namespace"), str(s, "name"), o.Namespace))
 		}
+		w.bindings = append(w.bindings, b)
+		w.boundBy[b.role] = append(w.boundBy[b.role], b)
+	}
+	for _, r := range sortedRefs(w.boundBy) {
+		if o := w.byRef[r]; o != nil && !isBuiltinRole(o) {
+			w.grants = append(w.grants, grant{o, w.boundBy[r]})
+		}
+	}
+}
+
+// subject reads one; home is the namespace that is meant where none is written.
+func (w *world) subject(kind, namespace, name, home string) subject {
+	s := subject{namespace: namespace, name: name}
+	if namespace == "" {
+		namespace = home
+	}
+	if kind == "User" {
+		rest, ok := strings.CutPrefix(name, "system:serviceaccount:")
+		if !ok {
+			return s
+		}
+		kind = "ServiceAccount"
+		namespace, name, _ = strings.Cut(rest, ":")
+	}
+	if kind == "ServiceAccount" {
+		s.account = cluster.Ref{Kind: kind, Namespace: namespace, Name: name}
+		s.object = w.byRef[s.account]
+	}
+	return s
+}
+
+// subjectOwned tells whether a subject is a ServiceAccount of Cast AI's. One
+// that is gone counts where its namespace is Cast AI's by name; where only
+// Helm's marks told that, it must have a component's name. The default one is
+// nobody's, so that it counts where nobody else lives. A group is never Cast
+// AI's, not even that of all ServiceAccounts of a namespace: whoever wrote it
+// meant whoever comes.
+func (w *world) subjectOwned(s subject) (*cluster.Ref, bool) {
+	if s.account.Kind == "" {
+		return nil, false
+	}
+	ns, name := s.account.Namespace, s.account.Name
+	_, home := w.home(ns)
+	switch {
+	case s.object == nil && w.inferred[ns]:
+		return nil, w.cat.namedAfter(name) != nil
+	case s.object == nil:
+		return nil, home && (w.namedHome(ns) != nil || w.cat.namedAfter(name) != nil)
+	case w.owned(s.object):
+		return ref(s.object), true
+	case home && isNoise(s.object):
+		owned, foreign := w.residents(ns)
+		return nil, owned > 0 && foreign == 0
 	}
 	return nil, false
 }
@@ -50,18 +99,13 @@ func (w *world) subjectOwned(kind, ns, name string) (*cluster.Ref, bool) {
 // ruleSubjects: a binding all of whose subjects are Cast AI's.
 func (w *world) ruleSubjects() {
 	for _, o := range w.bindings {
-		if w.owned(o) {
+		if w.owned(o.Object) {
 			continue
 		}
 		var from *cluster.Ref
-		subjects := nested(o, "subjects")
 		mine := 0
-		for _, s := range subjects {
-			ns := str(s, "namespace")
-			if ns == "" {
-				ns = o.Namespace
-			}
-			if r, ok := w.subjectOwned(str(s, "kind"), ns, str(s, "name")); ok {
+		for _, s := range o.subjects {
+			if r, ok := w.subjectOwned(s); ok {
 				mine++
 				if r != nil {
 					from = r
@@ -70,11 +114,11 @@ func (w *world) ruleSubjects() {
 		}
 		switch {
 		case mine == 0:
-		case mine < len(subjects):
-			w.hint(o, Evidence{Rule: "subjects", Text: "some of its subjects are Cast AI's", From: from})
-			w.deny(o, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
+		case mine < len(o.subjects):
+			w.hint(o.Object, Evidence{Rule: "subjects", Text: "some of its subjects are Cast AI's", From: from})
+			w.deny(o.Object, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
 		default:
-			w.claim(o, nil, Evidence{Rule: "subjects", Text: "all its subjects are Cast AI's ServiceAccounts", From: from})
+			w.claim(o.Object, nil, Evidence{Rule: "subjects", Text: "all its subjects are Cast AI's ServiceAccounts", From: from})
 		}
 	}
 }
@@ -97,14 +141,14 @@ func isBuiltinRole(o *cluster.Object) bool {
 // ruleRoles: a role to which only owned bindings lead, and that says by its
 // labels or its name that it was made for them. Built-in roles never are.
 func (w *world) ruleRoles() {
-	for _, role := range w.roles {
-		o, bindings := w.byRef[role], w.boundBy[role]
-		if o == nil || w.owned(o) || isBuiltinRole(o) {
+	for _, g := range w.grants {
+		o, bindings := g.role, g.bindings
+		if w.owned(o) {
 			continue
 		}
 		owned := 0
 		for _, b := range bindings {
-			if w.owned(b) {
+			if w.owned(b.Object) {
 				owned++
 			}
 		}
@@ -114,10 +158,10 @@ func (w *world) ruleRoles() {
 			w.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			w.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
 		case !w.madeFor(o, bindings):
-			w.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0])})
+			w.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 			w.deny(o, Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"})
 		default:
-			w.claim(o, nil, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0])})
+			w.claim(o, nil, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 		}
 	}
 }
@@ -126,15 +170,14 @@ func (w *world) ruleRoles() {
 // a binding of it, or of a subject of that: hibernate and hibernate,
 // list-pods-clusterrole and list-pods-clusterrolebinding,
 // omni-cluster-controller-role and omni-cluster-controller.
-func (w *world) madeFor(role *cluster.Object, bindings []*cluster.Object) bool {
+func (w *world) madeFor(role *cluster.Object, bindings []*binding) bool {
 	if _, marks := w.marks(role); len(marks) > 0 || w.cat.runtimeObject(role.Ref()) != nil {
 		return true
 	}
 	stem := roleStem(role.Name)
-	return slices.ContainsFunc(bindings, func(b *cluster.Object) bool {
-		return stem == roleStem(b.Name) || slices.ContainsFunc(nested(b, "subjects"), func(s map[string]any) bool {
-			name := str(s, "name")
-			return name != "default" && (stem == roleStem(name) || strings.HasPrefix(role.Name, name+"-"))
+	return slices.ContainsFunc(bindings, func(b *binding) bool {
+		return stem == roleStem(b.Name) || slices.ContainsFunc(b.subjects, func(s subject) bool {
+			return s.name != "default" && (stem == roleStem(s.name) || strings.HasPrefix(role.Name, s.name+"-"))
 		})
 	})
 }
@@ -162,7 +205,7 @@ func (w *world) ruleConstraints() {
 		mine := 0
 		for _, u := range users {
 			name, _ := u.(string)
-			if _, ok := w.subjectOwned("User", "", name); ok {
+			if _, ok := w.subjectOwned(w.subject("User", "", name, "")); ok {
 				mine++
 			}
 		}
@@ -184,8 +227,11 @@ func (w *world) ruleLabels() {
 	type install struct{ chart, instance string }
 	installs := map[install][]*cluster.Object{}
 	for _, o := range w.workloads {
+		if !w.owned(o.Object) {
+			continue
+		}
 		i := install{o.Labels["helm.sh/chart"], o.Labels["app.kubernetes.io/instance"]}
-		if i.chart == "" || i.instance == "" || !w.owned(o.Object) || w.records[releaseKey{o.Namespace, i.instance}] != nil {
+		if i.chart == "" || i.instance == "" || w.records[releaseKey{o.Namespace, i.instance}] != nil {
 			continue
 		}
 		installs[i] = append(installs[i], o.Object)

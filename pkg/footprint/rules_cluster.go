@@ -203,8 +203,8 @@ func (w *world) whoseLiqo() liqoOwner {
 		castAI = castAI || strings.HasPrefix(o.Name, "omni-") && o.Labels["liqo.io/tenant-namespace"] == "true"
 	}
 	for _, b := range w.bindings {
-		for _, s := range nested(b, "subjects") {
-			castAI = castAI || strings.HasPrefix(str(s, "name"), "liqo-") && str(s, "namespace") == "castai-omni"
+		for _, s := range b.subjects {
+			castAI = castAI || strings.HasPrefix(s.name, "liqo-") && s.namespace == "castai-omni"
 		}
 	}
 	switch {

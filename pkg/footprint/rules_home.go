@@ -27,9 +27,17 @@ func (w *world) findHomes() {
 			w.inferred[key.namespace] = true
 		}
 	}
+	lives := map[string]bool{} // something of Cast AI's does
+	for _, o := range w.ownedObjects() {
+		lives[o.Namespace] = true
+	}
 	for _, ns := range w.byKind["Namespace"] {
+		home := w.namedHome(ns.Name)
+		if home == nil && !lives[ns.Name] {
+			continue
+		}
 		owned, foreign := w.residents(ns.Name)
-		switch home := w.namedHome(ns.Name); {
+		switch {
 		case home != nil && (owned > 0 || foreign == 0):
 			w.homes[ns.Name] = Evidence{Rule: "home", Text: text("Cast AI installs into namespace %s (%s)", ns.Name, home.Source), From: ref(ns)}
 		case home == nil && !builtinNamespace(ns.Name) && owned > 0 && foreign == 0:
@@ -59,7 +67,12 @@ func (w *world) residents(ns string) (owned, foreign int) {
 
 // isCustom tells whether an object is a custom resource of somebody's CRD.
 func (w *world) isCustom(o *cluster.Object) bool {
-	return w.byRef[cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()}] != nil
+	custom, known := w.custom[o.Resource]
+	if !known {
+		custom = w.byRef[crdOf(o.Resource)] != nil
+		w.custom[o.Resource] = custom
+	}
+	return custom
 }
 
 // ruleHome: it lives in a namespace of Cast AI's, something ties it to Cast AI,
@@ -168,8 +181,8 @@ func (w *world) stranger(o *cluster.Object, apps map[string]bool) (Evidence, boo
 		return Evidence{Rule: "subjects", Text: "its subjects are not all Cast AI's ServiceAccounts"}, true
 	case "Role":
 		for _, b := range w.boundBy[o.Ref()] {
-			if !w.owned(b) {
-				return Evidence{Rule: "bound", Text: text("%s %s grants it to others", b.Resource.Kind, b.Name), From: ref(b)}, true
+			if !w.owned(b.Object) {
+				return Evidence{Rule: "bound", Text: text("%s %s grants it to others", b.Resource.Kind, b.Name), From: ref(b.Object)}, true
 			}
 		}
 	}

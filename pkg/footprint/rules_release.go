@@ -2,8 +2,11 @@ package footprint
 
 import (
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -13,12 +16,11 @@ import (
 func (w *world) read(stored []cluster.StoredRelease) {
 	stored = slices.SortedFunc(slices.Values(stored), func(a, b cluster.StoredRelease) int { return a.Ref.Compare(b.Ref) })
 	newest := map[releaseKey]int{}
-	for _, s := range stored {
-		r, err := decodeRelease(s)
-		if err != nil {
+	for i, r := range decodeReleases(stored) {
+		if r == nil {
 			continue
 		}
-		n := 0
+		s, n := stored[i], 0
 		if o := w.byRef[s.Ref]; o != nil {
 			n = revision(o)
 		}
@@ -36,6 +38,24 @@ func (w *world) read(stored []cluster.StoredRelease) {
 			w.listed[ref] = append(w.listed[ref], listing{r, o})
 		}
 	}
+}
+
+// decodeReleases decodes releases at the same time, for it takes as long as
+// judging tens of thousands of objects. One that can't be decoded is nil.
+func decodeReleases(stored []cluster.StoredRelease) []*release {
+	out := make([]*release, len(stored))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, s := range stored {
+		group.Go(func() error {
+			if r, err := decodeRelease(s); err == nil {
+				out[i] = r
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none of them returns an error
+	return out
 }
 
 // resolve gives the object of a manifest the namespace that it was installed in.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -19,10 +18,10 @@ func (w *world) users(ns string) map[cluster.Ref][]*cluster.Object {
 		return out
 	}
 	out := map[cluster.Ref][]*cluster.Object{}
-	var selectors []*cluster.Object
+	selectors := map[cluster.Ref]labels.Selector{}
 	for _, o := range w.byNS[ns] {
-		if kind := o.Ref().GroupKind().String(); kind == "Service" || kind == "PodDisruptionBudget.policy" {
-			selectors = append(selectors, o)
+		if s := podSelector(o); s != nil {
+			selectors[o.Ref()] = s
 		}
 	}
 	for _, o := range w.workersIn[ns] {
@@ -33,9 +32,9 @@ func (w *world) users(ns string) map[cluster.Ref][]*cluster.Object {
 			out[r] = append(out[r], o.Object)
 		}
 		pods := labels.Set(podLabels(o.Object))
-		for _, s := range selectors {
-			if selects(s, pods) {
-				out[s.Ref()] = append(out[s.Ref()], o.Object)
+		for r, s := range selectors {
+			if s.Matches(pods) {
+				out[r] = append(out[r], o.Object)
 			}
 		}
 	}
@@ -57,32 +56,26 @@ func (w *world) usedBy(r cluster.Ref) (mine, other *cluster.Object) {
 	return mine, other
 }
 
-// selects tells whether a Service or a PodDisruptionBudget selects pods with these labels.
-func selects(o *cluster.Object, pods labels.Set) bool {
+// podSelector returns what selects the pods of a Service or a PodDisruptionBudget;
+// nil for one that selects none by labels, and for any other object.
+func podSelector(o *cluster.Object) labels.Selector {
+	service := o.Resource.Group == "" && o.Resource.Kind == "Service"
+	if !service && !isPDB(o) {
+		return nil
+	}
 	spec, _ := o.Body["spec"].(map[string]any)
 	raw, _ := spec["selector"].(map[string]any)
+	if isPDB(o) {
+		raw, _ = raw["matchLabels"].(map[string]any)
+	}
 	if len(raw) == 0 {
-		return false
+		return nil
 	}
-	switch o.Ref().GroupKind().String() {
-	case "Service":
-		sel := labels.Set{}
-		for k, v := range raw {
-			sel[k], _ = v.(string)
-		}
-		return sel.AsSelector().Matches(pods)
-	case "PodDisruptionBudget.policy":
-		var ls metav1.LabelSelector
-		if m, ok := raw["matchLabels"].(map[string]any); ok {
-			ls.MatchLabels = map[string]string{}
-			for k, v := range m {
-				ls.MatchLabels[k], _ = v.(string)
-			}
-		}
-		sel, err := metav1.LabelSelectorAsSelector(&ls)
-		return err == nil && len(ls.MatchLabels) > 0 && sel.Matches(pods)
+	selected := labels.Set{}
+	for k, v := range raw {
+		selected[k], _ = v.(string)
 	}
-	return false
+	return selected.AsSelector()
 }
 
 // ruleReferences: only workloads of Cast AI's use it. That is proof for a
@@ -118,19 +111,28 @@ func (w *world) ruleReferences() {
 	}
 }
 
-// ruleCompanions: what Kubernetes or client libraries make beside an owned
+// companion is an object that another exists for.
+type companion struct{ object, of *cluster.Object }
+
+// noteCompanions finds what Kubernetes or client libraries make beside an
 // object, without an owner reference: Endpoints of a Service, the token Secret
 // of a ServiceAccount, the Lease of a node or of a leader, the volumes of a
 // StatefulSet.
-func (w *world) ruleCompanions() {
+func (w *world) noteCompanions() {
 	for _, kind := range []string{"Endpoints", "EndpointSlice.discovery.k8s.io", "Secret", "Lease.coordination.k8s.io", "PersistentVolumeClaim"} {
 		for _, o := range w.byKind[kind] {
-			if w.owned(o) {
-				continue
+			if of := w.companionOf(o); of != nil {
+				w.companions = append(w.companions, companion{o, of})
 			}
-			if of := w.companion(o); w.ownedRef(of) {
-				w.claim(o, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", of.Kind, of.Name), From: &of})
-			}
+		}
+	}
+}
+
+// ruleCompanions: the object that it exists for is owned.
+func (w *world) ruleCompanions() {
+	for _, c := range w.companions {
+		if !w.owned(c.object) && w.owned(c.of) {
+			w.claim(c.object, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", c.of.Resource.Kind, c.of.Name), From: ref(c.of)})
 		}
 	}
 }
@@ -138,35 +140,47 @@ func (w *world) ruleCompanions() {
 // ordinal ends the names of the pods and the volumes of a StatefulSet.
 var ordinal = regexp.MustCompile(`-\d+$`)
 
-// companion names the object that another exists for.
-func (w *world) companion(o *cluster.Object) cluster.Ref {
+// companionOf returns the object that another exists for, nil if none is there.
+func (w *world) companionOf(o *cluster.Object) *cluster.Object {
+	kind, namespace, name := "", o.Namespace, ""
 	switch o.Resource.Kind {
 	case "Endpoints":
-		return cluster.Ref{Kind: "Service", Namespace: o.Namespace, Name: o.Name}
+		kind, name = "Service", o.Name
 	case "EndpointSlice":
-		return cluster.Ref{Kind: "Service", Namespace: o.Namespace, Name: o.Labels["kubernetes.io/service-name"]}
+		kind, name = "Service", o.Labels["kubernetes.io/service-name"]
 	case "Secret":
-		return cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: o.Annotations["kubernetes.io/service-account.name"]}
+		kind, name = "ServiceAccount", o.Annotations["kubernetes.io/service-account.name"]
 	case "Lease":
-		if o.Namespace == "kube-node-lease" {
-			return cluster.Ref{Kind: "Node", Name: o.Name}
+		if o.Namespace != "kube-node-lease" {
+			return w.leader(o)
 		}
-		if by := w.leader(o); by != nil {
-			return by.Ref()
-		}
+		kind, namespace, name = "Node", "", o.Name
 	case "PersistentVolumeClaim":
-		name := ordinal.ReplaceAllString(o.Name, "")
-		for _, s := range w.workersIn[o.Namespace] {
-			if s.Resource.Kind == "StatefulSet" && name != o.Name && strings.HasSuffix(name, "-"+s.Name) {
-				return s.Ref()
-			}
-		}
+		return w.statefulSetOf(o)
 	}
-	return cluster.Ref{}
+	if name == "" {
+		return nil
+	}
+	return w.byRef[cluster.Ref{Kind: kind, Namespace: namespace, Name: name}]
 }
 
-// leader returns the workload of Cast AI's whose pod holds a Lease: client-go's
-// leader election writes the pod's name into holderIdentity.
+// statefulSetOf returns the StatefulSet that a volume claim is for: its name is
+// TEMPLATE-STATEFULSET-ORDINAL.
+func (w *world) statefulSetOf(claim *cluster.Object) *cluster.Object {
+	name := ordinal.ReplaceAllString(claim.Name, "")
+	if name == claim.Name {
+		return nil
+	}
+	for _, s := range w.workersIn[claim.Namespace] {
+		if s.Resource.Kind == "StatefulSet" && strings.HasSuffix(name, "-"+s.Name) {
+			return s.Object
+		}
+	}
+	return nil
+}
+
+// leader returns the workload whose pod holds a Lease: client-go's leader
+// election writes the pod's name into holderIdentity.
 func (w *world) leader(lease *cluster.Object) *cluster.Object {
 	holder := str(lease.Body, "spec", "holderIdentity")
 	if holder == "" {
@@ -178,9 +192,6 @@ func (w *world) leader(lease *cluster.Object) *cluster.Object {
 		if strings.HasPrefix(holder, o.Name+"-") && (found == nil || len(o.Name) > len(found.Name)) {
 			found = o.Object
 		}
-	}
-	if found == nil || !w.owned(found) {
-		return nil
 	}
 	return found
 }

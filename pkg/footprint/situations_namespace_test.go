@@ -213,6 +213,17 @@ func liqoSituations() []situation {
 			},
 		},
 		{
+			name: "an upstream Liqo, and one of Cast AI's images under a name of everybody's Liqo", with: small,
+			make: func(t testing.TB, s *scene) {
+				upstream(t, s)
+				s.yaml(t, deployment("edge", "liqo-webhook", "us-docker.pkg.dev/castai-hub/library/liqo-webhook:1"))
+			},
+			want: map[string]string{
+				"Deployment/edge/liqo-webhook":            "unclear it runs images from Cast AI's registry",
+				"Deployment/liqo/liqo-controller-manager": "foreign",
+			},
+		},
+		{
 			name: "definitions of a Liqo that is gone", with: small,
 			make: yamls(crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster"), thing("core.liqo.io/v1beta1", "ForeignCluster", "", "x")),
 			want: map[string]string{"CustomResourceDefinition/foreignclusters.core.liqo.io": "unclear nothing in the cluster tells whose Liqo it was", "ForeignCluster/x": "unclear its kind is defined"},

@@ -2,6 +2,7 @@ package footprint
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -27,10 +28,14 @@ type world struct {
 	workloads  []workload
 	workersIn  map[string][]workload                        // by namespace
 	below      map[types.UID][]*cluster.Object              // by owner
-	bindings   []*cluster.Object                            // of roles, in the whole cluster and in namespaces
-	roles      []cluster.Ref                                // that bindings grant
-	charted    []*cluster.Object                            // with the label of a chart of Cast AI's
-	boundBy    map[cluster.Ref][]*cluster.Object            // bindings, by the role that they grant
+	bindings   []*binding                                   // of roles, in the whole cluster and in namespaces
+	boundBy    map[cluster.Ref][]*binding                   // by the role that they grant
+	grants     []grant                                      // of roles that are there and that somebody made
+	companions []companion                                  // of objects that are there
+	suspects   []suspect                                    // workloads that a rule may claim, see sift
+	charted    []*cluster.Object                            // with the label of a chart of Cast AI's, see sift
+	hintable   []*cluster.Object                            // that look like Cast AI's, see sift
+	custom     map[*cluster.Resource]bool                   // see isCustom
 	records    map[releaseKey][]*cluster.Object             // where Helm keeps releases
 	labels     map[string]labelled                          // by value of helm.sh/chart
 	named      map[string]*Home                             // by namespace, see home
@@ -82,7 +87,7 @@ func emptyWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 		snap: &sorted, cat: cat,
 		byRef: map[cluster.Ref]*cluster.Object{}, byUID: map[types.UID]*cluster.Object{},
 		byKind: map[string][]*cluster.Object{}, byNS: map[string][]*cluster.Object{}, workersIn: map[string][]workload{},
-		boundBy: map[cluster.Ref][]*cluster.Object{}, below: map[types.UID][]*cluster.Object{}, records: map[releaseKey][]*cluster.Object{}, labels: map[string]labelled{},
+		boundBy: map[cluster.Ref][]*binding{}, custom: map[*cluster.Resource]bool{}, below: map[types.UID][]*cluster.Object{}, records: map[releaseKey][]*cluster.Object{}, labels: map[string]labelled{},
 		named: map[string]*Home{}, used: map[string]map[cluster.Ref][]*cluster.Object{}, served: map[schema.GroupKind]bool{},
 		items: map[*cluster.Object]*Item{}, release: map[releaseKey]*release{}, listed: map[cluster.Ref][]listing{},
 		homes: map[string]Evidence{}, inferred: map[string]bool{}, excluded: map[*cluster.Object]bool{},
@@ -104,24 +109,22 @@ func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 	w := emptyWorld(snap, cat)
 	w.byRef = make(map[cluster.Ref]*cluster.Object, len(snap.Objects))
 	w.byUID = make(map[types.UID]*cluster.Object, len(snap.Objects))
-	kinds := map[*cluster.Resource]string{}
 	for _, r := range snap.Resources {
 		gk := schema.GroupKind{Group: r.Group, Kind: r.Kind}
 		w.served[gk] = w.served[gk] || r.Namespaced
 	}
-	for _, o := range w.snap.Objects {
-		kind, ok := kinds[o.Resource]
-		if !ok {
-			kind = o.Ref().GroupKind().String()
-			kinds[o.Resource] = kind
+	for kind := range runs(w.snap.Objects, sameKind) {
+		w.byKind[kind[0].Ref().GroupKind().String()] = kind
+		for in := range runs(kind, sameNamespace) {
+			if ns := in[0].Namespace; ns != "" {
+				w.byNS[ns] = append(w.byNS[ns], in...)
+			}
 		}
+	}
+	for _, o := range w.snap.Objects {
 		w.byRef[o.Ref()] = o
 		if o.UID != "" {
 			w.byUID[o.UID] = o
-		}
-		w.byKind[kind] = append(w.byKind[kind], o)
-		if o.Namespace != "" {
-			w.byNS[o.Namespace] = append(w.byNS[o.Namespace], o)
 		}
 		for _, r := range o.Owners {
 			w.below[r.UID] = append(w.below[r.UID], o)
@@ -131,15 +134,32 @@ func newWorld(snap *cluster.Snapshot, cat *Catalogue) *world {
 	for _, wl := range w.workloads {
 		w.workersIn[wl.Namespace] = append(w.workersIn[wl.Namespace], wl)
 	}
-	w.bindings = slices.Concat(w.byKind["ClusterRoleBinding."+rbac], w.byKind["RoleBinding."+rbac])
-	for _, b := range w.bindings {
-		r := boundRole(b)
-		w.boundBy[r] = append(w.boundBy[r], b)
-	}
-	w.roles = sortedRefs(w.boundBy)
 	w.namespaces = slices.Sorted(maps.Keys(w.byNS))
+	w.noteAccess()
+	w.noteCompanions()
 	return w
 }
+
+// runs splits a list where it is no longer the same.
+func runs(list []*cluster.Object, same func(a, b *cluster.Object) bool) iter.Seq[[]*cluster.Object] {
+	return func(yield func([]*cluster.Object) bool) {
+		for start, i := 0, 1; i <= len(list); i++ {
+			if i < len(list) && same(list[i-1], list[i]) {
+				continue
+			}
+			if !yield(list[start:i:i]) {
+				return
+			}
+			start = i
+		}
+	}
+}
+
+func sameKind(a, b *cluster.Object) bool {
+	return a.Resource == b.Resource || a.Resource.Kind == b.Resource.Kind && a.Resource.Group == b.Resource.Group
+}
+
+func sameNamespace(a, b *cluster.Object) bool { return a.Namespace == b.Namespace }
 
 // item returns the notes on an object.
 func (w *world) item(o *cluster.Object) *Item {
