@@ -10,4 +10,5 @@ cd "$tmp/elsewhere"
 if [ -s "$tmp/changes" ]; then git apply "$tmp/changes"; fi
 hack/snapshot.sh >"$tmp/log" 2>&1 || { cat "$tmp/log"; exit 1; }
 diff "$OLDPWD/dist/checksums.txt" dist/checksums.txt
-echo "two builds in two folders have the same checksums"
+diff "$OLDPWD/dist/image/index.json" dist/image/index.json
+echo "two builds in two folders have the same checksums, and the same image"

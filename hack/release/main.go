@@ -1,9 +1,11 @@
 // Command release makes, from what goreleaser has built, what goreleaser does
-// not make: the krew manifest, and the bill of materials of a binary.
+// not make: the krew manifest, the bill of materials of a binary, and the
+// container image, without a registry to take a base from.
 //
 //	release krew TEMPLATE DIST      DIST/krew/NAME.yaml, with the checksums of DIST
 //	release sbom VERSION BINARY DOCUMENT
 //	                                a CycloneDX document of the modules in BINARY
+//	release image DIST LICENCE      DIST/image, the container image, and its digest
 //	release measure DIST            sizes and start time, and whether they are good enough
 package main
 
@@ -36,8 +38,15 @@ func run(ctx context.Context, args []string) error {
 		return err
 	case verb == "sbom" && len(args) == 3:
 		return writeSBOM(args[0], args[1], args[2])
+	case verb == "image" && len(args) == 2:
+		digest, err := writeImage(args[0], args[1])
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Println(digest)
+		return err
 	case verb == "measure" && len(args) == 1:
 		return measure(ctx, os.Stdout, args[0])
 	}
-	return errors.New("usage: release krew TEMPLATE DIST | sbom VERSION BINARY DOCUMENT | measure DIST")
+	return errors.New("usage: release krew TEMPLATE DIST | sbom VERSION BINARY DOCUMENT | image DIST LICENCE | measure DIST")
 }

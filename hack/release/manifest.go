@@ -50,7 +50,7 @@ type FileMove struct {
 // writeManifest renders the template with the checksums of a folder of archives,
 // checks it, and returns the path of what it wrote into that folder.
 func writeManifest(templatePath, dist string) (string, error) {
-	tag, err := tagOf(dist)
+	tag, _, err := tagOf(dist)
 	if err != nil {
 		return "", err
 	}
@@ -80,20 +80,22 @@ func writeManifest(templatePath, dist string) (string, error) {
 	return out, os.WriteFile(out, rendered, 0o644)
 }
 
-// tagOf returns the tag that goreleaser has built. The version of a snapshot
-// is not that of its tag, and the archives are named after the version.
-func tagOf(dist string) (string, error) {
+// tagOf returns the tag that goreleaser has built, and its commit. The version
+// of a snapshot is not that of its tag, and the archives are named after the
+// version.
+func tagOf(dist string) (tag, commit string, err error) {
 	content, err := os.ReadFile(filepath.Join(dist, "metadata.json"))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	var metadata struct {
 		Version string `json:"version"`
+		Commit  string `json:"commit"`
 	}
 	if err := json.Unmarshal(content, &metadata); err != nil {
-		return "", fmt.Errorf("metadata.json: %w", err)
+		return "", "", fmt.Errorf("metadata.json: %w", err)
 	}
-	return "v" + metadata.Version, nil
+	return "v" + metadata.Version, metadata.Commit, nil
 }
 
 // readChecksums reads a file of sha256sum: sums by the names of files.
