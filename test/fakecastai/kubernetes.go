@@ -72,9 +72,21 @@ func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
 	return err
 }
 
-// Remove deletes the pods on a node, as draining does, and its Node object.
+// Remove deletes the pods on a node, as draining does, and its Node object. A
+// DaemonSet may have made a pod there meanwhile, which would be Terminating until
+// the pod garbage collector finds it, after a minute: it goes, too.
 func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
-	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
+	if err := k.deletePods(ctx, n.Name); err != nil {
+		return err
+	}
+	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete node %s: %w", n.Name, err)
+	}
+	return k.deletePods(ctx, n.Name)
+}
+
+func (k *Kubernetes) deletePods(ctx context.Context, node string) error {
+	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
 	if err != nil {
 		return err
 	}
@@ -82,9 +94,6 @@ func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
 		if err := k.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, *metav1.NewDeleteOptions(0)); err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete pod %s/%s: %w", p.Namespace, p.Name, err)
 		}
-	}
-	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete node %s: %w", n.Name, err)
 	}
 	return nil
 }

@@ -141,14 +141,17 @@ func last(output string) string {
 	return lines[len(lines)-1]
 }
 
-// deny is a policy that refuses the updates of a kind, in the middle of a pause.
+// deny is a policy that refuses some updates of a kind, in the middle of a pause,
+// and those with the annotation probe, to see whether it is in force.
 const deny = `
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata: {name: deny}
 spec:
   matchConstraints: {resourceRules: [{apiGroups: [%q], apiVersions: [v1], operations: [UPDATE], resources: [%s]}]}
-  validations: [{expression: %q, message: not tonight}]
+  validations:
+  - {expression: %q, message: not tonight}
+  - {expression: "!('probe' in object.metadata.?annotations.orValue({}))", message: in force}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -159,10 +162,10 @@ spec: {policyName: deny, validationActions: [Deny]}
 func TestFaultsOfTheCluster(t *testing.T) {
 	w := small()
 	w.install(t)
-	for name, tc := range map[string]struct{ group, resource, expression, probe string }{
-		"a cordon":      {"", "nodes", "object.metadata.name != 'od-1' || !has(object.spec.unschedulable)", `kubectl cordon od-1`},
-		"a toleration":  {"apps", "statefulsets", "object.spec.template.spec.?tolerations.orValue([]).size() == 0", ""},
-		"the hibernate": {"", "nodes", "!object.metadata.name.startsWith('castai-node') || !has(object.metadata.annotations) || !('castai.kubectl.dev/hibernate' in object.metadata.annotations)", ""},
+	for name, tc := range map[string]struct{ group, resource, expression string }{
+		"a cordon":     {"", "nodes", "object.metadata.name != 'od-1' || !has(object.spec.unschedulable)"},
+		"a toleration": {"apps", "statefulsets", "object.spec.template.spec.?tolerations.orValue([]).size() == 0"},
+		"a mark":       {"", "nodes", "!object.metadata.name.startsWith('castai-node') || !('castai.kubectl.dev/hibernate' in object.metadata.?annotations.orValue({}))"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.refill(t)
@@ -184,20 +187,16 @@ func TestFaultsOfTheCluster(t *testing.T) {
 	}
 }
 
-// inForce waits until the policy refuses what it should.
+// inForce waits until the policy on a resource refuses what it should.
 func inForce(t *testing.T, resource string) {
 	t.Helper()
-	probe := map[string][]string{
-		"nodes":        {"patch", "node", "od-1", "--type=merge", "--dry-run=server", "-p", `{"spec":{"unschedulable":true},"metadata":{"annotations":{"castai.kubectl.dev/hibernate":"x"}}}`},
-		"statefulsets": {"patch", "statefulset", "prometheus", "-n", "monitoring", "--type=merge", "--dry-run=server", "-p", `{"spec":{"template":{"spec":{"tolerations":[{"operator":"Exists"}]}}}}`},
-	}[resource]
-	deadline, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := wait.PollUntilContextCancel(deadline, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	object := map[string][]string{"nodes": {"node", "foreign-0"}, "statefulsets": {"statefulset", "prometheus", "-n", "monitoring"}}[resource]
+	probe := append(append([]string{"annotate", "--dry-run=server"}, object...), "probe=x")
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
 		_, err := server.Kubectl(ctx, probe...)
-		return err != nil && strings.Contains(err.Error(), "not tonight"), nil
+		return err != nil && strings.Contains(err.Error(), "in force"), nil
 	})
-	if err != nil && resource != "nodes" {
+	if err != nil {
 		t.Fatalf("the policy is not in force: %v", err)
 	}
 }
