@@ -43,7 +43,7 @@ type Run struct {
 	Result string `json:"result"`
 }
 
-// InstallationScope is what Read needs of a cluster.
+// InstallationScope is what ReadInstallation needs of a cluster.
 func InstallationScope(namespace string) cluster.Scope {
 	roles := []string{"clusterroles." + rbac, "clusterrolebindings." + rbac}
 	return cluster.Scope{
@@ -59,6 +59,9 @@ func InstallationScope(namespace string) cluster.Scope {
 // ReadInstallation finds the installation in a snapshot of InstallationScope, or
 // a wider one.
 func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, error) {
+	if err := Readable(snap, InstallationScope(namespace)); err != nil {
+		return nil, err
+	}
 	in := &Installation{Namespace: namespace, objects: map[cluster.Ref]*cluster.Object{}}
 	known := map[cluster.Ref]bool{ref("", "ConfigMap", namespace, stateName): true}
 	for _, m := range manifests(namespace, Configuration{}, &Key{}) {

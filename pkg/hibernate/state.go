@@ -97,13 +97,22 @@ func Scope() cluster.Scope {
 	}
 }
 
+// Readable is an error if something of a scope is not in a snapshot because it
+// could not be read.
+func Readable(snap *cluster.Snapshot, scope cluster.Scope) error {
+	for _, u := range snap.Unreadable {
+		if slices.Contains(scope.Kinds, u.What) {
+			return fmt.Errorf("%s can't be read, and without them nothing can be decided: %s", u.What, u.Message)
+		}
+	}
+	return nil
+}
+
 // NewState reads a snapshot of Scope, the state ConfigMap (nil: there is none),
 // and what Cast AI says (nil: it was not asked).
 func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, console *Console) (*State, error) {
-	for _, u := range snap.Unreadable {
-		if slices.Contains(Scope().Kinds, u.What) {
-			return nil, fmt.Errorf("%s can't be read, and without them nothing can be decided: %s", u.What, u.Message)
-		}
+	if err := Readable(snap, Scope()); err != nil {
+		return nil, err
 	}
 	s := &State{Server: snap.Server, Namespace: namespace, Console: console}
 	var err error

@@ -171,6 +171,10 @@ func (o *configureOptions) judge(ctx context.Context) (*footprint.Inventory, err
 	if err != nil {
 		return nil, err
 	}
+	// Whose an object is, is not known to those who don't see who else uses it.
+	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace())); err != nil {
+		return nil, refused(err)
+	}
 	inv := s.judge(footprint.Options{})
 	for _, r := range hibernate.Targets(o.namespace()) {
 		if found, err := s.snap.Find(r); err == nil && !inv.IsOwned(found.Ref()) {

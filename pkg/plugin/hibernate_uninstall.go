@@ -82,6 +82,9 @@ func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.S
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace())); err != nil {
+		return nil, nil, refused(err)
+	}
 	plan, kept := o.in.Uninstall(s.judge(footprint.Options{}).IsOwned)
 	if phase, ok := hibernate.Repair(state); ok {
 		plan.Phases = append([]engine.Phase{phase}, plan.Phases...)

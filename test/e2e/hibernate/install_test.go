@@ -12,7 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// agent is what makes the namespace Cast AI's.
+// agent is what makes the namespace Cast AI's, installed by Helm: its release is
+// {"name": "castai-agent", "chart": {"metadata": {"name": "castai-agent", ...}}, ...}.
 const agent = `
 apiVersion: v1
 kind: Namespace
@@ -22,6 +23,16 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: castai-agent-metadata, namespace: castai-agent}
 data: {CLUSTER_ID: ` + clusterID + `, API_URL: "https://api.eu.cast.ai"}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: sh.helm.release.v1.castai-agent.v1
+  namespace: castai-agent
+  labels: {owner: helm, name: castai-agent, status: deployed, version: "1"}
+type: helm.sh/release.v1
+stringData:
+  release: eyJuYW1lIjoiY2FzdGFpLWFnZW50IiwibmFtZXNwYWNlIjoiY2FzdGFpLWFnZW50IiwidmVyc2lvbiI6MSwiaW5mbyI6eyJzdGF0dXMiOiJkZXBsb3llZCJ9LCJjaGFydCI6eyJtZXRhZGF0YSI6eyJuYW1lIjoiY2FzdGFpLWFnZW50IiwidmVyc2lvbiI6IjAuMS4wIn19fQ==
 ---
 apiVersion: v1
 kind: ServiceAccount
@@ -61,12 +72,14 @@ func environment(c *batchv1.CronJob) map[string]string {
 	return out
 }
 
+// All of it, with the rights of docs/rbac/hibernate.yaml and no others.
 func TestInstallSetUninstall(t *testing.T) {
 	withAgent(t)
+	as := somebody(t, "hibernate")
 	key := filepath.Join(t.TempDir(), "key")
 	check(t, os.WriteFile(key, []byte("another-key\n"), 0o600))
 
-	r := hibernate(t, 0, "install", "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius", "--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
+	r := hibernate(t, 0, "install", as, "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius", "--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
 	if !strings.Contains(r.Stdout, "Next pause") || !strings.Contains(r.Stdout, "22:00 EE") {
 		t.Errorf("no next times in the user's zone: %s", r.Stdout)
 	}
@@ -89,12 +102,12 @@ func TestInstallSetUninstall(t *testing.T) {
 		t.Errorf("the Secret has %q", secret.Data)
 	}
 
-	again := hibernate(t, 3, "install", "--yes", "--api-key-file", key)
+	again := hibernate(t, 3, "install", as, "--yes", "--api-key-file", key)
 	if !strings.Contains(again.Stderr, "hibernate set") {
 		t.Errorf("a second install: %s", again)
 	}
 
-	hibernate(t, 0, "set", "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
+	hibernate(t, 0, "set", as, "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
 	pause = cronJobOf(t, "hibernate-pause")
 	env = environment(pause)
 	if pause.Spec.Schedule != "0 20 * * *" || *pause.Spec.TimeZone != "Europe/Vilnius" || env["HIBERNATE_NODE"] != "m6a.large" ||
@@ -114,22 +127,23 @@ func TestInstallSetUninstall(t *testing.T) {
 			Next     struct{ Pause, Resume string }
 		}
 	}
-	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", "-o", "json").Stdout), &doc))
+	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", as, "-o", "json").Stdout), &doc))
 	if in := doc.Installation; in.Schedule.Pause != "0 20 * * *" || in.Settings.HibernateNode != "m6a.large" || in.Next.Pause == "" {
 		t.Errorf("status: %+v", in)
 	}
 
-	hibernate(t, 0, "uninstall", "--yes")
+	hibernate(t, 0, "uninstall", as, "--yes")
 	left, err := server.Kubectl(t.Context(), "get", "cronjobs,secrets,roles,rolebindings,serviceaccounts,configmaps", "-n", "castai-agent", "-o", "name")
 	check(t, err)
 	cluster, err := server.Kubectl(t.Context(), "get", "clusterroles,clusterrolebindings", "-o", "name")
 	check(t, err)
 	for line := range strings.Lines(string(left) + string(cluster)) {
-		if strings.Contains(line, "hibernate") {
+		ofSomebody := strings.HasSuffix(strings.TrimSpace(line), "role.rbac.authorization.k8s.io/castai-hibernate")
+		if strings.Contains(line, "hibernate") && !ofSomebody {
 			t.Errorf("%s is left", strings.TrimSpace(line))
 		}
 	}
-	if r := hibernate(t, 0, "uninstall", "--yes"); !strings.Contains(r.Stdout, "Nothing of it") {
+	if r := hibernate(t, 0, "uninstall", as, "--yes"); !strings.Contains(r.Stdout, "Nothing of it") {
 		t.Errorf("a second uninstall: %s", r)
 	}
 }
@@ -229,16 +243,17 @@ func TestSetLeavesHelmsInstallationToHelm(t *testing.T) {
 
 func TestInClusterAndLogs(t *testing.T) {
 	withAgent(t)
+	as := somebody(t, "hibernate")
 	w := world{}
 	w.addNodes(t, small().nodes[:1])
 	check(t, server.SetPodLogs("Pause operation completed."))
-	hibernate(t, 0, "install", "--yes", "--api-url=https://api.cast.ai")
-	r := hibernate(t, 0, "pause", "--in-cluster", "--yes")
+	hibernate(t, 0, "install", as, "--yes", "--api-url=https://api.cast.ai")
+	r := hibernate(t, 0, "pause", as, "--in-cluster", "--yes")
 	if !strings.Contains(r.Stdout, "Pause operation completed.") {
 		t.Errorf("no log: %s", r)
 	}
-	hibernate(t, 0, "resume", "--in-cluster", "--yes")
-	logs := hibernate(t, 0, "logs")
+	hibernate(t, 0, "resume", as, "--in-cluster", "--yes")
+	logs := hibernate(t, 0, "logs", as)
 	if strings.Count(logs.Stdout, "Pause operation completed.") != 2 || !strings.Contains(logs.Stderr, "hibernate-resume-manual-") {
 		t.Errorf("the logs of both: %s", logs)
 	}
@@ -247,9 +262,9 @@ func TestInClusterAndLogs(t *testing.T) {
 			Runs []struct{ Action, Result string }
 		}
 	}
-	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", "-o", "json").Stdout), &doc))
+	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", as, "-o", "json").Stdout), &doc))
 	if runs := doc.Installation.Runs; len(runs) != 2 || runs[0].Result != "succeeded" {
 		t.Errorf("the last runs are %v", runs)
 	}
-	hibernate(t, 0, "uninstall", "--yes")
+	hibernate(t, 0, "uninstall", as, "--yes")
 }

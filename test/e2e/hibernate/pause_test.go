@@ -6,14 +6,16 @@ import (
 	"testing"
 )
 
+// With the rights of docs/rbac/hibernate.yaml, and no others.
 func TestPauseAndResume(t *testing.T) {
 	w := small()
 	w.install(t)
+	as := somebody(t, "hibernate")
 	before := written(t)
 
-	plan := hibernate(t, 0, known("pause", "--dry-run")...)
+	plan := hibernate(t, 0, known("pause", as, "--dry-run")...)
 	t.Log(plan.Stdout)
-	r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep= monitoring ,shop")...)
+	r := hibernate(t, 0, known("pause", as, "--yes", "--protect-removal-disabled", "--namespaces-to-keep= monitoring ,shop")...)
 	t.Log(r.Stdout, r.Stderr)
 	if enabled(t) {
 		t.Error("the autoscaler is on")
@@ -22,16 +24,16 @@ func TestPauseAndResume(t *testing.T) {
 	if len(left) != 3 || !slices.Contains(left, "protected-0") || !slices.Contains(left, "foreign-0") {
 		t.Errorf("these nodes are left: %v", left)
 	}
-	status := hibernate(t, 0, "status")
+	status := hibernate(t, 0, known("status", as)...)
 	t.Log(status.Stdout)
 
-	again := hibernate(t, 0, known("pause", "--yes")...)
+	again := hibernate(t, 0, known("pause", as, "--yes")...)
 	if !strings.Contains(again.Stdout, "Nothing to do") {
 		t.Errorf("a second pause: %s", again)
 	}
 
 	w.addNodes(t, fresh(4))
-	r = hibernate(t, 0, known("resume", "--yes")...)
+	r = hibernate(t, 0, known("resume", as, "--yes")...)
 	t.Log(r.Stdout, r.Stderr)
 	if !enabled(t) {
 		t.Error("the autoscaler is off")
@@ -40,7 +42,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("not as before:\n%s", strings.Join(differences, "\n"))
 	}
 	w.settled(t)
-	again = hibernate(t, 0, known("resume", "--yes")...)
+	again = hibernate(t, 0, known("resume", as, "--yes")...)
 	if !strings.Contains(again.Stdout, "Nothing to do") {
 		t.Errorf("a second resume: %s", again)
 	}
