@@ -1,0 +1,98 @@
+package hibernate
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/test/fakecastai"
+)
+
+// vendorPatch writes as Cast AI's job does: with the name of its client library
+// (kubernetes-client/python).
+func vendorPatch(t *testing.T, patch string, object ...string) {
+	t.Helper()
+	_, err := server.Kubectl(t.Context(), append([]string{"patch", "--field-manager=OpenAPI-Generator", "--type=merge", "-p", patch}, object...)...)
+	check(t, err)
+}
+
+// vendorsPause is what Cast AI's job leaves of a pause: od-1 is the node that it
+// slept on, all others of Cast AI's are cordoned.
+func vendorsPause(t *testing.T) {
+	t.Helper()
+	const toleration = `{"key":"scheduling.cast.ai/paused-cluster","operator":"Exists","effect":"NoSchedule"}`
+	vendorPatch(t, `{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":"true"}},"spec":{"taints":[{"key":"team","value":"night","effect":"NoSchedule"},{"key":"scheduling.cast.ai/paused-cluster","value":"true","effect":"NoSchedule"}]}}`, "node", "od-1")
+	vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", "od-0")
+	vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", "spot-0")
+	// Those of somebody's own stay; two pauses add two.
+	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[{"key":"CriticalAddonsOnly","operator":"Exists"},%s,%[1]s]}}}}`, toleration), "deployment", "-n", "kube-system", "coredns")
+	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[%s]}}}}`, toleration), "deployment", "-n", "shop", "ingress")
+	state := fmt.Sprintf(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: castai-hibernate-state, namespace: castai-agent}
+data: {last_run_status: success, last_run_time: %q}
+`, time.Now().UTC().Add(-time.Hour).Format("2006-01-02T15:04:05"))
+	check(t, server.Apply(t.Context(), state))
+	fake.Update(clusterID, func(c *fakecastai.Cluster) {
+		off, err := castai.WithEnabled(c.Policies, false)
+		check(t, err)
+		c.Policies = off
+	})
+}
+
+// What Cast AI's job has left is taken back, and nothing else: what people have
+// written, in the same words, stays.
+func TestRepair(t *testing.T) {
+	w := small()
+	w.install(t)
+	// A person's: a cordon after one by the job, a toleration, a taint.
+	vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", "protected-0")
+	for _, args := range [][]string{
+		{"uncordon", "protected-0"},
+		{"cordon", "protected-0"},
+		{"taint", "node", "od-1", "team=night:NoSchedule"},
+		{"patch", "deployment", "-n", "shop", "app-0", "--type=merge", "-p", `{"spec":{"template":{"spec":{"tolerations":[{"key":"scheduling.cast.ai/paused-cluster","operator":"Exists","effect":"NoSchedule"}]}}}}`},
+	} {
+		_, err := server.Kubectl(t.Context(), args...)
+		check(t, err)
+	}
+	before := written(t)
+	vendorsPause(t)
+	left := written(t)
+
+	var doc printer.Hibernation
+	check(t, json.Unmarshal([]byte(document(t, "status", "-o", "json")), &doc))
+	var found []string
+	for _, l := range doc.Leftovers {
+		if !l.CastAI {
+			t.Errorf("%s is said to be of this plugin", l.Object)
+		}
+		found = append(found, l.Object.String())
+	}
+	slices.Sort(found)
+	want := []string{"Deployment.apps/kube-system/coredns", "Deployment.apps/shop/ingress", "Node/od-0", "Node/od-1", "Node/spot-0"}
+	if !slices.Equal(found, want) {
+		t.Errorf("the status lists %v", found)
+	}
+	if r := hibernate(t, 0, known("resume", "--yes")...); !strings.Contains(r.Stdout, "resume --repair") {
+		t.Errorf("a resume without --repair does not name it: %s", r)
+	}
+	for _, dry := range []string{"--dry-run", "--dry-run=server"} {
+		hibernate(t, 0, known("resume", "--repair", "--yes", dry)...)
+	}
+	if differences := unlike(left, written(t)); len(differences) > 0 || enabled(t) {
+		t.Errorf("something was changed before it was asked for:\n%s", strings.Join(differences, "\n"))
+	}
+
+	hibernate(t, 0, known("resume", "--repair", "--yes")...)
+	asBefore(t, before)
+	if r := hibernate(t, 0, known("resume", "--repair", "--yes")...); !strings.Contains(r.Stdout, "nothing is left") {
+		t.Errorf("a second repair: %s", r)
+	}
+}
