@@ -21,14 +21,15 @@ func vendorPatch(t *testing.T, patch string, object ...string) {
 	check(t, err)
 }
 
-// vendorsPause is what Cast AI's job leaves of a pause: od-1 is the node that it
-// slept on, all others of Cast AI's are cordoned.
+// vendorsPause is what Cast AI's job leaves of a pause that slept on od-1: it
+// cordons the other nodes, also od-2, which a person has cordoned before.
 func vendorsPause(t *testing.T) {
 	t.Helper()
 	const toleration = `{"key":"scheduling.cast.ai/paused-cluster","operator":"Exists","effect":"NoSchedule"}`
 	vendorPatch(t, `{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":"true"}},"spec":{"taints":[{"key":"team","value":"night","effect":"NoSchedule"},{"key":"scheduling.cast.ai/paused-cluster","value":"true","effect":"NoSchedule"}]}}`, "node", "od-1")
-	vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", "od-0")
-	vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", "spot-0")
+	for _, name := range []string{"od-0", "od-2", "spot-0"} {
+		vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", name)
+	}
 	// Those of somebody's own stay; two pauses add two.
 	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[{"key":"CriticalAddonsOnly","operator":"Exists"},%s,%[1]s]}}}}`, toleration), "deployment", "-n", "kube-system", "coredns")
 	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[%s]}}}}`, toleration), "deployment", "-n", "shop", "ingress")
