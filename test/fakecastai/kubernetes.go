@@ -72,38 +72,19 @@ func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
 	return err
 }
 
-// Remove drains a node, deletes its Node object, and then the pods of DaemonSets:
-// before, they would be made again, and be Terminating on a node that is not there
-// until the pod garbage collector finds them, after a minute.
+// Remove deletes the pods on a node, as draining does, and its Node object.
 func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
-	if err := k.deletePods(ctx, n.Name, func(p *corev1.Pod) bool { return !ofDaemonSet(p) }); err != nil {
-		return err
-	}
-	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete node %s: %w", n.Name, err)
-	}
-	return k.deletePods(ctx, n.Name, ofDaemonSet)
-}
-
-func ofDaemonSet(p *corev1.Pod) bool {
-	owner := metav1.GetControllerOf(p)
-	return owner != nil && owner.Kind == "DaemonSet"
-}
-
-// deletePods deletes those pods on a node that are to go, at once.
-func (k *Kubernetes) deletePods(ctx context.Context, node string, goes func(*corev1.Pod) bool) error {
-	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + node})
+	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
 	if err != nil {
 		return err
 	}
-	for i := range pods.Items {
-		p := &pods.Items[i]
-		if !goes(p) {
-			continue
-		}
+	for _, p := range pods.Items {
 		if err := k.client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, *metav1.NewDeleteOptions(0)); err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete pod %s/%s: %w", p.Namespace, p.Name, err)
 		}
+	}
+	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete node %s: %w", n.Name, err)
 	}
 	return nil
 }

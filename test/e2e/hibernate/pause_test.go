@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// With the rights of docs/rbac/hibernate.yaml, and no others.
+// With those rights of docs/rbac/hibernate.yaml that are for this, and no others.
 func TestPauseAndResume(t *testing.T) {
 	w := small()
 	w.install(t)
-	as := somebody(t, "hibernate")
+	as := somebody(t, "hibernate", onlyPauses()...)
 	before := written(t)
 
 	plan := hibernate(t, 0, known("pause", as, "--dry-run")...)
@@ -24,7 +24,7 @@ func TestPauseAndResume(t *testing.T) {
 	if len(left) != 3 || !slices.Contains(left, "protected-0") || !slices.Contains(left, "foreign-0") {
 		t.Errorf("these nodes are left: %v", left)
 	}
-	status := hibernate(t, 0, known("status", as)...)
+	status := hibernate(t, 0, known("status")...)
 	t.Log(status.Stdout)
 
 	again := hibernate(t, 0, known("pause", as, "--yes")...)

@@ -41,6 +41,18 @@ subjects: [{kind: ServiceAccount, name: somebody, namespace: default}]
 	return "--as=system:serviceaccount:default:somebody"
 }
 
+// onlyPauses is the change that takes away what only install, set, uninstall,
+// --in-cluster and logs need.
+func onlyPauses() (change []string) {
+	for _, resources := range []string{
+		"secrets", "serviceaccounts", "secrets, serviceaccounts", "cronjobs, jobs", "cronjobs", "jobs", "pods/log",
+		"clusterrolebindings, clusterroles, rolebindings, roles", "clusterrolebindings, clusterroles", "rolebindings, roles",
+	} {
+		change = append(change, "["+resources+"]", "[limitranges]")
+	}
+	return change
+}
+
 // Who may not do it all is told so before anything is written, and whoever can't
 // see it all does not take it for absent.
 func TestMissingRights(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -168,8 +169,11 @@ func (w world) settled(t *testing.T) {
 		for _, p := range pods.Items {
 			if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
 				running++
-			} else {
-				problem = fmt.Errorf("pod %s/%s is %s", p.Namespace, p.Name, p.Status.Phase)
+				continue
+			}
+			problem = fmt.Errorf("pod %s/%s is %s", p.Namespace, p.Name, p.Status.Phase)
+			if err := collect(ctx, &p); err != nil {
+				return false, err
 			}
 		}
 		if running != len(pods.Items) || running < w.pods {
@@ -181,6 +185,23 @@ func (w world) settled(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %v", err, problem)
 	}
+}
+
+// collect removes a pod that is Terminating on a node that is gone, such as one
+// that a DaemonSet made there meanwhile. The pod garbage collector does it, too, but
+// after a minute.
+func collect(ctx context.Context, p *corev1.Pod) error {
+	if p.DeletionTimestamp == nil || p.Spec.NodeName == "" {
+		return nil
+	}
+	_, err := client.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		err = client.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, *metav1.NewDeleteOptions(0))
+	}
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // remove takes the world away, for the next test. Its namespaces stay, empty: a
