@@ -48,6 +48,8 @@ func writeImage(dist, licence string) (v1.Hash, error) {
 	if list = slices.DeleteFunc(list, func(b binary) bool { return b.GOOS != "linux" }); len(list) == 0 {
 		return v1.Hash{}, fmt.Errorf("%s has no binary for Linux", dist)
 	}
+	// goreleaser lists them as they got ready.
+	slices.SortFunc(list, func(a, b binary) int { return strings.Compare(a.GOARCH, b.GOARCH) })
 	tag, commit, err := tagOf(dist)
 	if err != nil {
 		return v1.Hash{}, err
