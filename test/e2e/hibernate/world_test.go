@@ -187,11 +187,10 @@ func (w world) settled(t *testing.T) {
 	}
 }
 
-// collect removes a pod that is Terminating on a node that is gone, such as one
-// that a DaemonSet made there meanwhile. The pod garbage collector does it, too, but
-// after a minute.
+// collect removes a pod on a node that is gone, such as one that a DaemonSet made
+// there meanwhile. The pod garbage collector does it, too, but after a minute.
 func collect(ctx context.Context, p *corev1.Pod) error {
-	if p.DeletionTimestamp == nil || p.Spec.NodeName == "" {
+	if p.Spec.NodeName == "" {
 		return nil
 	}
 	_, err := client.CoreV1().Nodes().Get(ctx, p.Spec.NodeName, metav1.GetOptions{})
