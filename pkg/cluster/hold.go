@@ -120,6 +120,7 @@ func (h *hold) acquire(ctx context.Context, tell func(string)) error {
 func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 	api := h.client.dynamic.Resource(leases).Namespace(h.namespace)
 	last := time.Now()
+	ctx = urgent(ctx)
 	_ = wait.PollUntilContextCancel(ctx, renewing, false, func(ctx context.Context) (bool, error) {
 		next := h.lease.DeepCopy()
 		next.Object["spec"] = h.content()

@@ -27,9 +27,18 @@ func newThrottle() *throttle {
 	return &throttle{slots: semaphore.NewWeighted(concurrency), limit: concurrency}
 }
 
+type urgentKey struct{}
+
+// urgent returns a context whose requests do not wait for others to end, nor
+// count among them: for the renewal of a Lease, without which all work must end.
+func urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
 // enter waits until a request may be sent, or ctx ends. What it returns is to be
 // called with the answer's status, or zero if there is none.
 func (t *throttle) enter(ctx context.Context) (leave func(status int), err error) {
+	if ctx.Value(urgentKey{}) != nil {
+		return func(int) {}, nil
+	}
 	if err := t.slots.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
@@ -47,7 +56,7 @@ func (t *throttle) leave(sent, status int) {
 		t.withheld += t.limit - t.limit/2
 		t.limit, t.calm = t.limit/2, 0
 		t.halved++
-	case status != 0 && status != http.StatusTooManyRequests && t.limit < concurrency:
+	case status != 0 && status != http.StatusTooManyRequests && status < http.StatusInternalServerError && t.limit < concurrency:
 		if t.calm++; t.calm == t.limit {
 			t.limit, t.calm = t.limit+1, 0
 			t.release()

@@ -129,6 +129,38 @@ func TestAWatchHoldsNoPlace(t *testing.T) {
 	})
 }
 
+func TestUrgentRequestsDoNotWait(t *testing.T) {
+	gate := newThrottle()
+	if !gate.slots.TryAcquire(concurrency) {
+		t.Fatal("a new client has no place")
+	}
+	leave, err := gate.enter(urgent(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave(http.StatusTooManyRequests)
+	if gate.slots.TryAcquire(1) || gate.limit != concurrency {
+		t.Error("it counts among the others")
+	}
+}
+
+// An error of the server's is no sign that it takes more.
+func TestErrorsGiveNothingBack(t *testing.T) {
+	gate := newThrottle()
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable, 0} {
+		for range concurrency {
+			leave, err := gate.enter(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave(status)
+		}
+	}
+	if gate.limit != 1 {
+		t.Errorf("%d requests may be in flight, not one", gate.limit)
+	}
+}
+
 func TestWhoWaitsForAPlaceIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRetrier(t.Context(), &busy{capacity: 100}, 0, nil)

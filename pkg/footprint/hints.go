@@ -132,7 +132,8 @@ func (w *world) override(opts Options) {
 }
 
 // exclude keeps an object, and with it what would take it along: its owners,
-// and the CRD of a custom resource. The objects of a CRD that stays stay, too.
+// and the CRD of a custom resource. What it made, what nothing else tells about,
+// and the objects of a CRD that stays stay, too.
 func (w *world) exclude(o *cluster.Object, e Evidence) {
 	if w.excluded[o] {
 		return
@@ -151,9 +152,11 @@ func (w *world) exclude(o *cluster.Object, e Evidence) {
 		w.exclude(crd, because)
 	}
 	for _, below := range w.below[o.UID] {
-		// What an excluded workload made is what it consists of.
-		if c := below.Controller(); c != nil && w.owner(below, *c) == o && w.owned(below) {
-			w.exclude(below, because)
+		for _, r := range below.Owners {
+			controls := r.Controller != nil && *r.Controller
+			if w.owner(below, r) == o && w.owned(below) && (controls || w.onlyOwners(below)) {
+				w.exclude(below, because)
+			}
 		}
 	}
 	if isCRD(o) {
@@ -163,6 +166,11 @@ func (w *world) exclude(o *cluster.Object, e Evidence) {
 			}
 		}
 	}
+}
+
+// onlyOwners tells whether nothing but its owners says whose an object is.
+func (w *world) onlyOwners(o *cluster.Object) bool {
+	return !slices.ContainsFunc(w.item(o).For, func(e Evidence) bool { return e.Rule != "owner" })
 }
 
 // crdOf returns the CRD that would define a kind.

@@ -39,7 +39,7 @@ type Item struct {
 	Against   []Evidence
 	// Setting: users write objects of this kind.
 	Setting bool
-	// Dependent: Kubernetes itself removes it with its owner, whose controller
+	// Dependent: Kubernetes itself removes it with its owner, and a controller
 	// would make it again.
 	Dependent bool
 }

@@ -287,10 +287,12 @@ func (w *world) ruleOwner() {
 
 func (w *world) judgeDependent(o *cluster.Object) {
 	var owner *cluster.Object
+	made := o.Controller() != nil // by a controller, which would make it again
 	for _, r := range o.Owners {
 		if owner = w.owner(o, r); owner == nil || !w.owned(owner) {
 			return
 		}
+		made = made || w.item(owner).Dependent
 	}
 	e := Evidence{Rule: "owner", Text: text("%s %s owns it", owner.Resource.Kind, owner.Name), From: ref(owner)}
 	if against, foreign := w.attached(o); foreign && !w.owned(o) {
@@ -298,9 +300,16 @@ func (w *world) judgeDependent(o *cluster.Object) {
 		w.deny(o, against)
 		return
 	}
+	if !w.owned(o) && (o.Resource.Group == "" && o.Resource.Kind == "Namespace" || isCRD(o)) {
+		w.hint(o, e)
+		w.deny(o, Evidence{Rule: "owner", Text: "what goes with it need not be Cast AI's"})
+		return
+	}
 	component := w.cat.find(func(c *Component) bool { return c.Name == w.item(owner).Component })
 	w.own(o, component, e)
-	w.item(o).Dependent = o.Controller() != nil && len(w.listed[o.Ref()]) == 0
+	if made && len(w.listed[o.Ref()]) == 0 {
+		w.item(o).Dependent, w.changed = true, true
+	}
 }
 
 // owner returns the object that an owner reference means. One in another

@@ -5,14 +5,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/klog/v2"
+
+	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 // logFlags are klog's, of which -v is for the user: what client-go logs, each
-// request from 6 on, with contents from 8 on (k8s.io/client-go, transport).
+// request from 6 on (of one that was tried again, the last answer and the whole
+// time), with contents from 8 on (k8s.io/client-go, transport).
 func logFlags() *flag.FlagSet {
 	f := flag.NewFlagSet("", flag.ContinueOnError)
 	klog.InitFlags(f)
@@ -22,8 +26,20 @@ func logFlags() *flag.FlagSet {
 
 // logTo sends all logs to a stream, each once.
 func logTo(f *flag.FlagSet, w io.Writer) error {
-	klog.SetOutput(w)
+	klog.SetOutput(escaping{w})
 	return errors.Join(f.Set("logtostderr", "false"), f.Set("stderrthreshold", "FATAL"), f.Set("one_output", "true"))
+}
+
+// escaping writes lines so that nothing in them acts on a terminal.
+type escaping struct{ w io.Writer }
+
+func (e escaping) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		if _, err := fmt.Fprintln(e.w, printer.Escape(strings.TrimSuffix(line, "\n"))); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
 }
 
 // dryRun is the value of --dry-run, as in kubectl.

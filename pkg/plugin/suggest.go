@@ -166,7 +166,7 @@ func (r *Root) stuckFor(what func(finalize.Cause) string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, namespaces []string, begin string) ([]string, cobra.ShellCompDirective) {
 		return completes(func(ctx context.Context, _ string) ([]string, cobra.ShellCompDirective) {
 			seen := map[string]bool{}
-			for _, cause := range r.causes(ctx, namespaces) {
+			for _, cause := range r.causes(ctx, namespaceNames(namespaces)) {
 				if word := what(cause); word != "" {
 					seen[word] = true
 				}
@@ -184,6 +184,9 @@ func (r *Root) causes(ctx context.Context, namespaces []string) (out []finalize.
 	}
 	if len(namespaces) == 0 {
 		namespaces, _ = terminating(ctx, client) // of an error, there are none
+	}
+	if len(namespaces) == 0 {
+		return nil // the scope of none would be the whole cluster
 	}
 	snap, err := client.Snapshot(ctx, finalize.Scope(namespaces...))
 	if err != nil {

@@ -106,13 +106,19 @@ func terminating(ctx context.Context, client *cluster.Client) ([]string, error) 
 	return out, nil
 }
 
-// Complete takes the names.
-func (o *unstickOptions) Complete(_ *cobra.Command, args []string) error {
+// namespaceNames are the names in NAME or namespace/NAME, each once.
+func namespaceNames(args []string) (names []string) {
 	for _, name := range args {
-		if name = strings.TrimPrefix(name, "namespace/"); !slices.Contains(o.names, name) {
-			o.names = append(o.names, name)
+		if name = strings.TrimPrefix(name, "namespace/"); !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
+	return names
+}
+
+// Complete takes the names.
+func (o *unstickOptions) Complete(_ *cobra.Command, args []string) error {
+	o.names = namespaceNames(args)
 	o.rules = finalize.Options{RemoveAPIServices: o.apiServices, Force: o.force, Patience: o.patience, By: o.Name}
 	if len(o.finalizers) > 0 {
 		o.rules.Allow = finalize.Only(o.finalizers...)
