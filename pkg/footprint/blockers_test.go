@@ -12,27 +12,14 @@ import (
 // Kubernetes collects what only Cast AI's objects own, whoever made it: that
 // must be decided about, not just happen.
 func TestDependentsOfOthersBlock(t *testing.T) {
-	inv := new(scene).yaml(t, `
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: castai-agent, namespace: castai-agent, labels: {app.kubernetes.io/name: castai-agent}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: castai-agent, namespace: castai-agent, uid: agent, labels: {app.kubernetes.io/name: castai-agent}}
-spec:
-  template:
-    spec:
-      serviceAccountName: castai-agent
-      containers: [{name: agent, image: "us-docker.pkg.dev/castai-hub/library/agent:v1"}]
----
+	inv := new(scene).yaml(t, anAgent+`---
 apiVersion: v1
 kind: ConfigMap
 metadata:
   name: dashboards
   namespace: castai-agent
   labels: {helm.sh/chart: grafana-8.5.1}
-  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: agent}]
+  `+owner+`}]
 `).take(t, footprint.Options{})
 	mine := cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "dashboards"}
 	if inv.IsOwned(mine) {
