@@ -87,9 +87,9 @@ metadata: {name: leader-lock, namespace: castai-agent, ownerReferences: [{apiVer
 	}
 }
 
-// A namespace or a definition takes along what nobody has judged: that an object
-// of Cast AI's owns it is not enough.
-func TestOwnersDoNotTakeNamespacesAndDefinitions(t *testing.T) {
+// A namespace, a definition, a node or a volume takes along what nobody has
+// judged: that an object of Cast AI's owns it is not enough.
+func TestOwnersDoNotTakeWhatHoldsMore(t *testing.T) {
 	const above = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -105,20 +105,23 @@ kind: Namespace
 metadata: {name: team, `+owner+controller+`}]}
 `+deployment("team", "shop", "registry.example.com/shop:1")+
 			crd("example.com", "Widget", "widgets", "Cluster", owner+controller+"}]")+
-			thing("example.com/v1", "Widget", "", "mine")).take(t, footprint.Options{})
+			thing("example.com/v1", "Widget", "", "mine")+
+			thing("v1", "Node", "", "machine", owner+controller+"}]")+
+			thing("v1", "PersistentVolume", "", "data", owner+controller+"}]")).take(t, footprint.Options{})
 		if binding := (cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding", Name: "castai-agent"}); !inv.IsOwned(binding) {
 			t.Fatal("the owner is not Cast AI's")
 		}
 		for _, ref := range []cluster.Ref{
 			{Kind: "Namespace", Name: "team"}, {Group: "apps", Kind: "Deployment", Namespace: "team", Name: "shop"},
 			{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "widgets.example.com"}, {Group: "example.com", Kind: "Widget", Name: "mine"},
+			{Kind: "Node", Name: "machine"}, {Kind: "PersistentVolume", Name: "data"},
 		} {
 			if inv.IsOwned(ref) || slices.Contains(deleted(t, inv), ref) {
 				t.Errorf("%s%s is %s", ref, controller, explain(t, inv, ref))
 			}
 		}
 		i := slices.IndexFunc(inv.Blockers, func(b footprint.Blocker) bool { return b.Name == "dependents" })
-		if i < 0 || len(inv.Blockers[i].Objects) != 2 {
+		if i < 0 || len(inv.Blockers[i].Objects) != 4 {
 			t.Errorf("Kubernetes would collect them, and nobody is asked: %+v", inv.Blockers)
 		}
 	}

@@ -300,7 +300,7 @@ func (w *world) judgeDependent(o *cluster.Object) {
 		w.deny(o, against)
 		return
 	}
-	if !w.owned(o) && (o.Resource.Group == "" && o.Resource.Kind == "Namespace" || isCRD(o)) {
+	if holdsMore(o) && !w.owned(o) {
 		w.hint(o, e)
 		w.deny(o, Evidence{Rule: "owner", Text: "what goes with it need not be Cast AI's"})
 		return
@@ -310,6 +310,12 @@ func (w *world) judgeDependent(o *cluster.Object) {
 	if made && len(w.listed[o.Ref()]) == 0 {
 		w.item(o).Dependent, w.changed = true, true
 	}
+}
+
+// holdsMore tells whether more than the object goes with it: what is in a
+// namespace, of a kind, on a machine, or on a disk.
+func holdsMore(o *cluster.Object) bool {
+	return isCRD(o) || o.Resource.Group == "" && slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
 }
 
 // owner returns the object that an owner reference means. One in another
