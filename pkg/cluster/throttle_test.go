@@ -28,7 +28,7 @@ func (b *busy) RoundTrip(req *http.Request) (*http.Response, error) {
 	b.now++
 	b.most = max(b.most, b.now)
 	b.mu.Unlock()
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // on the clock of synctest's bubble, which does not wait
 	b.mu.Lock()
 	b.now--
 	return status(http.StatusOK)(req)

@@ -263,7 +263,7 @@ func (m *removal) next(ctx context.Context, left []cluster.Target) (*engine.Step
 		}
 	}
 	if waiting == 0 && len(step.Actions) == 0 {
-		return nil, nil //nolint:nilnil // engine.Phase.Next: no phase ends it
+		return nil, nil // no further step: the phase ends with these left
 	}
 	return step, nil
 }
