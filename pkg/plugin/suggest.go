@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/footprint"
@@ -94,9 +95,9 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"cleanup-script":        files,
 		"client-certificate":    files,
 		"client-key":            files,
-		"cluster":               r.clusters,
+		"cluster":               configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.Cluster { return c.Clusters }),
 		"color":                 words(printer.ColorModes()...),
-		"context":               r.contexts,
+		"context":               configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.Context { return c.Contexts }),
 		"dry-run":               words(string(dryRunNone), string(dryRunClient), string(dryRunServer)),
 		"exclude":               r.judged((*footprint.Inventory).Owned),
 		"include":               r.judged((*footprint.Inventory).Unclear),
@@ -104,7 +105,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"namespace":             r.namespaces,
 		"output":                words("json", "yaml"),
 		"time-zone":             timeZones,
-		"user":                  r.users,
+		"user":                  configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.AuthInfo { return c.AuthInfos }),
 		"v":                     words("0", "6\teach request", "8\twith what is in it"),
 	}
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
@@ -123,19 +124,12 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 	visit(root)
 }
 
-func (r *Root) contexts(context.Context, string) ([]string, cobra.ShellCompDirective) {
-	config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
-	return slices.Sorted(maps.Keys(config.Contexts)), cobra.ShellCompDirectiveNoFileComp
-}
-
-func (r *Root) clusters(context.Context, string) ([]string, cobra.ShellCompDirective) {
-	config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
-	return slices.Sorted(maps.Keys(config.Clusters)), cobra.ShellCompDirectiveNoFileComp
-}
-
-func (r *Root) users(context.Context, string) ([]string, cobra.ShellCompDirective) {
-	config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
-	return slices.Sorted(maps.Keys(config.AuthInfos)), cobra.ShellCompDirectiveNoFileComp
+// configured suggests the names of a part of the kubeconfig.
+func configured[V any](r *Root, part func(clientcmdapi.Config) map[string]V) suggester {
+	return func(context.Context, string) ([]string, cobra.ShellCompDirective) {
+		config, _ := r.Kube.ToRawKubeConfigLoader().RawConfig() // without one, it is empty
+		return slices.Sorted(maps.Keys(part(config))), cobra.ShellCompDirectiveNoFileComp
+	}
 }
 
 // namespaces suggests those of the cluster.
