@@ -60,7 +60,7 @@ func InstallationScope(namespace string) cluster.Scope {
 // a wider one. Without its CronJobs and Jobs there is nothing to say; who writes
 // must be able to read the rest of the scope, too (Readable).
 func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, error) {
-	if err := Readable(snap, cluster.Scope{Kinds: []string{"cronjobs.batch", "jobs.batch"}}); err != nil {
+	if err := Readable(snap, "cronjobs.batch", "jobs.batch"); err != nil {
 		return nil, err
 	}
 	in := &Installation{Namespace: namespace, objects: map[cluster.Ref]*cluster.Object{}}

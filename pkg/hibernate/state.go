@@ -97,11 +97,11 @@ func Scope() cluster.Scope {
 	}
 }
 
-// Readable is an error if something of a scope is not in a snapshot because it
-// could not be read.
-func Readable(snap *cluster.Snapshot, scope cluster.Scope) error {
+// Readable is an error if one of the kinds (PLURAL.GROUP) is not in a snapshot
+// because it could not be read.
+func Readable(snap *cluster.Snapshot, kinds ...string) error {
 	for _, u := range snap.Unreadable {
-		if slices.Contains(scope.Kinds, u.What) {
+		if slices.Contains(kinds, u.What) {
 			return fmt.Errorf("%s can't be read, and without them nothing can be decided: %s", u.What, u.Message)
 		}
 	}
@@ -111,7 +111,7 @@ func Readable(snap *cluster.Snapshot, scope cluster.Scope) error {
 // NewState reads a snapshot of Scope, the state ConfigMap (nil: there is none),
 // and what Cast AI says (nil: it was not asked).
 func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, console *Console) (*State, error) {
-	if err := Readable(snap, Scope()); err != nil {
+	if err := Readable(snap, Scope().Kinds...); err != nil {
 		return nil, err
 	}
 	s := &State{Server: snap.Server, Namespace: namespace, Console: console}

@@ -172,10 +172,9 @@ func (o *configureOptions) judge(ctx context.Context) (*footprint.Inventory, err
 		return nil, err
 	}
 	// Whose an object is, is not known to those who don't see who else uses it.
-	for _, scope := range []cluster.Scope{hibernate.InstallationScope(o.namespace()), hibernate.Scope()} {
-		if err := hibernate.Readable(s.snap, scope); err != nil {
-			return nil, refused(err)
-		}
+	kinds := slices.Concat(hibernate.InstallationScope(o.namespace()).Kinds, hibernate.Scope().Kinds)
+	if err := hibernate.Readable(s.snap, kinds...); err != nil {
+		return nil, refused(err)
 	}
 	inv := s.judge(footprint.Options{})
 	for _, r := range hibernate.Targets(o.namespace()) {

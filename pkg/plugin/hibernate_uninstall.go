@@ -82,7 +82,7 @@ func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.S
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace())); err != nil {
+	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace()).Kinds...); err != nil {
 		return nil, nil, refused(err)
 	}
 	plan, kept := o.in.Uninstall(s.judge(footprint.Options{}).IsOwned)
