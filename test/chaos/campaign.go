@@ -13,35 +13,54 @@ import (
 // Learn runs an offboarding that nothing disturbs, and returns its requests and
 // how long it took.
 func (p *Plane) Learn(ctx context.Context) (*Outcome, error) {
-	o, err := p.Run(ctx, Trial{Fault: None})
+	o, err := p.Run(ctx, Trial{})
 	if err == nil && o.Failed() {
 		err = errors.Join(errors.New("an offboarding that nothing disturbs fails"), errors.New(o.Describe()))
 	}
 	return o, err
 }
 
-// FaultTrials returns every fault at every request, in an order of which each
+// FaultStrikes returns every fault at every request, in an order of which each
 // beginning holds as many classes of requests with as many faults as it can.
-func FaultTrials(random *rand.Rand, requests []Request) []Trial {
+func FaultStrikes(random *rand.Rand, requests []Request) []Strike {
 	type cell struct {
 		class Class
 		fault Fault
 	}
-	var all []Trial
+	var all []Strike
 	for at := range requests {
 		for _, f := range Faults() {
-			all = append(all, Trial{Fault: f, At: at, HTTP2: random.IntN(2) == 0})
+			all = append(all, Strike{f, at})
 		}
 	}
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	seen, rank := map[cell]int{}, map[Trial]int{}
-	for _, t := range all {
-		c := cell{requests[t.At].Class, t.Fault}
-		rank[t] = seen[c]
+	seen, rank := map[cell]int{}, map[Strike]int{}
+	for _, s := range all {
+		c := cell{requests[s.At].Class, s.Fault}
+		rank[s] = seen[c]
 		seen[c]++
 	}
-	slices.SortStableFunc(all, func(a, b Trial) int { return cmp.Compare(rank[a], rank[b]) })
+	slices.SortStableFunc(all, func(a, b Strike) int { return cmp.Compare(rank[a], rank[b]) })
 	return all
+}
+
+// FaultTrials inflicts strikes, n of them on each run, far from each other.
+func FaultTrials(random *rand.Rand, strikes []Strike, n int) []Trial {
+	strikes = slices.SortedFunc(slices.Values(strikes), func(a, b Strike) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Fault, b.Fault))
+	})
+	trials := make([]Trial, (len(strikes)+n-1)/n)
+	for part := range slices.Chunk(strikes, max(1, len(trials))) {
+		random.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+		for i, s := range part {
+			trials[i].Strikes = append(trials[i].Strikes, s)
+		}
+	}
+	for i := range trials {
+		trials[i].HTTP2 = random.IntN(2) == 0
+	}
+	random.Shuffle(len(trials), func(i, j int) { trials[i], trials[j] = trials[j], trials[i] })
+	return trials
 }
 
 // BrokenTrials answer one request with an error however often it is sent.
@@ -63,7 +82,7 @@ func KillTrials(random *rand.Rand, requests []Request) []Trial {
 	var all []Trial
 	for _, q := range requests {
 		if q.writes() {
-			all = append(all, Trial{Fault: Kill, At: len(all)})
+			all = append(all, Trial{Strikes: []Strike{{Kill, len(all)}}})
 		}
 	}
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

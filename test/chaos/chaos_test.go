@@ -30,14 +30,14 @@ func TestChaos(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 0)) //nolint:gosec // the same every time
 	trials := slices.Concat(
-		FaultTrials(random, quiet.Requests)[:2],
+		FaultTrials(random, FaultStrikes(random, quiet.Requests)[:2], 1),
 		KillTrials(random, quiet.Requests)[:1],
 		RestartTrials(random, 1, quiet.Took),
 	)
 	// What can't be read, nobody knows the owner of: nothing may be removed that
 	// proves whose it is.
-	unreadable := Trial{Fault: InternalError, Every: Request{List, "GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles"}}
-	for _, trial := range append(trials, unreadable) {
+	unreadable := Request{List, "GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles"}
+	for _, trial := range append(trials, Trial{Fault: InternalError, Every: unreadable}) {
 		o, err := p.Run(t.Context(), trial)
 		switch {
 		case err != nil:
@@ -46,7 +46,7 @@ func TestChaos(t *testing.T) {
 			t.Fatal(o.Describe()) // the next trials would start from what is left
 		}
 		t.Log(o.Describe())
-		if trial == unreadable && (o.First.Code != 3 || !strings.Contains(o.First.Stderr, "clusterroles")) {
+		if trial.Every == unreadable && (o.First.Code != 3 || !strings.Contains(o.First.Stderr, "clusterroles")) {
 			t.Errorf("with ClusterRoles that can't be read: %s", o.First)
 		}
 	}

@@ -17,7 +17,7 @@ type Fault string
 
 // The faults.
 const (
-	None            Fault = "none"
+	None            Fault = ""
 	ResetBefore     Fault = "reset-before" // the server never saw the request
 	ResetAfter      Fault = "reset-after"  // the server carried it out, the answer is lost
 	TooManyRequests Fault = "429"
@@ -37,8 +37,8 @@ func Faults() []Fault {
 const watchFor = 300 * time.Millisecond
 
 // inflict answers a request with a fault.
-func (p *Proxy) inflict(w http.ResponseWriter, r *http.Request, q Request) {
-	switch p.trial.Fault {
+func (p *Proxy) inflict(w http.ResponseWriter, r *http.Request, q Request, fault Fault) {
+	switch fault {
 	case ResetBefore:
 		breakOff(w)
 	case TooManyRequests:
@@ -64,7 +64,7 @@ func (p *Proxy) inflict(w http.ResponseWriter, r *http.Request, q Request) {
 		}
 		answer := httptest.NewRecorder()
 		p.forward.ServeHTTP(answer, r)
-		if p.trial.Fault == Cut {
+		if fault == Cut {
 			half(w, answer)
 		}
 		breakOff(w)

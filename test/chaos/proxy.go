@@ -19,7 +19,7 @@ import (
 )
 
 // Proxy stands between the plugin and the API server, passes everything on, and
-// inflicts one fault on one request.
+// inflicts the faults of a trial on some requests.
 type Proxy struct {
 	server  *httptest.Server
 	forward *httputil.ReverseProxy
@@ -29,7 +29,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	requests []Request
 	writes   int
-	met      *Request // the request that met the fault
+	met      []Hit
 }
 
 // NewProxy starts a proxy to the cluster of config, with that user's rights.
@@ -73,11 +73,11 @@ func (p *Proxy) Requests() []Request {
 	return slices.Clone(p.requests)
 }
 
-// Met returns the request that met the fault, nil if none did.
-func (p *Proxy) Met() *Request {
+// Met returns the requests that met a fault.
+func (p *Proxy) Met() []Hit {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.met
+	return slices.Clone(p.met)
 }
 
 // Kubeconfig writes a kubeconfig that leads to the proxy. It holds no
@@ -90,7 +90,8 @@ func (p *Proxy) Kubeconfig(path string) error {
 
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := classify(r)
-	if !p.strikes(q) {
+	fault := p.strike(q)
+	if fault == None {
 		p.forward.ServeHTTP(w, r)
 		return
 	}
@@ -100,32 +101,33 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the client is gone
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	p.inflict(w, r, q)
+	p.inflict(w, r, q, fault)
 }
 
-// strikes records a request and tells whether it meets the fault.
-func (p *Proxy) strikes(q Request) bool {
+// strike records a request and returns the fault that it meets.
+func (p *Proxy) strike(q Request) Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	index := len(p.requests)
+	index, first := len(p.requests), !slices.Contains(p.requests, q)
 	p.requests = append(p.requests, q)
-	if p.trial.Fault == Kill {
-		index = -1
-		if q.writes() {
-			index = p.writes
-			p.writes++
+	write := -1
+	if q.writes() {
+		write = p.writes
+		p.writes++
+	}
+	hit := Strike{At: index}
+	switch t := p.trial; {
+	case q == t.Every, t.Writes && first && q.writes():
+		hit.Fault = t.Fault
+	default:
+		for _, s := range t.Strikes {
+			if s.Fault == Kill && s.At == write || s.Fault != Kill && s.At == index {
+				hit = s
+			}
 		}
 	}
-	hit := index == p.trial.At
-	switch {
-	case p.trial.Writes:
-		hit = q.writes() && !slices.Contains(p.requests[:len(p.requests)-1], q)
-	case p.trial.Every != (Request{}):
-		hit = q == p.trial.Every
+	if hit.Fault != None {
+		p.met = append(p.met, Hit{hit, q})
 	}
-	if p.trial.Fault == None || !hit {
-		return false
-	}
-	p.met = &q
-	return true
+	return hit.Fault
 }

@@ -11,9 +11,11 @@ import (
 func (o *Outcome) Describe() string {
 	met := ""
 	switch {
-	case o.Met != nil:
-		met = ": " + o.Met.String()
-	case o.Restart == 0 && o.Fault != None:
+	case len(o.Met) == 1:
+		met = ": " + o.Met[0].Request.String()
+	case len(o.Met) > 1:
+		met = fmt.Sprintf(": %d met", len(o.Met))
+	case len(o.Strikes) > 0:
 		met = ": the run had fewer requests"
 	}
 	lines := []string{fmt.Sprintf("%s%s, exit code %d after %.1f s", o.Trial, met, o.First.Code, o.Took.Seconds())}
@@ -26,6 +28,9 @@ func (o *Outcome) Describe() string {
 		}
 	}
 	if o.Failed() {
+		for _, hit := range o.Met {
+			lines = append(lines, "  met: "+hit.Strike.String()+", "+hit.Request.String())
+		}
 		lines = append(lines, "  the disturbed run: "+o.First.String())
 	}
 	return strings.Join(lines, "\n")
@@ -38,6 +43,7 @@ type Totals struct {
 	Classes           map[Class]int // of these requests
 	Codes             map[int]int   // exit codes of the disturbed runs
 	Restarts          int           // of the API server
+	Unmet             int           // faults that were never injected, because no run had so many requests
 	Left              int           // objects that a second run left
 	Lost              int           // objects of others that were touched
 	Failed            int           // trials that did not go as they must
@@ -50,9 +56,9 @@ func (t *Totals) Add(o *Outcome) {
 		t.Injected, t.Classes, t.Codes = map[Fault]int{}, map[Class]int{}, map[int]int{}
 	}
 	t.Runs++
-	if o.Met != nil {
-		t.Injected[o.Fault]++
-		t.Classes[o.Met.Class]++
+	for _, hit := range o.Met {
+		t.Injected[hit.Fault]++
+		t.Classes[hit.Request.Class]++
 	}
 	if o.Restart > 0 {
 		t.Restarts++
@@ -78,6 +84,7 @@ func (t *Totals) String() string {
 	for _, c := range slices.Sorted(maps.Keys(t.Classes)) {
 		row("  into requests of the class: "+string(c), t.Classes[c])
 	}
+	row("  fault for which no run had enough requests", t.Unmet)
 	row("  API server killed and restarted", t.Restarts)
 	for _, c := range slices.Sorted(maps.Keys(t.Codes)) {
 		what := fmt.Sprintf("  exit code %d", c)

@@ -21,49 +21,75 @@ import (
 // bound is how long a run may take, whatever happens to it.
 const bound = 2 * time.Minute
 
-// Trial is one way in which an offboarding is disturbed.
-type Trial struct {
+// Strike is one fault at one request.
+type Strike struct {
 	Fault Fault
-	At    int  // index of the request, or, for Kill, of the write
-	HTTP2 bool // between the plugin and the proxy
-	// Every is the request that always meets the fault, instead of one by index.
-	Every Request
-	// Writes: each write meets the fault, the first time that it is sent, instead
-	// of one request.
+	At    int // index of the request, or, for Kill, of the write
+}
+
+func (s Strike) String() string { return fmt.Sprintf("%s at %d", s.Fault, s.At) }
+
+// Hit is a strike that a request has met.
+type Hit struct {
+	Strike
+	Request Request
+}
+
+// Trial is one way in which an offboarding is disturbed; zero, by nothing.
+type Trial struct {
+	// Strikes are faults at requests by index. Those of the kind Kill count
+	// writes only.
+	Strikes []Strike
+	// Fault is what Every request like this meets each time, or, with Writes, each
+	// write the first time that it is sent.
+	Fault  Fault
+	Every  Request
 	Writes bool
 	// Restart is when the API server is killed, and started again. It excludes
-	// a fault.
+	// the faults.
 	Restart time.Duration
+	HTTP2   bool // between the plugin and the proxy
 }
 
 func (t Trial) String() string {
 	if t.Restart > 0 {
 		return fmt.Sprintf("the API server killed after %s", t.Restart.Round(time.Millisecond))
 	}
+	var what []string
+	for _, s := range t.Strikes {
+		what = append(what, s.String())
+	}
+	if t.Every != (Request{}) {
+		what = append(what, string(t.Fault)+" every time")
+	}
+	if t.Writes {
+		what = append(what, string(t.Fault)+" at each write")
+	}
 	protocol := "HTTP/1.1"
 	if t.HTTP2 {
 		protocol = "HTTP/2"
 	}
-	if t.Every != (Request{}) {
-		return fmt.Sprintf("%s every time, %s", t.Fault, protocol)
-	}
-	if t.Writes {
-		return fmt.Sprintf("%s at each write, %s", t.Fault, protocol)
-	}
-	return fmt.Sprintf("%s at %d, %s", t.Fault, t.At, protocol)
+	return strings.Join(append(what, protocol), ", ")
 }
 
 // Outcome is what became of a trial.
 type Outcome struct {
 	Trial
-	// Met is the request that met the fault; nil if the run had fewer requests.
-	Met      *Request
+	// Met are the requests that met a fault: none if the run had fewer.
+	Met      []Hit
 	Requests []Request
 	First    driver.Result
 	Took     time.Duration
 	// Problems are what must not be.
 	Left, Touched, Problems []string
 	Panics, Dishonest       int
+}
+
+// Unmet returns the strikes for which the run had too few requests.
+func (o *Outcome) Unmet() []Strike {
+	return slices.DeleteFunc(slices.Clone(o.Strikes), func(s Strike) bool {
+		return slices.ContainsFunc(o.Met, func(h Hit) bool { return h.Strike == s })
+	})
 }
 
 // Failed tells whether anything is as it must not be.
@@ -179,7 +205,7 @@ func (p *Plane) judge(ctx context.Context, o *Outcome) error {
 		o.problem("it panicked: %s", o.First)
 	}
 	switch {
-	case o.Fault == Kill && o.Met != nil:
+	case len(o.Met) > 0 && o.Met[0].Fault == Kill:
 		return nil // there is no exit code
 	case o.Took >= bound:
 		o.problem("it did not end: %s", o.First)

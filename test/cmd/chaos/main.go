@@ -20,6 +20,7 @@ type options struct {
 	seed                  uint64
 	samples, restarts     int
 	kills, broken, planes int
+	together              int
 	budget                time.Duration
 	bin                   string
 }
@@ -28,6 +29,7 @@ func main() {
 	var o options
 	flag.Uint64Var(&o.seed, "seed", 1, "of what is chosen at random")
 	flag.IntVar(&o.samples, "samples", 126, "how many faults to inject; -1: every fault at every request")
+	flag.IntVar(&o.together, "together", 1, "how many of these faults to inject into one run; those for which it had too few requests are tried again")
 	flag.IntVar(&o.kills, "kills", -1, "how often to kill the plugin; -1: after every write")
 	flag.IntVar(&o.broken, "broken", 40, "how many requests to answer with an error every time; -1: every one")
 	flag.IntVar(&o.restarts, "restarts", 20, "how often to kill the API server")
@@ -45,25 +47,27 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	trials, err := o.trials(ctx)
+	random := rand.New(rand.NewPCG(o.seed, 0)) //nolint:gosec // the same seed, the same runs
+	trials, faults, err := o.trials(ctx, random)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("seed %d, %d runs\n", o.seed, len(trials))
 	if o.budget > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.budget)
 		defer cancel()
 	}
 	var totals chaos.Totals
-	err = chaos.Campaign(ctx, o.bin, o.planes, trials, func(outcome *chaos.Outcome) {
-		totals.Add(outcome)
-		verdict := "ok  "
-		if outcome.Failed() {
-			verdict = "FAIL"
+	unmet, err := o.campaign(ctx, trials, &totals)
+	totals.Unmet = len(unmet)
+	for len(faults) > 0 && err == nil && ctx.Err() == nil {
+		unmet, err = o.campaign(ctx, chaos.FaultTrials(random, faults, o.together), &totals)
+		if len(unmet) == len(faults) { // no run has so many requests
+			totals.Unmet += len(unmet)
+			break
 		}
-		fmt.Printf("%s %d/%d %s\n", verdict, totals.Runs, len(trials), outcome.Describe())
-	})
+		faults = unmet
+	}
 	fmt.Print("\n", &totals)
 	if totals.Failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d runs failed", totals.Failed))
@@ -71,27 +75,46 @@ func run(ctx context.Context, o options) error {
 	return err
 }
 
-// trials learns what an offboarding asks of the server, and chooses.
-func (o options) trials(ctx context.Context) ([]chaos.Trial, error) {
+// campaign runs trials, and returns the faults for which they had too few
+// requests.
+func (o options) campaign(ctx context.Context, trials []chaos.Trial, totals *chaos.Totals) (unmet []chaos.Strike, err error) {
+	fmt.Printf("seed %d, %d runs\n", o.seed, len(trials))
+	last := totals.Runs + len(trials)
+	err = chaos.Campaign(ctx, o.bin, o.planes, trials, func(outcome *chaos.Outcome) {
+		totals.Add(outcome)
+		unmet = append(unmet, outcome.Unmet()...)
+		verdict := "ok  "
+		if outcome.Failed() {
+			verdict = "FAIL"
+		}
+		fmt.Printf("%s %d/%d %s\n", verdict, totals.Runs, last, outcome.Describe())
+	})
+	return unmet, err
+}
+
+// trials learns what an offboarding asks of the server, and chooses: what is
+// done to a run, and faults for single requests.
+func (o options) trials(ctx context.Context, random *rand.Rand) (trials []chaos.Trial, faults []chaos.Strike, err error) {
 	p, err := chaos.NewPlane(ctx, o.bin)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	quiet, err := p.Learn(ctx)
 	if err := errors.Join(err, p.Stop()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	random := rand.New(rand.NewPCG(o.seed, 0)) //nolint:gosec // the same seed, the same runs
-	some := func(n int, all []chaos.Trial) []chaos.Trial {
-		if n < 0 {
-			return all
-		}
-		return all[:min(n, len(all))]
-	}
-	return slices.Concat(
+	trials = slices.Concat(
 		chaos.RestartTrials(random, o.restarts, quiet.Took),
 		some(o.kills, chaos.KillTrials(random, quiet.Requests)),
 		some(o.broken, chaos.BrokenTrials(random, quiet.Requests)),
-		some(o.samples, chaos.FaultTrials(random, quiet.Requests)),
-	), nil
+	)
+	return trials, some(o.samples, chaos.FaultStrikes(random, quiet.Requests)), nil
+}
+
+// some returns the first n, all if n is negative.
+func some[T any](n int, all []T) []T {
+	if n < 0 {
+		return all
+	}
+	return all[:min(n, len(all))]
 }
