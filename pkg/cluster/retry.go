@@ -212,13 +212,21 @@ func (r *retrier) try(ctx context.Context, req *http.Request, body []byte) (*htt
 		return resp, nil
 	}
 	defer cancel()
-	answer, err := readAll(resp.Body)
+	content, err := readAll(resp.Body)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(answer)), int64(len(answer))
+	resp.Body, resp.ContentLength = &readBody{Reader: *bytes.NewReader(content), content: content}, int64(len(content))
 	return resp, nil
 }
+
+// readBody is the body of an answer that has been read to its end.
+type readBody struct {
+	bytes.Reader
+	content []byte
+}
+
+func (*readBody) Close() error { return nil }
 
 // readAll reads a body, if there is one, and closes it.
 func readAll(body io.ReadCloser) ([]byte, error) {

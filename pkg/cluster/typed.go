@@ -22,26 +22,27 @@ func newTyped(config *rest.Config, httpClient *http.Client) (rest.Interface, err
 	return rest.UnversionedRESTClientForConfigAndClient(config, httpClient)
 }
 
-// listPage reads one page of a resource: as metadata if no fields are wanted,
-// whole otherwise.
-func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions) (runtime.Object, error) {
+// listRequest asks for one page of a resource.
+func (c *Client) listRequest(r *Resource, ns string, opts metav1.ListOptions) *rest.Request {
+	root := []string{"/apis", r.Group, r.Version}
+	if r.Group == "" {
+		root = []string{"/api", r.Version}
+	}
+	return c.typed.Get().AbsPath(root...).NamespaceIfScoped(ns, ns != "").Resource(r.Name).
+		SpecificallyVersionedParams(&opts, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"})
+}
+
+// contentPage reads one page of a resource, whole.
+func (c *Client) contentPage(ctx context.Context, r *Resource, ns string, opts metav1.ListOptions) (runtime.Object, error) {
 	kind := r.GVR().GroupVersion().WithKind(r.Kind + "List")
-	switch {
-	case len(fields) == 0:
-		return c.metadata.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
-	case !scheme.Scheme.Recognizes(kind):
+	if !scheme.Scheme.Recognizes(kind) {
 		return c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
 	}
 	list, err := scheme.Scheme.New(kind)
 	if err != nil {
 		return nil, err
 	}
-	root := []string{"/apis", r.Group, r.Version}
-	if r.Group == "" {
-		root = []string{"/api", r.Version}
-	}
-	err = c.typed.Get().AbsPath(root...).NamespaceIfScoped(ns, ns != "").Resource(r.Name).
-		SpecificallyVersionedParams(&opts, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"}).Do(ctx).Into(list)
+	err = c.listRequest(r, ns, opts).Do(ctx).Into(list)
 	return list, err
 }
 
