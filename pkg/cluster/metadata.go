@@ -67,7 +67,7 @@ func (c *Client) metadataPage(ctx context.Context, r *Resource, ns string, opts 
 // bytesOf returns the bytes of an answer, which are good until it is closed.
 func bytesOf(body io.Reader) ([]byte, error) {
 	if b, ok := body.(*readBody); ok {
-		return b.content, nil
+		return b.buffer.Bytes(), nil
 	}
 	return io.ReadAll(body)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -212,21 +213,42 @@ func (r *retrier) try(ctx context.Context, req *http.Request, body []byte) (*htt
 		return resp, nil
 	}
 	defer cancel()
-	content, err := readAll(resp.Body)
+	whole, err := newReadBody(resp.Body)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body, resp.ContentLength = &readBody{Reader: *bytes.NewReader(content), content: content}, int64(len(content))
+	resp.Body, resp.ContentLength = whole, whole.Size()
 	return resp, nil
 }
 
 // readBody is the body of an answer that has been read to its end.
 type readBody struct {
 	bytes.Reader
-	content []byte
+	buffer *bytes.Buffer // nil once it is closed
 }
 
-func (*readBody) Close() error { return nil }
+// buffers of answers are used again: an inventory has hundreds of answers, of up
+// to a megabyte.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// newReadBody reads a body to its end, and closes it.
+func newReadBody(body io.ReadCloser) (*readBody, error) {
+	b := &readBody{buffer: buffers.Get().(*bytes.Buffer)}
+	b.buffer.Reset()
+	_, err := b.buffer.ReadFrom(body)
+	b.Reset(b.buffer.Bytes())
+	return b, errors.Join(err, body.Close())
+}
+
+// Close gives the buffer back: what was read from it must have been copied.
+func (b *readBody) Close() error {
+	if b.buffer != nil {
+		buffers.Put(b.buffer)
+		b.buffer = nil
+		b.Reset(nil)
+	}
+	return nil
+}
 
 // readAll reads a body, if there is one, and closes it.
 func readAll(body io.ReadCloser) ([]byte, error) {

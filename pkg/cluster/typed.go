@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"net/http"
-	"slices"
+	"reflect"
+	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -46,19 +48,57 @@ func (c *Client) contentPage(ctx context.Context, r *Resource, ns string, opts m
 	return list, err
 }
 
-// contentOf returns an object of a page as JSON has it. A typed one loses most of
-// its metadata, the largest part, unless one of the fields that are wanted is
-// there: a snapshot keeps it apart from the content.
+// contentOf returns an object of a page as JSON has it: a typed one with no more
+// in it than the fields that are wanted, because converting takes long.
 func contentOf(item runtime.Object, fields [][]string) (map[string]any, error) {
 	if u, ok := item.(runtime.Unstructured); ok {
 		return u.UnstructuredContent(), nil
 	}
-	wanted := slices.ContainsFunc(fields, func(path []string) bool { return path[0] == "metadata" })
-	if meta, ok := item.(metav1.Object); ok && !wanted {
-		meta.SetManagedFields(nil)
-		meta.SetLabels(nil)
-		meta.SetAnnotations(nil)
-		meta.SetOwnerReferences(nil)
+	from := reflect.ValueOf(item).Elem()
+	to := reflect.New(from.Type())
+	for _, path := range fields {
+		copyField(to.Elem(), from, path)
 	}
-	return runtime.DefaultUnstructuredConverter.ToUnstructured(item)
+	return runtime.DefaultUnstructuredConverter.ToUnstructured(to.Interface())
+}
+
+// copyField copies one field, named as in JSON, to an empty value of the same
+// type. What names lead to no further (a map, a list) is copied whole.
+func copyField(to, from reflect.Value, path []string) {
+	switch {
+	case len(path) > 0 && from.Kind() == reflect.Struct:
+		if i, ok := fieldsOf(from.Type())[path[0]]; ok {
+			copyField(to.FieldByIndex(i), from.FieldByIndex(i), path[1:])
+		}
+	case len(path) > 0 && from.Kind() == reflect.Pointer && !from.IsNil():
+		if to.IsNil() {
+			to.Set(reflect.New(from.Type().Elem()))
+		}
+		copyField(to.Elem(), from.Elem(), path)
+	default:
+		to.Set(from)
+	}
+}
+
+var structs sync.Map // of indexes of fields by their names in JSON, by type
+
+// fieldsOf returns the indexes of the fields of a struct by their names in JSON.
+func fieldsOf(t reflect.Type) map[string][]int {
+	if known, ok := structs.Load(t); ok {
+		return known.(map[string][]int)
+	}
+	out := make(map[string][]int, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" && f.Anonymous && f.Type.Kind() == reflect.Struct { // its fields are those of the struct
+			for name, index := range fieldsOf(f.Type) {
+				out[name] = append([]int{i}, index...)
+			}
+			continue
+		}
+		out[name] = f.Index
+	}
+	structs.Store(t, out)
+	return out
 }
