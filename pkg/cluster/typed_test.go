@@ -49,7 +49,9 @@ func TestMetadataThatIsAskedForIsContent(t *testing.T) {
 // library converts it, all of it.
 func TestContentIsThatOfTheWholeObject(t *testing.T) {
 	fill := randfill.NewWithSeed(1).NilChance(0.3).NumElements(1, 3).MaxDepth(20).Funcs(
-		func(q *resource.Quantity, c randfill.Continue) { *q = *resource.NewQuantity(c.Int63n(1000), resource.DecimalSI) },
+		func(q *resource.Quantity, c randfill.Continue) {
+			*q = *resource.NewQuantity(c.Int63n(1000), resource.DecimalSI)
+		},
 		func(s *intstr.IntOrString, c randfill.Continue) { *s = intstr.FromInt32(c.Int31n(1000)) },
 		func(raw *runtime.RawExtension, _ randfill.Continue) { raw.Raw = []byte("{}") },
 		func(f *metav1.FieldsV1, _ randfill.Continue) { f.Raw = []byte("{}") },
