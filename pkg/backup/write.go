@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	goyaml "go.yaml.in/yaml/v2"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -250,7 +251,7 @@ func encode(u *unstructured.Unstructured) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := yaml.JSONToYAML(want)
+	content, err := goyaml.Marshal(u.Object) // yaml.Marshal would go through JSON once more
 	if err != nil {
 		return nil, err
 	}

@@ -10,10 +10,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/tools/pager"
 )
 
 // pageSize is how many objects one list request asks for.
@@ -156,22 +156,43 @@ func isEvent(r *Resource) bool { return r.Name == "events" && r.Kind == "Event" 
 // list reads all objects of a resource, in one namespace or ("") in all.
 func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]string) ([]*Object, error) {
 	var out []*Object
-	p := pager.New(pager.SimplePageFunc(func(opts metav1.ListOptions) (runtime.Object, error) {
-		return c.listPage(ctx, r, ns, fields, opts)
-	}))
-	p.PageSize = pageSize
-	// A page at a time: no more than one is held beside what is kept of it.
-	p.PageBufferSize = 0
 	same := pool{}
-	err := p.EachListItem(ctx, metav1.ListOptions{}, func(item runtime.Object) error {
-		o, err := newObject(r, item, fields, same)
+	for opts := (metav1.ListOptions{Limit: pageSize}); ; {
+		page, next, err := c.listPage(ctx, r, ns, fields, opts, same)
+		if err != nil {
+			return out, err
+		}
+		if out = append(out, page...); next == "" {
+			return out, nil
+		}
+		opts.Continue = next
+	}
+}
+
+// listPage reads one page of a resource, and the token of the next page: as
+// metadata if no fields are wanted, whole otherwise.
+func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions, p pool) ([]*Object, string, error) {
+	if len(fields) == 0 {
+		return c.metadataPage(ctx, r, ns, opts, p)
+	}
+	list, err := c.contentPage(ctx, r, ns, opts)
+	if err != nil {
+		return nil, "", err
+	}
+	page, err := meta.ListAccessor(list)
+	if err != nil {
+		return nil, "", err
+	}
+	var out []*Object
+	err = meta.EachListItem(list, func(item runtime.Object) error {
+		o, err := newObject(r, item, fields, p)
 		if err != nil {
 			return err
 		}
 		out = append(out, o)
 		return nil
 	})
-	return out, err
+	return out, page.GetContinue(), err
 }
 
 // newObject keeps of an object what a snapshot needs. The pool is that of the
@@ -220,14 +241,25 @@ const ownDomain = "castai.kubectl.dev/"
 // keys and values over and over. A nil pool leaves them as they are.
 type pool map[string]string
 
+// poolSize keeps what is different in every object from filling a pool.
+const poolSize = 1000
+
 func (p pool) one(s string) string {
 	if same, ok := p[s]; ok {
 		return same
 	}
-	if p != nil {
+	if p != nil && len(p) < poolSize {
 		p[s] = s
 	}
 	return s
+}
+
+// text is one for bytes that are used again.
+func (p pool) text(b []byte) string {
+	if same, ok := p[string(b)]; ok {
+		return same
+	}
+	return p.one(string(b))
 }
 
 // keep copies a map and cuts its values, but for our own. What it returns holds on to nothing

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -212,12 +213,41 @@ func (r *retrier) try(ctx context.Context, req *http.Request, body []byte) (*htt
 		return resp, nil
 	}
 	defer cancel()
-	answer, err := readAll(resp.Body)
+	whole, err := newReadBody(resp.Body)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(answer)), int64(len(answer))
+	resp.Body, resp.ContentLength = whole, whole.Size()
 	return resp, nil
+}
+
+// readBody is the body of an answer that has been read to its end.
+type readBody struct {
+	bytes.Reader
+	buffer *bytes.Buffer // nil once it is closed
+}
+
+// buffers of answers are used again: an inventory has hundreds of answers, of up
+// to a megabyte.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// newReadBody reads a body to its end, and closes it.
+func newReadBody(body io.ReadCloser) (*readBody, error) {
+	b := &readBody{buffer: buffers.Get().(*bytes.Buffer)}
+	b.buffer.Reset()
+	_, err := b.buffer.ReadFrom(body)
+	b.Reset(b.buffer.Bytes())
+	return b, errors.Join(err, body.Close())
+}
+
+// Close gives the buffer back: what was read from it must have been copied.
+func (b *readBody) Close() error {
+	if b.buffer != nil {
+		buffers.Put(b.buffer)
+		b.buffer = nil
+		b.Reset(nil)
+	}
+	return nil
 }
 
 // readAll reads a body, if there is one, and closes it.

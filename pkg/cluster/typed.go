@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"net/http"
-	"slices"
+	"reflect"
+	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,42 +24,81 @@ func newTyped(config *rest.Config, httpClient *http.Client) (rest.Interface, err
 	return rest.UnversionedRESTClientForConfigAndClient(config, httpClient)
 }
 
-// listPage reads one page of a resource: as metadata if no fields are wanted,
-// whole otherwise.
-func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions) (runtime.Object, error) {
+// listRequest asks for one page of a resource.
+func (c *Client) listRequest(r *Resource, ns string, opts metav1.ListOptions) *rest.Request {
+	root := []string{"/apis", r.Group, r.Version}
+	if r.Group == "" {
+		root = []string{"/api", r.Version}
+	}
+	return c.typed.Get().AbsPath(root...).NamespaceIfScoped(ns, ns != "").Resource(r.Name).
+		SpecificallyVersionedParams(&opts, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"})
+}
+
+// contentPage reads one page of a resource, whole.
+func (c *Client) contentPage(ctx context.Context, r *Resource, ns string, opts metav1.ListOptions) (runtime.Object, error) {
 	kind := r.GVR().GroupVersion().WithKind(r.Kind + "List")
-	switch {
-	case len(fields) == 0:
-		return c.metadata.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
-	case !scheme.Scheme.Recognizes(kind):
+	if !scheme.Scheme.Recognizes(kind) {
 		return c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, opts)
 	}
 	list, err := scheme.Scheme.New(kind)
 	if err != nil {
 		return nil, err
 	}
-	root := []string{"/apis", r.Group, r.Version}
-	if r.Group == "" {
-		root = []string{"/api", r.Version}
-	}
-	err = c.typed.Get().AbsPath(root...).NamespaceIfScoped(ns, ns != "").Resource(r.Name).
-		SpecificallyVersionedParams(&opts, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"}).Do(ctx).Into(list)
+	err = c.listRequest(r, ns, opts).Do(ctx).Into(list)
 	return list, err
 }
 
-// contentOf returns an object of a page as JSON has it. A typed one loses most of
-// its metadata, the largest part, unless one of the fields that are wanted is
-// there: a snapshot keeps it apart from the content.
+// contentOf returns an object of a page as JSON has it: a typed one with no more
+// in it than the fields that are wanted, because converting takes long.
 func contentOf(item runtime.Object, fields [][]string) (map[string]any, error) {
 	if u, ok := item.(runtime.Unstructured); ok {
 		return u.UnstructuredContent(), nil
 	}
-	wanted := slices.ContainsFunc(fields, func(path []string) bool { return path[0] == "metadata" })
-	if meta, ok := item.(metav1.Object); ok && !wanted {
-		meta.SetManagedFields(nil)
-		meta.SetLabels(nil)
-		meta.SetAnnotations(nil)
-		meta.SetOwnerReferences(nil)
+	from := reflect.ValueOf(item).Elem()
+	to := reflect.New(from.Type())
+	for _, path := range fields {
+		copyField(to.Elem(), from, path)
 	}
-	return runtime.DefaultUnstructuredConverter.ToUnstructured(item)
+	return runtime.DefaultUnstructuredConverter.ToUnstructured(to.Interface())
+}
+
+// copyField copies one field, named as in JSON, to an empty value of the same
+// type. What names lead to no further (a map, a list) is copied whole.
+func copyField(to, from reflect.Value, path []string) {
+	switch {
+	case len(path) > 0 && from.Kind() == reflect.Struct:
+		if i, ok := fieldsOf(from.Type())[path[0]]; ok {
+			copyField(to.FieldByIndex(i), from.FieldByIndex(i), path[1:])
+		}
+	case len(path) > 0 && from.Kind() == reflect.Pointer && !from.IsNil():
+		if to.IsNil() {
+			to.Set(reflect.New(from.Type().Elem()))
+		}
+		copyField(to.Elem(), from.Elem(), path)
+	default:
+		to.Set(from)
+	}
+}
+
+var structs sync.Map // of indexes of fields by their names in JSON, by type
+
+// fieldsOf returns the indexes of the fields of a struct by their names in JSON.
+func fieldsOf(t reflect.Type) map[string][]int {
+	if known, ok := structs.Load(t); ok {
+		return known.(map[string][]int)
+	}
+	out := make(map[string][]int, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" && f.Anonymous && f.Type.Kind() == reflect.Struct { // its fields are those of the struct
+			for name, index := range fieldsOf(f.Type) {
+				out[name] = append([]int{i}, index...)
+			}
+			continue
+		}
+		out[name] = f.Index
+	}
+	structs.Store(t, out)
+	return out
 }

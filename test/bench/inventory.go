@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,20 +47,29 @@ func (b *bench) inventory(ctx context.Context) (err error) {
 	return nil
 }
 
-// inventories takes one inventory in each way.
-func (b *bench) inventories(ctx context.Context, s *server, size int) error {
-	floor, err := s.listFloor(ctx)
-	if err != nil {
-		return fmt.Errorf("floor: %w", err)
-	}
-	b.run.Add(page.Floor, size, floor)
+// looks is how often a round takes an inventory in each of the fast ways, in
+// turn. What one of them leaves to the server's garbage collector, the next one
+// pays for, and that is as much as the inventory itself.
+const looks = 5
 
-	ours, err := s.castai(ctx, nil, "status", "-o", "json")
-	if err != nil {
-		return err
+// inventories takes inventories in each way.
+func (b *bench) inventories(ctx context.Context, s *server, size int) error {
+	var floors, ours []page.Sample
+	for range looks {
+		floor, err := s.listFloor(ctx)
+		if err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+		floors = append(floors, floor)
+		our, err := s.castai(ctx, nil, "status", "-o", "json")
+		if err != nil {
+			return err
+		}
+		our.Counts = floor.Counts
+		ours = append(ours, our)
 	}
-	ours.Counts = floor.Counts
-	b.run.Add(page.Castai, size, ours)
+	b.run.Add(page.Floor, size, middle(floors))
+	b.run.Add(page.Castai, size, middle(ours))
 
 	resources, err := s.Kubectl(ctx, "api-resources", "--verbs=list", "-o", "name")
 	if err != nil {
@@ -70,4 +81,10 @@ func (b *bench) inventories(ctx context.Context, s *server, size int) error {
 	}
 	b.run.Add(page.Kubectl, size, kubectl)
 	return nil
+}
+
+// middle returns the sample with the median time.
+func middle(samples []page.Sample) page.Sample {
+	slices.SortFunc(samples, func(a, b page.Sample) int { return cmp.Compare(a.Seconds, b.Seconds) })
+	return samples[len(samples)/2]
 }
