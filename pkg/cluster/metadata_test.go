@@ -23,14 +23,14 @@ func metadataList() *metav1.PartialObjectMetadataList {
 		ListMeta: metav1.ListMeta{ResourceVersion: "9", Continue: "token", RemainingItemCount: &grace},
 		Items: []metav1.PartialObjectMetadata{
 			{ObjectMeta: metav1.ObjectMeta{
-				Name: "web", GenerateName: "w", Namespace: "shop", SelfLink: "/", UID: "u-1", ResourceVersion: "7", Generation: -3,
+				Name: "web", GenerateName: "w", Namespace: "shop", UID: "u-1", ResourceVersion: "7", Generation: -3,
 				CreationTimestamp: metav1.NewTime(time.Unix(1700000000, 0)), DeletionTimestamp: &deleted, DeletionGracePeriodSeconds: &grace,
 				Labels:          map[string]string{"app": "web", "empty": "", "": "no key"},
 				Annotations:     map[string]string{ownDomain + "x": strings.Repeat("o", 2*longestAnnotation), "long": strings.Repeat("x", 2*longestAnnotation), "name": "web"},
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "u-0", Controller: &yes}, {Kind: "Node"}},
 				Finalizers:      []string{"b", "a", "b"},
 				ManagedFields: []metav1.ManagedFieldsEntry{
-					{Manager: "kubectl", Operation: "Apply", Time: &deleted, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{}}`)}, Subresource: "status"},
+					{Manager: "kubectl", Operation: "Apply", Time: &deleted, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{}}`), Subresource: "status"},
 					{Manager: "helm"},
 					{Manager: "kubectl", Operation: "Update"},
 				},

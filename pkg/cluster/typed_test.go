@@ -54,7 +54,7 @@ func TestContentIsThatOfTheWholeObject(t *testing.T) {
 		},
 		func(s *intstr.IntOrString, c randfill.Continue) { *s = intstr.FromInt32(c.Int31n(1000)) },
 		func(raw *runtime.RawExtension, _ randfill.Continue) { raw.Raw = []byte("{}") },
-		func(f *metav1.FieldsV1, _ randfill.Continue) { f.Raw = []byte("{}") },
+		func(f *metav1.FieldsV1, _ randfill.Continue) { f.SetRawString("{}") },
 	)
 	kinds := 0
 	for kind := range scheme.Scheme.AllKnownTypes() {
