@@ -60,7 +60,7 @@ fuzz: ## Fuzz each parser (FUZZTIME=10m)
 	done
 
 .PHONY: chaos
-chaos: build controlplane ## Disturb offboardings in every way, and count (CHAOS="-seed=1 -samples=126")
+chaos: build controlplane ## Disturb offboardings in every way, and count (CHAOS="-samples=-1 -together=10": every fault at every request)
 	@go -C test run ./cmd/chaos $(CHAOS)
 
 .PHONY: chaos-all

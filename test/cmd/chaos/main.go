@@ -58,8 +58,11 @@ func run(ctx context.Context, o options) error {
 		defer cancel()
 	}
 	var totals chaos.Totals
-	unmet, err := o.campaign(ctx, trials, &totals)
-	totals.Unmet = len(unmet)
+	var unmet []chaos.Strike
+	if len(trials) > 0 {
+		unmet, err = o.campaign(ctx, trials, &totals)
+		totals.Unmet = len(unmet)
+	}
 	for len(faults) > 0 && err == nil && ctx.Err() == nil {
 		unmet, err = o.campaign(ctx, chaos.FaultTrials(random, faults, o.together), &totals)
 		if len(unmet) == len(faults) { // no run has so many requests
