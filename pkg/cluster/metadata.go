@@ -3,6 +3,8 @@ package cluster
 import (
 	"bytes"
 	"context"
+	rawjson "encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -72,19 +74,28 @@ func bytesOf(body io.Reader) ([]byte, error) {
 	return io.ReadAll(body)
 }
 
-// decodeJSON reads a list of whatever kind.
+// decodeJSON reads a list of whatever kind. What is no list is an error, and not
+// one with nothing in it.
 func decodeJSON(content []byte, r *Resource, p pool) ([]*Object, string, error) {
-	var list metav1.PartialObjectMetadataList
+	var list struct {
+		metav1.TypeMeta `json:",inline"`
+		metav1.ListMeta `json:"metadata"`
+		Items           rawjson.RawMessage `json:"items"`
+	}
 	if err := json.Unmarshal(content, &list); err != nil {
 		return nil, "", err
 	}
-	if !strings.HasSuffix(list.Kind, "List") {
+	if list.Kind == "" || list.APIVersion == "" || list.Items == nil {
 		return nil, "", fmt.Errorf("it is no list but %q", list.Kind)
 	}
-	objects := make([]*Object, len(list.Items))
-	for i := range list.Items {
+	var items []metav1.PartialObjectMetadata
+	if err := json.Unmarshal(list.Items, &items); err != nil {
+		return nil, "", err
+	}
+	objects := make([]*Object, len(items))
+	for i := range items {
 		var err error
-		if objects[i], err = newObject(r, &list.Items[i], nil, p); err != nil {
+		if objects[i], err = newObject(r, &items[i], nil, p); err != nil {
 			return nil, "", err
 		}
 	}
@@ -110,6 +121,9 @@ func decodeProtobuf(unknown []byte, r *Resource, p pool) ([]*Object, string, err
 	}
 	if kind.Kind != "PartialObjectMetadataList" {
 		return nil, "", fmt.Errorf("it is no PartialObjectMetadataList but %q", kind.Kind)
+	}
+	if len(list) == 0 {
+		return nil, "", errors.New("it has no content")
 	}
 	var objects []*Object
 	var meta metav1.ListMeta
@@ -166,12 +180,15 @@ func (o *Object) decode(meta []byte, p pool) error {
 		case metaFinalizers:
 			o.Finalizers = append(o.Finalizers, p.text(value))
 		case metaManagedFields:
-			return walk(value, func(field protowire.Number, manager []byte, _ uint64) error {
+			var manager []byte
+			err := walk(value, func(field protowire.Number, text []byte, _ uint64) error {
 				if field == managedFieldsManager {
-					o.Managers = append(o.Managers, p.text(manager))
+					manager = text
 				}
 				return nil
 			})
+			o.Managers = append(o.Managers, p.text(manager))
+			return err
 		}
 		return nil
 	})

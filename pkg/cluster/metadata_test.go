@@ -65,6 +65,7 @@ func FuzzDecodeProtobuf(f *testing.F) {
 	f.Add(marshal(f, metadataList()))
 	f.Add(marshal(f, &metav1.PartialObjectMetadataList{}))
 	f.Add([]byte{0x12, 0x7f})
+	f.Add([]byte("\x12\x05\x0a\x03\x8a\x01\x00")) // managed fields without a manager
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		got, next, err := decodeProtobuf(protobuf(t, "PartialObjectMetadataList", raw), pods, pool{})
 		var list metav1.PartialObjectMetadataList
@@ -105,14 +106,16 @@ func TestDecodeProtobuf(t *testing.T) {
 			t.Errorf("%d bytes of it: %v", cut, cmp.Diff(got[:len(short)], short))
 		}
 	}
-	if _, _, err := decodeProtobuf(protobuf(t, "PodList", raw), pods, pool{}); err == nil {
-		t.Error("a list of something else is read")
+	for _, bad := range [][]byte{protobuf(t, "PodList", raw), protobuf(t, "PartialObjectMetadataList", nil), {}} {
+		if _, _, err := decodeProtobuf(bad, pods, pool{}); err == nil {
+			t.Errorf("%q is read", bad)
+		}
 	}
 }
 
 func TestDecodeJSON(t *testing.T) {
 	list := metadataList()
-	list.Kind = "WidgetList"
+	list.Kind, list.APIVersion = "WidgetList", "example.com/v1"
 	content, err := json.Marshal(list)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +125,13 @@ func TestDecodeJSON(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || next != "token" || diff != "" {
 		t.Errorf("%v, the next page is %q, %s", err, next, diff)
 	}
-	for _, bad := range []string{"", "{}", `{"kind":"Status"}`, "<html>", `{"kind":"WidgetList","items":[{"metadata":{"name":7}}]}`} {
+	if got, _, err := decodeJSON([]byte(`{"kind":"Rows","apiVersion":"v1","items":null}`), pods, pool{}); err != nil || len(got) > 0 {
+		t.Errorf("an empty list: %v, %v", got, err)
+	}
+	for _, bad := range []string{
+		"", "{}", "null", "<html>", `{"items":[]}`, `{"kind":"Status","apiVersion":"v1"}`, `{"kind":"PlayList","apiVersion":"v1","metadata":{"name":"p"}}`,
+		`{"kind":"APIResourceList","apiVersion":"v1","resources":[]}`, `{"kind":"WidgetList","apiVersion":"v1","items":[{"metadata":{"name":7}}]}`,
+	} {
 		if _, _, err := decodeJSON([]byte(bad), pods, pool{}); err == nil {
 			t.Errorf("%q is read", bad)
 		}

@@ -162,8 +162,11 @@ func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]st
 		if err != nil {
 			return out, err
 		}
-		if out = append(out, page...); next == "" {
+		switch out = append(out, page...); next {
+		case "":
 			return out, nil
+		case opts.Continue:
+			return out, fmt.Errorf("%s: the server says that each page is followed by itself", r.GroupResource())
 		}
 		opts.Continue = next
 	}

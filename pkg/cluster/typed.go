@@ -26,11 +26,14 @@ func newTyped(config *rest.Config, httpClient *http.Client) (rest.Interface, err
 
 // listRequest asks for one page of a resource.
 func (c *Client) listRequest(r *Resource, ns string, opts metav1.ListOptions) *rest.Request {
-	root := []string{"/apis", r.Group, r.Version}
+	path := []string{"/apis", r.Group, r.Version}
 	if r.Group == "" {
-		root = []string{"/api", r.Version}
+		path = []string{"/api", r.Version}
 	}
-	return c.typed.Get().AbsPath(root...).NamespaceIfScoped(ns, ns != "").Resource(r.Name).
+	if ns != "" {
+		path = append(path, "namespaces", ns)
+	}
+	return c.typed.Get().AbsPath(append(path, r.Name)...).
 		SpecificallyVersionedParams(&opts, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"})
 }
 

@@ -120,8 +120,11 @@ func (p *Proxy) strike(q Request) Fault {
 	case q == t.Every, t.Writes && first && q.writes():
 		hit.Fault = t.Fault
 	default:
+		// Each fault so far has cost a request that an undisturbed run does not make.
+		index -= len(p.met)
 		for _, s := range t.Strikes {
-			if s.Fault == Kill && s.At == write || s.Fault != Kill && s.At == index {
+			met := slices.ContainsFunc(p.met, func(h Hit) bool { return h.Strike == s })
+			if s.Fault == Kill && s.At == write || s.Fault != Kill && s.At == index && !met {
 				hit = s
 			}
 		}

@@ -15,7 +15,7 @@ func (o *Outcome) Describe() string {
 		met = ": " + o.Met[0].Request.String()
 	case len(o.Met) > 1:
 		met = fmt.Sprintf(": %d met", len(o.Met))
-	case len(o.Strikes) > 0:
+	case len(o.Strikes) > 0, o.Fault != None:
 		met = ": the run had fewer requests"
 	}
 	lines := []string{fmt.Sprintf("%s%s, exit code %d after %.1f s", o.Trial, met, o.First.Code, o.Took.Seconds())}
@@ -43,7 +43,7 @@ type Totals struct {
 	Classes           map[Class]int // of these requests
 	Codes             map[int]int   // exit codes of the disturbed runs
 	Restarts          int           // of the API server
-	Unmet             int           // faults that were never injected, because no run had so many requests
+	Unmet             int           // faults that were never injected
 	Left              int           // objects that a second run left
 	Lost              int           // objects of others that were touched
 	Failed            int           // trials that did not go as they must
@@ -84,7 +84,7 @@ func (t *Totals) String() string {
 	for _, c := range slices.Sorted(maps.Keys(t.Classes)) {
 		row("  into requests of the class: "+string(c), t.Classes[c])
 	}
-	row("  fault for which no run had enough requests", t.Unmet)
+	row("  fault that was not injected", t.Unmet)
 	row("  API server killed and restarted", t.Restarts)
 	for _, c := range slices.Sorted(maps.Keys(t.Codes)) {
 		what := fmt.Sprintf("  exit code %d", c)

@@ -24,7 +24,9 @@ const bound = 2 * time.Minute
 // Strike is one fault at one request.
 type Strike struct {
 	Fault Fault
-	At    int // index of the request, or, for Kill, of the write
+	// At is the index of the request in a run without faults, or, for Kill, of the
+	// write.
+	At int
 }
 
 func (s Strike) String() string { return fmt.Sprintf("%s at %d", s.Fault, s.At) }
@@ -60,7 +62,7 @@ func (t Trial) String() string {
 		what = append(what, s.String())
 	}
 	if t.Every != (Request{}) {
-		what = append(what, string(t.Fault)+" every time")
+		what = append(what, string(t.Fault)+" every time at "+t.Every.String())
 	}
 	if t.Writes {
 		what = append(what, string(t.Fault)+" at each write")
@@ -83,13 +85,6 @@ type Outcome struct {
 	// Problems are what must not be.
 	Left, Touched, Problems []string
 	Panics, Dishonest       int
-}
-
-// Unmet returns the strikes for which the run had too few requests.
-func (o *Outcome) Unmet() []Strike {
-	return slices.DeleteFunc(slices.Clone(o.Strikes), func(s Strike) bool {
-		return slices.ContainsFunc(o.Met, func(h Hit) bool { return h.Strike == s })
-	})
 }
 
 // Failed tells whether anything is as it must not be.

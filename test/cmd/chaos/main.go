@@ -20,7 +20,7 @@ type options struct {
 	seed                  uint64
 	samples, restarts     int
 	kills, broken, planes int
-	together              int
+	together, from        int
 	budget                time.Duration
 	bin                   string
 }
@@ -30,6 +30,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "of what is chosen at random")
 	flag.IntVar(&o.samples, "samples", 126, "how many faults to inject; -1: every fault at every request")
 	flag.IntVar(&o.together, "together", 1, "how many of these faults to inject into one run; those for which it had too few requests are tried again")
+	flag.IntVar(&o.from, "from", 0, "inject these faults into requests from this one on")
 	flag.IntVar(&o.kills, "kills", -1, "how often to kill the plugin; -1: after every write")
 	flag.IntVar(&o.broken, "broken", 40, "how many requests to answer with an error every time; -1: every one")
 	flag.IntVar(&o.restarts, "restarts", 20, "how often to kill the API server")
@@ -58,19 +59,16 @@ func run(ctx context.Context, o options) error {
 		defer cancel()
 	}
 	var totals chaos.Totals
-	var unmet []chaos.Strike
-	if len(trials) > 0 {
-		unmet, err = o.campaign(ctx, trials, &totals)
-		totals.Unmet = len(unmet)
-	}
+	left, err := o.campaign(ctx, trials, &totals)
+	totals.Unmet = len(left)
 	for len(faults) > 0 && err == nil && ctx.Err() == nil {
-		unmet, err = o.campaign(ctx, chaos.FaultTrials(random, faults, o.together), &totals)
-		if len(unmet) == len(faults) { // no run has so many requests
-			totals.Unmet += len(unmet)
-			break
+		left, err = o.campaign(ctx, chaos.FaultTrials(random, faults, max(1, o.together)), &totals)
+		if len(left) == len(faults) {
+			break // no run has so many requests
 		}
-		faults = unmet
+		faults = left
 	}
+	totals.Unmet += len(faults)
 	fmt.Print("\n", &totals)
 	if totals.Failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d runs failed", totals.Failed))
@@ -78,21 +76,31 @@ func run(ctx context.Context, o options) error {
 	return err
 }
 
-// campaign runs trials, and returns the faults for which they had too few
-// requests.
-func (o options) campaign(ctx context.Context, trials []chaos.Trial, totals *chaos.Totals) (unmet []chaos.Strike, err error) {
+// campaign runs trials, and returns the faults that no request has met: the run
+// ended before, or was never begun.
+func (o options) campaign(ctx context.Context, trials []chaos.Trial, totals *chaos.Totals) (left []chaos.Strike, err error) {
+	if len(trials) == 0 {
+		return nil, nil
+	}
 	fmt.Printf("seed %d, %d runs\n", o.seed, len(trials))
 	last := totals.Runs + len(trials)
+	for _, t := range trials {
+		left = append(left, t.Strikes...)
+	}
 	err = chaos.Campaign(ctx, o.bin, o.planes, trials, func(outcome *chaos.Outcome) {
 		totals.Add(outcome)
-		unmet = append(unmet, outcome.Unmet()...)
+		for _, hit := range outcome.Met {
+			if i := slices.Index(left, hit.Strike); i >= 0 {
+				left = slices.Delete(left, i, i+1)
+			}
+		}
 		verdict := "ok  "
 		if outcome.Failed() {
 			verdict = "FAIL"
 		}
 		fmt.Printf("%s %d/%d %s\n", verdict, totals.Runs, last, outcome.Describe())
 	})
-	return unmet, err
+	return left, err
 }
 
 // trials learns what an offboarding asks of the server, and chooses: what is
@@ -111,7 +119,8 @@ func (o options) trials(ctx context.Context, random *rand.Rand) (trials []chaos.
 		some(o.kills, chaos.KillTrials(random, quiet.Requests)),
 		some(o.broken, chaos.BrokenTrials(random, quiet.Requests)),
 	)
-	return trials, some(o.samples, chaos.FaultStrikes(random, quiet.Requests)), nil
+	faults = slices.DeleteFunc(chaos.FaultStrikes(random, quiet.Requests), func(s chaos.Strike) bool { return s.At < o.from })
+	return trials, some(o.samples, faults), nil
 }
 
 // some returns the first n, all if n is negative.
