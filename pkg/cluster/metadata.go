@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -192,8 +190,7 @@ func (o *Object) decode(meta []byte, p pool) error {
 		}
 		return nil
 	})
-	slices.Sort(o.Managers)
-	o.Managers = slices.Compact(o.Managers)
+	o.Managers = distinct(o.Managers)
 	return err
 }
 
@@ -213,9 +210,7 @@ func (o *Object) entry(into *map[string]string, entry []byte, p pool) error {
 	if *into == nil {
 		*into = map[string]string{}
 	}
-	if len(value) > longestAnnotation && !strings.HasPrefix(key, ownDomain) {
-		value = value[:longestAnnotation]
-	}
+	value = shortened(key, value)
 	if string(value) == o.Name { // as labels often do
 		(*into)[key] = o.Name
 	} else {

@@ -205,16 +205,17 @@ func newObject(r *Resource, item runtime.Object, fields [][]string, p pool) (*Ob
 	if !ok {
 		return nil, fmt.Errorf("%s: the server answered with an object without metadata", r.GroupResource())
 	}
+	name := meta.GetName()
 	o := &Object{
 		Resource:        r,
 		Namespace:       p.one(meta.GetNamespace()),
-		Name:            p.one(meta.GetName()), // its labels often repeat it
+		Name:            name,
 		UID:             meta.GetUID(),
 		ResourceVersion: meta.GetResourceVersion(),
 		Generation:      meta.GetGeneration(),
 		Created:         meta.GetCreationTimestamp().Time,
-		Labels:          p.keep(meta.GetLabels()),
-		Annotations:     p.keep(meta.GetAnnotations()),
+		Labels:          p.keep(meta.GetLabels(), name),
+		Annotations:     p.keep(meta.GetAnnotations(), name),
 		Owners:          meta.GetOwnerReferences(),
 		Finalizers:      meta.GetFinalizers(),
 		Managers:        p.managers(meta.GetManagedFields()),
@@ -265,20 +266,34 @@ func (p pool) text(b []byte) string {
 	return p.one(string(b))
 }
 
-// keep copies a map and cuts its values, but for our own. What it returns holds on to nothing
-// else of an answer.
-func (p pool) keep(in map[string]string) map[string]string {
+// keep copies labels or annotations of an object, and cuts their values. What it
+// returns holds on to nothing else of an answer.
+func (p pool) keep(in map[string]string, name string) map[string]string {
 	if len(in) == 0 {
 		return nil
 	}
 	out := make(map[string]string, len(in))
 	for k, v := range in {
-		if len(v) > longestAnnotation && !strings.HasPrefix(k, ownDomain) {
-			v = strings.Clone(v[:longestAnnotation])
+		short := shortened(k, v)
+		if len(short) < len(v) {
+			short = strings.Clone(short)
 		}
-		out[p.one(k)] = p.one(v)
+		if short == name { // as labels often do
+			short = name
+		} else {
+			short = p.one(short)
+		}
+		out[p.one(k)] = short
 	}
 	return out
+}
+
+// shortened cuts the value of a label or annotation, but for our own.
+func shortened[T string | []byte](key string, value T) T {
+	if len(value) > longestAnnotation && !strings.HasPrefix(key, ownDomain) {
+		return value[:longestAnnotation]
+	}
+	return value
 }
 
 func (p pool) managers(entries []metav1.ManagedFieldsEntry) []string {
@@ -286,8 +301,13 @@ func (p pool) managers(entries []metav1.ManagedFieldsEntry) []string {
 	for _, e := range entries {
 		out = append(out, p.one(e.Manager))
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return distinct(out)
+}
+
+// distinct sorts names and leaves one of each, in the same place.
+func distinct(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // normalize sorts a snapshot and drops the objects that several groups serve

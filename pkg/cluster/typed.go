@@ -4,14 +4,13 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"strings"
-	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
 // newTyped returns a client for kinds that Kubernetes itself defines. It speaks
@@ -70,8 +69,8 @@ func contentOf(item runtime.Object, fields [][]string) (map[string]any, error) {
 func copyField(to, from reflect.Value, path []string) {
 	switch {
 	case len(path) > 0 && from.Kind() == reflect.Struct:
-		if i, ok := fieldsOf(from.Type())[path[0]]; ok {
-			copyField(to.FieldByIndex(i), from.FieldByIndex(i), path[1:])
+		if field, ok := value.TypeReflectEntryOf(from.Type()).Fields()[path[0]]; ok {
+			copyField(field.GetFrom(to), field.GetFrom(from), path[1:])
 		}
 	case len(path) > 0 && from.Kind() == reflect.Pointer && !from.IsNil():
 		if to.IsNil() {
@@ -81,27 +80,4 @@ func copyField(to, from reflect.Value, path []string) {
 	default:
 		to.Set(from)
 	}
-}
-
-var structs sync.Map // of indexes of fields by their names in JSON, by type
-
-// fieldsOf returns the indexes of the fields of a struct by their names in JSON.
-func fieldsOf(t reflect.Type) map[string][]int {
-	if known, ok := structs.Load(t); ok {
-		return known.(map[string][]int)
-	}
-	out := make(map[string][]int, t.NumField())
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" && f.Anonymous && f.Type.Kind() == reflect.Struct { // its fields are those of the struct
-			for name, index := range fieldsOf(f.Type) {
-				out[name] = append([]int{i}, index...)
-			}
-			continue
-		}
-		out[name] = f.Index
-	}
-	structs.Store(t, out)
-	return out
 }
