@@ -53,7 +53,7 @@ bench: build controlplane ## Measure speed side by side and write docs/benchmark
 
 .PHONY: fuzz
 fuzz: ## Fuzz each parser (FUZZTIME=10m)
-	@grep -rlE '^func Fuzz' --include=*_test.go pkg | while read -r file; do \
+	@grep -rlE '^func Fuzz' --include=*_test.go pkg internal | while read -r file; do \
 	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z]+)\(.*/\1/p' $$file); do \
 	    echo "fuzz $$target" && go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
 	  done; \
@@ -75,8 +75,8 @@ lint: ## Run the linters and look for files that are out of date
 
 .PHONY: generate
 generate: ## Write the files that are made from others
-	$(OAPI_CODEGEN) -config pkg/castai/oapi-codegen.yaml -o pkg/castai/api.gen.go pkg/castai/openapi.yaml
-	$(OAPI_CODEGEN) -config test/fakecastai/contract/oapi-codegen.yaml -o test/fakecastai/contract/server.gen.go pkg/castai/openapi.yaml
+	$(OAPI_CODEGEN) -config internal/castai/oapi-codegen.yaml -o internal/castai/api.gen.go internal/castai/openapi.yaml
+	$(OAPI_CODEGEN) -config test/fakecastai/contract/oapi-codegen.yaml -o test/fakecastai/contract/server.gen.go internal/castai/openapi.yaml
 	go -C test run ./cmd/schema ..
 	go -C test run ./cmd/reference ..
 

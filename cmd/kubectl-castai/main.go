@@ -14,8 +14,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // every way of logging in that kubectl has
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/plugin"
-	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 // Stamped by the linker.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // Names of the phases, in order.
@@ -58,8 +58,8 @@ const StoppedAnnotation = "castai.kubectl.dev/stopped"
 
 // New returns the plan for an inventory. It holds an action for every owned
 // object, except those that Kubernetes collects with their owners.
-func New(inv *footprint.Inventory, cat *footprint.Catalogue, o Options) *engine.Plan {
-	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*footprint.Item{}}
+func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.Plan {
+	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}}
 	for _, h := range inv.Homes {
 		p.whole[h.Name] = h.Namespace != nil && inv.IsOwned(h.Namespace.Ref())
 	}
@@ -121,15 +121,15 @@ func last(first bool) int {
 }
 
 type planner struct {
-	inv   *footprint.Inventory
-	cat   *footprint.Catalogue
+	inv   *ownership.Inventory
+	cat   *ownership.Catalogue
 	whole map[string]bool // namespaces that go whole
-	byUID map[types.UID]*footprint.Item
+	byUID map[types.UID]*ownership.Item
 }
 
 // phaseOf says in which phase an owned object is removed, or "" if Kubernetes
 // does it.
-func (p *planner) phaseOf(i *footprint.Item) string {
+func (p *planner) phaseOf(i *ownership.Item) string {
 	o := i.Object
 	kind := o.Ref().GroupKind().String()
 	custom := p.inv.IsOwned(cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()})
@@ -166,7 +166,7 @@ func isWorkload(o *cluster.Object) bool {
 }
 
 func (p *planner) isHome(ns string) bool {
-	return ns != "" && slices.ContainsFunc(p.inv.Homes, func(h footprint.HomeNamespace) bool { return h.Name == ns })
+	return ns != "" && slices.ContainsFunc(p.inv.Homes, func(h ownership.HomeNamespace) bool { return h.Name == ns })
 }
 
 func isHelmRecord(o *cluster.Object) bool {
@@ -174,7 +174,7 @@ func isHelmRecord(o *cluster.Object) bool {
 }
 
 // remove returns the action that deletes an owned object.
-func (p *planner) remove(i *footprint.Item) engine.Action {
+func (p *planner) remove(i *ownership.Item) engine.Action {
 	o := i.Object
 	a := engine.Action{Verb: engine.Delete, Target: o.Target(), Why: i.For[0].Text, Command: kubectl("delete", o)}
 	for _, f := range o.Finalizers {
@@ -186,7 +186,7 @@ func (p *planner) remove(i *footprint.Item) engine.Action {
 }
 
 // stop returns the action that ends what a workload writes, without removing it.
-func (p *planner) stop(i *footprint.Item) (phase string, a engine.Action, ok bool) {
+func (p *planner) stop(i *ownership.Item) (phase string, a engine.Action, ok bool) {
 	o := i.Object
 	if i.Dependent {
 		return "", a, false
@@ -233,7 +233,7 @@ func stopPatch(before, field string, value any) map[string]any {
 }
 
 // stoppedPod says in which phase the pod of a stopped workload must go.
-func (p *planner) stoppedPod(i *footprint.Item) (string, bool) {
+func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 	if i.Object.Resource.Kind != "Pod" || i.Object.Resource.Group != "" {
 		return "", false
 	}
@@ -252,8 +252,8 @@ func (p *planner) stoppedPod(i *footprint.Item) (string, bool) {
 
 // controllersLive tells whether a workload of the component is ready, so that
 // it is worth letting it clean up.
-func (p *planner) controllersLive(i *footprint.Item) bool {
-	return slices.ContainsFunc(p.inv.Owned(), func(w *footprint.Item) bool {
+func (p *planner) controllersLive(i *ownership.Item) bool {
+	return slices.ContainsFunc(p.inv.Owned(), func(w *ownership.Item) bool {
 		ready, _, err := unstructured.NestedInt64(w.Object.Body, "status", "readyReplicas")
 		return err == nil && ready > 0 && w.Component == i.Component
 	})

@@ -6,7 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // Return is an object that somebody made, or made again, while Cast AI was being
@@ -26,7 +26,7 @@ type Return struct {
 // Returned compares the inventories before and after a run and lists what came
 // back, whosever it is taken for now that nothing is left to prove it, and what
 // of Cast AI's is new.
-func Returned(before, after *footprint.Inventory) []Return {
+func Returned(before, after *ownership.Inventory) []Return {
 	was := map[cluster.Ref]types.UID{}
 	for _, i := range before.Owned() {
 		was[i.Object.Ref()] = i.Object.UID
@@ -70,7 +70,7 @@ var writers = []struct{ prefix, remedy string }{
 
 // remedy says what to do about an object that came back.
 func remedy(o *cluster.Object) string {
-	if tool := footprint.ManagedBy(o); tool != "" {
+	if tool := ownership.ManagedBy(o); tool != "" {
 		return "remove Cast AI there: " + tool + " manages it"
 	}
 	if c := o.Controller(); c != nil {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
-	"github.com/castai/kubectl-castai/pkg/footprint"
 	"github.com/castai/kubectl-castai/pkg/offboard"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 const home = `
@@ -38,7 +38,7 @@ kind: ConfigMap
 metadata: {name: shop, namespace: default, uid: shop-1}
 `
 
-func inventory(t *testing.T, manifest string, change func(u *unstructured.Unstructured)) *footprint.Inventory {
+func inventory(t *testing.T, manifest string, change func(u *unstructured.Unstructured)) *ownership.Inventory {
 	t.Helper()
 	objects, err := clustertest.Parse([]byte(manifest))
 	if err != nil {
@@ -54,13 +54,13 @@ func inventory(t *testing.T, manifest string, change func(u *unstructured.Unstru
 	return take(t, snap)
 }
 
-func take(t *testing.T, snap *cluster.Snapshot) *footprint.Inventory {
+func take(t *testing.T, snap *cluster.Snapshot) *ownership.Inventory {
 	t.Helper()
-	cat, err := footprint.LoadCatalogue()
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return footprint.Take(snap, nil, cat, footprint.Options{})
+	return ownership.Take(snap, nil, cat, ownership.Options{})
 }
 
 func asItIs(*unstructured.Unstructured) {}

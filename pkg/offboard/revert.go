@@ -11,7 +11,7 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // PhaseRevert takes Cast AI's writing out of users' objects. It comes last:
@@ -23,7 +23,7 @@ const PhaseRevert = "revert"
 // everything is and was; objects are what the patches start from, and should
 // have been read just before: each patch is refused if its object has changed
 // since, because a list in it would undo that change.
-func Revert(inv *footprint.Inventory, objects []*cluster.Object, timeout time.Duration) *engine.Phase {
+func Revert(inv *ownership.Inventory, objects []*cluster.Object, timeout time.Duration) *engine.Phase {
 	phase := &engine.Phase{Name: PhaseRevert, Title: "Take back what Cast AI wrote into users' objects", Timeout: timeout}
 	for _, m := range inv.Marks(objects) {
 		patch := maps.Clone(m.Patch)
@@ -55,7 +55,7 @@ func Again(phase *engine.Phase, objects []*cluster.Object) []*cluster.Object {
 }
 
 // patchCommand returns the command that does the same.
-func patchCommand(m footprint.Mark) string {
+func patchCommand(m ownership.Mark) string {
 	raw, err := json.Marshal(m.Patch)
 	if err != nil {
 		return kubectl("edit", m.Object)

@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/pflag"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/console"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/console"
-	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // apiFlags select the Cast AI API, the cluster there, and the key.
@@ -54,7 +54,7 @@ func (a *apiFlags) key() (castai.Key, error) {
 }
 
 // client returns a client of the API, and the id of the cluster there.
-func (a *apiFlags) client(key castai.Key, id footprint.Identity) (*castai.Client, string, error) {
+func (a *apiFlags) client(key castai.Key, id ownership.Identity) (*castai.Client, string, error) {
 	clusterID, err := a.cluster(id)
 	if err != nil {
 		return nil, "", refused(err)
@@ -72,7 +72,7 @@ func (a *apiFlags) client(key castai.Key, id footprint.Identity) (*castai.Client
 // view returns what the console knows of the cluster, nil without a key. That it
 // can't be known is a problem to be shown, and an error only if the user asked
 // for it with a flag.
-func (a *apiFlags) view(ctx context.Context, inv *footprint.Inventory) (*console.View, error) {
+func (a *apiFlags) view(ctx context.Context, inv *ownership.Inventory) (*console.View, error) {
 	key, err := a.key()
 	if err != nil || key.IsZero() {
 		return nil, err
@@ -89,7 +89,7 @@ func (a *apiFlags) view(ctx context.Context, inv *footprint.Inventory) (*console
 	return &console.View{API: a.url, ID: inv.Identity.ClusterID, Problem: err.Error()}, nil
 }
 
-func (a *apiFlags) observe(ctx context.Context, key castai.Key, inv *footprint.Inventory) (*console.View, error) {
+func (a *apiFlags) observe(ctx context.Context, key castai.Key, inv *ownership.Inventory) (*console.View, error) {
 	client, id, err := a.client(key, inv.Identity)
 	if err != nil {
 		return nil, err
@@ -102,12 +102,12 @@ func (a *apiFlags) observe(ctx context.Context, key castai.Key, inv *footprint.I
 }
 
 // cluster returns the id of the cluster, if there is no doubt about it.
-func (a *apiFlags) cluster(id footprint.Identity) (string, error) {
+func (a *apiFlags) cluster(id ownership.Identity) (string, error) {
 	var says []string
 	for _, s := range id.Sources {
 		says = append(says, fmt.Sprintf("%s says %s", s.Object, s.ClusterID))
 	}
-	named := slices.ContainsFunc(id.Sources, func(s footprint.IdentitySource) bool { return strings.EqualFold(s.ClusterID, a.clusterID) })
+	named := slices.ContainsFunc(id.Sources, func(s ownership.IdentitySource) bool { return strings.EqualFold(s.ClusterID, a.clusterID) })
 	switch {
 	case a.clusterID != "" && len(says) > 0 && !named:
 		return "", fmt.Errorf("--cluster-id %s is another cluster than this one: %s", a.clusterID, strings.Join(says, ", "))

@@ -5,16 +5,16 @@ import (
 	"testing"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // The cluster at Cast AI is the one that this cluster says it is.
 func TestClusterAtCastAI(t *testing.T) {
 	const a, b = "2f1e4c1a-6b0d-4d55-9a6e-3f0c6d5b7a10", "7d0c6f3e-5a3b-4c55-8d6e-1f0c6d5b7a99"
-	says := func(ids ...string) footprint.Identity {
-		var id footprint.Identity
+	says := func(ids ...string) ownership.Identity {
+		var id ownership.Identity
 		for _, s := range ids {
-			id.Sources = append(id.Sources, footprint.IdentitySource{Object: cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "m"}, ClusterID: s})
+			id.Sources = append(id.Sources, ownership.IdentitySource{Object: cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "m"}, ClusterID: s})
 			id.Conflict = id.Conflict || s != ids[0]
 		}
 		if len(ids) > 0 && !id.Conflict {
@@ -24,7 +24,7 @@ func TestClusterAtCastAI(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, flag string
-		id         footprint.Identity
+		id         ownership.Identity
 		want, text string
 	}{
 		{"one says it", "", says(a), a, ""},

@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/internal/backup"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // saving is what a command that removes things does about a backup.
@@ -65,7 +65,7 @@ func (s *saving) rights(plan *engine.Plan, rights []cluster.Right) []cluster.Rig
 
 // save makes the backup, says where it is, and opens the report in it. If no
 // backup is wanted, the report is written nowhere.
-func (s *saving) save(ctx context.Context, client *cluster.Client, inv *footprint.Inventory, plan *engine.Plan) (*backup.Journal, error) {
+func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownership.Inventory, plan *engine.Plan) (*backup.Journal, error) {
 	if s.none {
 		return &backup.Journal{}, nil
 	}

@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/kubectl/pkg/util/term"
 
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
 )
 
 // confirm asks the user to type word before anything is changed. Without a

@@ -15,12 +15,12 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/console"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/console"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // mostNames is how many nodes a question names.
@@ -65,7 +65,7 @@ func (c *consoleOptions) validate() error {
 
 // plan looks at the console and puts what is to be done there around the plan,
 // and what a person must decide with the blockers.
-func (c *consoleOptions) plan(ctx context.Context, inv *footprint.Inventory, plan *engine.Plan) error {
+func (c *consoleOptions) plan(ctx context.Context, inv *ownership.Inventory, plan *engine.Plan) error {
 	if !c.enabled {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (c *consoleOptions) plan(ctx context.Context, inv *footprint.Inventory, pla
 	}
 	inv.Blockers = append(inv.Blockers, c.decision.Blockers...)
 	if len(c.decision.NodesToDelete()) > 0 {
-		inv.Impact.Nodes = footprint.Nodes{} // they do not stay
+		inv.Impact.Nodes = ownership.Nodes{} // they do not stay
 	}
 	phases := c.decision.Phases(api)
 	if first := console.SuspendFirst(plan, inv); first != nil {
@@ -115,8 +115,8 @@ func (c *consoleOptions) say() error {
 }
 
 // controllerRuns tells whether castai-cluster-controller is ready.
-func controllerRuns(inv *footprint.Inventory) bool {
-	return slices.ContainsFunc(inv.Owned(), func(i *footprint.Item) bool {
+func controllerRuns(inv *ownership.Inventory) bool {
+	return slices.ContainsFunc(inv.Owned(), func(i *ownership.Item) bool {
 		n, _, err := unstructured.NestedInt64(i.Object.Body, "status", "readyReplicas")
 		return err == nil && n > 0 && i.Component == "castai-cluster-controller" && i.Object.Resource.Kind == "Deployment"
 	})
@@ -193,7 +193,7 @@ func (c *consoleOptions) before(plan *engine.Plan) *engine.Plan {
 
 // after removes the cluster from the console, if nothing of Cast AI's is left
 // here and every step at the console was done.
-func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *engine.Report, inv *footprint.Inventory, opts engine.Options) error {
+func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *engine.Report, inv *ownership.Inventory, opts engine.Options) error {
 	if c.last == nil {
 		return nil
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/hibernate"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/hibernate"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 func newHibernate(r *Root) *cobra.Command {
@@ -92,7 +92,7 @@ func (r *Root) namespace() string {
 
 // identify fills in, from what the cluster says of itself, what the flags leave
 // open. A region that nobody names is not taken for the US.
-func (a *access) identify(id footprint.Identity) (err error) {
+func (a *access) identify(id ownership.Identity) (err error) {
 	if a.clusterID, err = a.cluster(id); err != nil {
 		return refused(err)
 	}
@@ -111,7 +111,7 @@ func (a *access) identify(id footprint.Identity) (err error) {
 // reach returns a client of the API, after a look at what the cluster says of
 // itself.
 func (a *access) reach(ctx context.Context, client *cluster.Client) (*castai.Client, error) {
-	cat, err := footprint.LoadCatalogue()
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (a *access) reach(ctx context.Context, client *cluster.Client) (*castai.Cli
 	if err != nil {
 		return nil, err
 	}
-	if err := a.identify(s.judge(footprint.Options{}).Identity); err != nil {
+	if err := a.identify(s.judge(ownership.Options{}).Identity); err != nil {
 		return nil, err
 	}
 	return a.api()

@@ -12,11 +12,11 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/hibernate"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/hibernate"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // configureOptions are those of install, and of set, which changes some of them.
@@ -162,8 +162,8 @@ func (o *configureOptions) Run(cmd *cobra.Command) (err error) {
 
 // judge refuses objects of others under the names of the installation, and
 // namespaces that are not there.
-func (o *configureOptions) judge(ctx context.Context) (*footprint.Inventory, error) {
-	cat, err := footprint.LoadCatalogue()
+func (o *configureOptions) judge(ctx context.Context) (*ownership.Inventory, error) {
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (o *configureOptions) judge(ctx context.Context) (*footprint.Inventory, err
 	if err := hibernate.Readable(s.snap, kinds...); err != nil {
 		return nil, refused(err)
 	}
-	inv := s.judge(footprint.Options{})
+	inv := s.judge(ownership.Options{})
 	for _, r := range hibernate.Targets(o.namespace()) {
 		if found, err := s.snap.Find(r); err == nil && !inv.IsOwned(found.Ref()) {
 			return nil, refused(fmt.Errorf("%s is there and is not known to be Cast AI's (status %s says why): it would be overwritten", r, r))
@@ -191,7 +191,7 @@ func (o *configureOptions) judge(ctx context.Context) (*footprint.Inventory, err
 }
 
 // configuration is what the installation is to become.
-func (o *configureOptions) configuration(inv *footprint.Inventory) (hibernate.Configuration, error) {
+func (o *configureOptions) configuration(inv *ownership.Inventory) (hibernate.Configuration, error) {
 	c := o.given
 	if o.set {
 		c = o.in.Configuration.With(o.given, o.flags.Changed)
@@ -232,7 +232,7 @@ func (o *configureOptions) leaveToHelm(c hibernate.Configuration) error {
 	return refused(errors.New(why))
 }
 
-func (o *configureOptions) apply(ctx context.Context, inv *footprint.Inventory, c hibernate.Configuration) error {
+func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, c hibernate.Configuration) error {
 	var key *hibernate.Key
 	if !o.access.key.IsZero() && (!o.set || o.access.keyFile != "") {
 		key = &hibernate.Key{APIKey: o.access.key.Reveal(), ClusterID: o.access.clusterID}

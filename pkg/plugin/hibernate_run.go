@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
-	"github.com/castai/kubectl-castai/pkg/hibernate"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/hibernate"
 )
 
 // hibernateRunOptions are those of a Job, which has them in its environment: the

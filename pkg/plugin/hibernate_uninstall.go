@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/hibernate"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/hibernate"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 type hibernateUninstallOptions struct {
@@ -74,7 +74,7 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 
 // plan takes back leftovers first, while the state that tells of them is there.
 func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.State) (*engine.Plan, []cluster.Ref, error) {
-	cat, err := footprint.LoadCatalogue()
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,7 +85,7 @@ func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.S
 	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace()).Kinds...); err != nil {
 		return nil, nil, refused(err)
 	}
-	plan, kept := o.in.Uninstall(s.judge(footprint.Options{}).IsOwned)
+	plan, kept := o.in.Uninstall(s.judge(ownership.Options{}).IsOwned)
 	if phase, ok := hibernate.Repair(state); ok {
 		plan.Phases = append([]engine.Phase{phase}, plan.Phases...)
 	}

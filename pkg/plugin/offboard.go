@@ -11,13 +11,13 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/console"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/console"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/finalize"
-	"github.com/castai/kubectl-castai/pkg/footprint"
 	"github.com/castai/kubectl-castai/pkg/offboard"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 type offboardOptions struct {
@@ -36,8 +36,8 @@ type offboardOptions struct {
 	console consoleOptions
 
 	client *cluster.Client
-	cat    *footprint.Catalogue
-	refs   footprint.Options
+	cat    *ownership.Catalogue
+	refs   ownership.Options
 }
 
 func newOffboard(r *Root) *cobra.Command {
@@ -93,7 +93,7 @@ func newOffboard(r *Root) *cobra.Command {
 
 // Complete reads the catalogue.
 func (o *offboardOptions) Complete(*cobra.Command, []string) (err error) {
-	o.cat, err = footprint.LoadCatalogue()
+	o.cat, err = ownership.LoadCatalogue()
 	return err
 }
 
@@ -173,7 +173,7 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 }
 
 // inventory looks at the cluster and judges it, with the user's exceptions.
-func (o *offboardOptions) inventory(ctx context.Context) (*footprint.Inventory, error) {
+func (o *offboardOptions) inventory(ctx context.Context) (*ownership.Inventory, error) {
 	s, err := look(ctx, o.client, o.cat)
 	if err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (o *offboardOptions) inventory(ctx context.Context) (*footprint.Inventory, 
 
 // show prints the plan: the document to stdout where one was asked for and
 // nothing else follows, text otherwise.
-func (o *offboardOptions) show(inv *footprint.Inventory, plan *engine.Plan) error {
+func (o *offboardOptions) show(inv *ownership.Inventory, plan *engine.Plan) error {
 	if o.output != "" {
 		if o.dryRun == dryRunClient {
 			return printer.Print(o.Out, o.output, printer.NewPlan(inv, plan))
@@ -204,14 +204,14 @@ func (o *offboardOptions) show(inv *footprint.Inventory, plan *engine.Plan) erro
 // blockerNames are those that --accept takes.
 func blockerNames() []string {
 	var names []string
-	for _, b := range footprint.KnownBlockers() {
+	for _, b := range ownership.KnownBlockers() {
 		names = append(names, b.Name)
 	}
 	return append(names, console.Blockers()...)
 }
 
 // unblocked refuses when a person must decide something first.
-func (o *offboardOptions) unblocked(inv *footprint.Inventory) error {
+func (o *offboardOptions) unblocked(inv *ownership.Inventory) error {
 	var open []string
 	for _, b := range inv.Blockers {
 		if !slices.Contains(o.accept, b.Name) {
@@ -227,7 +227,7 @@ func (o *offboardOptions) unblocked(inv *footprint.Inventory) error {
 // readable refuses when not all that an inventory needs could be read: what
 // can't be seen can't be known to stay untouched or to be left, and what is
 // removed may be all that tells whose it is.
-func (o *offboardOptions) readable(inv *footprint.Inventory) error {
+func (o *offboardOptions) readable(inv *ownership.Inventory) error {
 	for _, u := range inv.Unreadable {
 		if u.BuiltIn() && !u.Forbidden {
 			return refused(fmt.Errorf("%s can't be read, so it is not certain whose everything is; nothing was changed: try again later (%s)", u.What, u.Message))
@@ -258,7 +258,7 @@ func forbidden(list []cluster.Unreadable) []cluster.Right {
 }
 
 // confirmIncluded asks again, by name, for each object that is somebody else's.
-func (o *offboardOptions) confirmIncluded(inv *footprint.Inventory) error {
+func (o *offboardOptions) confirmIncluded(inv *ownership.Inventory) error {
 	for _, r := range o.refs.Include {
 		if i := inv.Item(r); i != nil && len(i.For) == 1 && len(i.Hints) == 0 {
 			question := fmt.Sprintf("%s is somebody else's: nothing connects it with Cast AI, but --include names it.", r)
@@ -271,7 +271,7 @@ func (o *offboardOptions) confirmIncluded(inv *footprint.Inventory) error {
 }
 
 // remove carries the plan out and says what became of it.
-func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventory, plan *engine.Plan) error {
+func (o *offboardOptions) remove(ctx context.Context, before *ownership.Inventory, plan *engine.Plan) error {
 	timeout := o.timeout + o.console.time()
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the removal %w after %s: run it again to go on", engine.ErrTimeout, timeout))
 	defer cancel()
@@ -298,7 +298,7 @@ func (o *offboardOptions) remove(ctx context.Context, before *footprint.Inventor
 		progress.Event(e)
 	})}
 	report, err := o.execute(ctx, before, o.console.before(plan), opts)
-	var after *footprint.Inventory
+	var after *ownership.Inventory
 	if err == nil || errors.Is(err, engine.ErrGate) && o.console.gated(report) == nil {
 		var lookErr error
 		after, lookErr = o.settled(ctx, asked)
@@ -323,7 +323,7 @@ const reaction = time.Second
 
 // settled looks again when nothing was asked to go for the settle time, and the
 // last that did go is gone for as long as a controller needs to react.
-func (o *offboardOptions) settled(ctx context.Context, asked time.Time) (*footprint.Inventory, error) {
+func (o *offboardOptions) settled(ctx context.Context, asked time.Time) (*ownership.Inventory, error) {
 	timer := time.NewTimer(max(time.Until(asked.Add(o.settle)), min(o.settle, reaction)))
 	defer timer.Stop()
 	select {
@@ -335,7 +335,7 @@ func (o *offboardOptions) settled(ctx context.Context, asked time.Time) (*footpr
 }
 
 // inventoryAfter looks again. What the user named may be gone by now.
-func (o *offboardOptions) inventoryAfter(ctx context.Context) (*footprint.Inventory, error) {
+func (o *offboardOptions) inventoryAfter(ctx context.Context) (*ownership.Inventory, error) {
 	s, err := look(ctx, o.client, o.cat)
 	if err != nil {
 		return nil, err
@@ -345,7 +345,7 @@ func (o *offboardOptions) inventoryAfter(ctx context.Context) (*footprint.Invent
 
 // report prints what was done and left, and returns the error that says how
 // the command ended.
-func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventory, r *engine.Report, after *footprint.Inventory, err error) error {
+func (o *offboardOptions) report(ctx context.Context, before *ownership.Inventory, r *engine.Report, after *ownership.Inventory, err error) error {
 	stuck := o.stuck(ctx, after)
 	var returned []offboard.Return
 	if after != nil {
@@ -392,7 +392,7 @@ func (o *offboardOptions) report(ctx context.Context, before *footprint.Inventor
 }
 
 // escalate adds to the plan what to do when namespaces do not go by themselves.
-func (o *offboardOptions) escalate(inv *footprint.Inventory, plan *engine.Plan) {
+func (o *offboardOptions) escalate(inv *ownership.Inventory, plan *engine.Plan) {
 	var homes []string
 	for _, h := range inv.Homes {
 		homes = append(homes, h.Name)
@@ -411,7 +411,7 @@ func (o *offboardOptions) escalate(inv *footprint.Inventory, plan *engine.Plan) 
 
 // reverting returns the phase that takes back what Cast AI wrote into the given
 // objects of users, nil if that is not wanted or there is nothing.
-func (o *offboardOptions) reverting(inv *footprint.Inventory, objects []*cluster.Object) *engine.Phase {
+func (o *offboardOptions) reverting(inv *ownership.Inventory, objects []*cluster.Object) *engine.Phase {
 	if !o.revert {
 		return nil
 	}
@@ -420,7 +420,7 @@ func (o *offboardOptions) reverting(inv *footprint.Inventory, objects []*cluster
 
 // execute runs the plan. What is taken back in users' objects starts from a
 // fresh look at those in the plan, since the removal may have changed them.
-func (o *offboardOptions) execute(ctx context.Context, before *footprint.Inventory, plan *engine.Plan, opts engine.Options) (*engine.Report, error) {
+func (o *offboardOptions) execute(ctx context.Context, before *ownership.Inventory, plan *engine.Plan, opts engine.Options) (*engine.Report, error) {
 	last := len(plan.Phases) - 1
 	if last < 0 || plan.Phases[last].Name != offboard.PhaseRevert {
 		return engine.Run(ctx, o.client, plan, opts)
@@ -445,7 +445,7 @@ func (o *offboardOptions) execute(ctx context.Context, before *footprint.Invento
 
 // stuck explains the namespaces that are left in Terminating. It is an
 // explanation only: where none can be had, the report stands without it.
-func (o *offboardOptions) stuck(ctx context.Context, after *footprint.Inventory) []*finalize.Diagnosis {
+func (o *offboardOptions) stuck(ctx context.Context, after *ownership.Inventory) []*finalize.Diagnosis {
 	var names []string
 	if after != nil {
 		for _, i := range after.Owned() {

@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
-	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/internal/backup"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 type restoreOptions struct {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 // allowed refuses when the user lacks one of the rights, and prints a ClusterRole

@@ -6,9 +6,9 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 type statusOptions struct {
@@ -113,12 +113,12 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 }
 
 // inventory takes the inventory of the cluster that the flags select.
-func (r *Root) inventory(ctx context.Context) (*footprint.Inventory, *survey, error) {
+func (r *Root) inventory(ctx context.Context) (*ownership.Inventory, *survey, error) {
 	client, err := r.connect(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	cat, err := footprint.LoadCatalogue()
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,5 +126,5 @@ func (r *Root) inventory(ctx context.Context) (*footprint.Inventory, *survey, er
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.judge(footprint.Options{}), s, nil
+	return s.judge(ownership.Options{}), s, nil
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/pflag"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/finalize"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // suggestTime is how long somebody who has pressed TAB waits for the cluster.
@@ -99,8 +99,8 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"color":                 words(printer.ColorModes()...),
 		"context":               configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.Context { return c.Contexts }),
 		"dry-run":               words(string(dryRunNone), string(dryRunClient), string(dryRunServer)),
-		"exclude":               r.judged((*footprint.Inventory).Owned),
-		"include":               r.judged((*footprint.Inventory).Unclear),
+		"exclude":               r.judged((*ownership.Inventory).Owned),
+		"include":               r.judged((*ownership.Inventory).Unclear),
 		"kubeconfig":            files,
 		"namespace":             r.namespaces,
 		"output":                words("json", "yaml"),
@@ -207,7 +207,7 @@ func (r *Root) blockers(ctx context.Context, _ string) ([]string, cobra.ShellCom
 
 // judged suggests references to objects of an inventory: the kinds first, then
 // the objects of the kind.
-func (r *Root) judged(choose func(*footprint.Inventory) []*footprint.Item) suggester {
+func (r *Root) judged(choose func(*ownership.Inventory) []*ownership.Item) suggester {
 	return func(ctx context.Context, begin string) ([]string, cobra.ShellCompDirective) {
 		inv, _, err := r.inventory(ctx)
 		if err != nil {
@@ -235,6 +235,6 @@ func (r *Root) judged(choose func(*footprint.Inventory) []*footprint.Item) sugge
 }
 
 // everything of an inventory that has a verdict to be asked for.
-func everything(inv *footprint.Inventory) []*footprint.Item {
+func everything(inv *ownership.Inventory) []*ownership.Item {
 	return append(inv.Owned(), inv.Unclear()...)
 }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 // connect opens the cluster that the kubeconfig flags select.
@@ -24,25 +24,25 @@ func (r *Root) connect(ctx context.Context) (*cluster.Client, error) {
 type survey struct {
 	snap     *cluster.Snapshot
 	releases []cluster.StoredRelease
-	cat      *footprint.Catalogue
+	cat      *ownership.Catalogue
 }
 
 // look reads the cluster and all records that judging it needs.
-func look(ctx context.Context, client *cluster.Client, cat *footprint.Catalogue) (*survey, error) {
+func look(ctx context.Context, client *cluster.Client, cat *ownership.Catalogue) (*survey, error) {
 	snap, err := client.Snapshot(ctx, cluster.Scope{})
 	if err != nil {
 		return nil, err
 	}
 	s := &survey{snap: snap, cat: cat}
-	if s.releases, err = client.StoredReleases(ctx, footprint.ReleaseRecords(snap, cat)); err != nil {
+	if s.releases, err = client.StoredReleases(ctx, ownership.ReleaseRecords(snap, cat)); err != nil {
 		return nil, err
 	}
-	return s, client.Fill(ctx, footprint.IdentityRecords(snap), footprint.IdentityFields()...)
+	return s, client.Fill(ctx, ownership.IdentityRecords(snap), ownership.IdentityFields()...)
 }
 
 // judge says whose everything is.
-func (s *survey) judge(o footprint.Options) *footprint.Inventory {
-	return footprint.Take(s.snap, s.releases, s.cat, o)
+func (s *survey) judge(o ownership.Options) *ownership.Inventory {
+	return ownership.Take(s.snap, s.releases, s.cat, o)
 }
 
 // find reads references to objects as the user writes them and looks them up.

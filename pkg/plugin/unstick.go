@@ -11,11 +11,11 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/finalize"
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 type unstickOptions struct {
@@ -199,7 +199,7 @@ func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, er
 	if err != nil || o.rules.Owned != nil || !slices.ContainsFunc(ds, needsOwner) {
 		return ds, err
 	}
-	cat, err := footprint.LoadCatalogue()
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, er
 	if err != nil {
 		return nil, err
 	}
-	o.rules.Owned = s.judge(footprint.Options{}).IsOwned
+	o.rules.Owned = s.judge(ownership.Options{}).IsOwned
 	return o.diagnoses(ctx)
 }
 
@@ -326,7 +326,7 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 	if err != nil {
 		return refused(err)
 	}
-	journal, err := o.saving.save(ctx, o.client, &footprint.Inventory{Server: o.server}, preview)
+	journal, err := o.saving.save(ctx, o.client, &ownership.Inventory{Server: o.server}, preview)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
-	"github.com/castai/kubectl-castai/pkg/footprint"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 type verifyOptions struct {
@@ -63,7 +63,7 @@ func (o *verifyOptions) Run(cmd *cobra.Command) error {
 }
 
 // leftError is the honest end of a command that looked for leftovers.
-func leftError(inv *footprint.Inventory) error {
+func leftError(inv *ownership.Inventory) error {
 	switch owned := len(inv.Owned()); {
 	case owned > 0:
 		return fmt.Errorf("%w: %s", errLeft, objects(owned))

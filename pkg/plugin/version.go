@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
 )
 
 // Version of the binary, stamped at build time.

@@ -16,7 +16,7 @@ var line = regexp.MustCompile(`(?m)^BenchmarkPlan/(\d+)\S*\s+\d+\s+([\d.]+) ns/o
 func (b *bench) planning(ctx context.Context) error {
 	for round := range b.runs {
 		b.say("round %d of %d", round+1, b.runs)
-		out, err := output(ctx, b.tools.root, "go", "test", "./pkg/footprint", "-run=^$", "-bench=^BenchmarkPlan$")
+		out, err := output(ctx, b.tools.root, "go", "test", "./pkg/ownership", "-run=^$", "-bench=^BenchmarkPlan$")
 		if err != nil {
 			return err
 		}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
-	"github.com/castai/kubectl-castai/pkg/console"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/console"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/test/fakecastai"
 )

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,7 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/castai/kubectl-castai/pkg/footprint"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 const root = "../.."
@@ -30,7 +31,7 @@ func read(t *testing.T, name string) string {
 
 // The rules in docs/ownership.md are those that evidence names.
 func TestRules(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(root, "pkg/footprint/*.go"))
+	files, err := filepath.Glob(filepath.Join(root, "pkg/ownership/*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func TestRules(t *testing.T) {
 		}
 	}
 	if len(inCode) < 10 {
-		t.Fatalf("only %d rules found in pkg/footprint", len(inCode))
+		t.Fatalf("only %d rules found in pkg/ownership", len(inCode))
 	}
 	_, table, _ := strings.Cut(read(t, "docs/ownership.md"), "## The rules")
 	inDocs := map[string]bool{}
@@ -100,7 +101,7 @@ func TestRoles(t *testing.T) {
 	if created := granted("restore", "create"); !slices.Equal(deleted, created) {
 		t.Errorf("offboard may delete\n%s\nand restore may create\n%s", deleted, created)
 	}
-	cat, err := footprint.LoadCatalogue()
+	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,15 +121,19 @@ func TestArchitecture(t *testing.T) {
 	for _, arrow := range regexp.MustCompile(`(?m)^    (\S+) --> (\S+)$`).FindAllStringSubmatch(read(t, "docs/design.md"), -1) {
 		drawn[arrow[1]+" -> "+arrow[2]] = true
 	}
-	folders, err := filepath.Glob(filepath.Join(root, "pkg", "*"))
-	if err != nil {
-		t.Fatal(err)
+	var folders []string
+	for _, tree := range []string{"pkg", "internal"} {
+		found, err := filepath.Glob(filepath.Join(root, tree, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		folders = append(folders, found...)
 	}
 	imports := map[string]bool{"cmd/kubectl-castai -> plugin": true, "plugin -> printer": true}
 	for _, folder := range folders {
 		from := filepath.Base(folder)
 		for _, to := range imported(t, folder) {
-			if from != "plugin" && (to != "cluster" || from == "engine" || from == "footprint") {
+			if from != "plugin" && (to != "cluster" || from == "engine" || from == "ownership") {
 				imports[from+" -> "+to] = true
 			}
 		}
@@ -154,8 +159,9 @@ func imported(t *testing.T, folder string) []string {
 			t.Fatal(err)
 		}
 		for _, spec := range source.Imports {
-			if name, ok := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "github.com/castai/kubectl-castai/pkg/"); ok {
-				out = append(out, name)
+			name, ok := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "github.com/castai/kubectl-castai/")
+			if ok && !strings.HasPrefix(name, "cmd/") {
+				out = append(out, path.Base(name))
 			}
 		}
 	}

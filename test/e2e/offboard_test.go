@@ -7,7 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/test/compare"
 	"github.com/castai/kubectl-castai/test/fixtures"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/test/fixtures"
 )
 

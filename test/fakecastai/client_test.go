@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/test/fakecastai"
 )
 

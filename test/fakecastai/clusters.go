@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/test/fakecastai/contract"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/test/fakecastai/contract"
 )
 

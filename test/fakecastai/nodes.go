@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 )
 
 func (a api) ListNodes(w http.ResponseWriter, _ *http.Request, id string, p castai.ListNodesParams) {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 )
 
 // Organization is the one that samples belong to.

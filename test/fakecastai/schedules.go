@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 )
 
 func (a api) ListHibernationSchedules(w http.ResponseWriter, _ *http.Request, organizationID string, p castai.ListHibernationSchedulesParams) {

@@ -1,7 +1,7 @@
 // Package fakecastai is a stand-in for the Cast AI API that keeps state: clusters
 // that disconnect step by step, nodes, operations, policies with versions,
 // hibernation schedules, and faults on demand. It implements the interface made
-// from pkg/castai/openapi.yaml, so that it answers what the client expects.
+// from internal/castai/openapi.yaml, so that it answers what the client expects.
 //
 // Where the behaviour of the service is not documented it does what
 // docs/console.md lists as its assumptions.
@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 )
 
 // Options of a fake.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/invopop/jsonschema"
 
-	"github.com/castai/kubectl-castai/pkg/backup"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/backup"
+	"github.com/castai/kubectl-castai/internal/printer"
 )
 
 const module = "github.com/castai/kubectl-castai"

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	published "github.com/castai/kubectl-castai/docs/schema"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
 )
 
 func TestPublishedSchemaIsUpToDate(t *testing.T) {
@@ -36,7 +36,7 @@ func TestEveryDocumentIsDescribed(t *testing.T) {
 			t.Errorf("%s is not described", kind)
 		}
 	}
-	files, err := filepath.Glob("../../pkg/printer/*.go")
+	files, err := filepath.Glob("../../internal/printer/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestEveryDocumentIsDescribed(t *testing.T) {
 	}
 	// All but the index of a backup are printed.
 	if printed < len(Kinds())-1 {
-		t.Errorf("pkg/printer makes %d documents, and the schema describes %d kinds", printed, len(Kinds()))
+		t.Errorf("internal/printer makes %d documents, and the schema describes %d kinds", printed, len(Kinds()))
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
-	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

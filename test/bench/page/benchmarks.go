@@ -126,7 +126,7 @@ ends, and *until the namespace is gone* is the time to that.`,
 		},
 		{
 			Name: Planning, Title: "Planning alone", Base: Castai, Sizes: "objects in a snapshot",
-			Text:    "Judging every object of a snapshot and planning the offboarding, without any request: `go test -bench=BenchmarkPlan ./pkg/footprint`.",
+			Text:    "Judging every object of a snapshot and planning the offboarding, without any request: `go test -bench=BenchmarkPlan ./pkg/ownership`.",
 			Targets: []target{{"wall time (s)", 0.5, "%.2f", median(seconds)}},
 		},
 		{

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/test/controlplane"
 	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fakecastai"

@@ -11,9 +11,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
-	"github.com/castai/kubectl-castai/pkg/console"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/console"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/test/fakecastai"
 	"github.com/castai/kubectl-castai/test/fixtures"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/test/fakecastai"
 	"github.com/castai/kubectl-castai/test/fixtures"
 )

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/kubectl-castai/pkg/castai"
-	"github.com/castai/kubectl-castai/pkg/printer"
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/test/fakecastai"
 )
 

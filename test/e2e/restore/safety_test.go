@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/test/fixtures"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/castai/kubectl-castai/pkg/backup"
+	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
 

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/finalize"
-	"github.com/castai/kubectl-castai/pkg/printer"
 )
 
 // The command, as a person and as a script use it.

@@ -13,11 +13,11 @@ const root = "../../.."
 // The client and the server are those that the specification makes.
 func TestGeneratedCodeIsUpToDate(t *testing.T) {
 	for config, output := range map[string]string{
-		"pkg/castai/oapi-codegen.yaml":               "pkg/castai/api.gen.go",
+		"internal/castai/oapi-codegen.yaml":          "internal/castai/api.gen.go",
 		"test/fakecastai/contract/oapi-codegen.yaml": "test/fakecastai/contract/server.gen.go",
 	} {
 		made := filepath.Join(t.TempDir(), "made.go")
-		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=hack/tools/oapi-codegen/go.mod", "oapi-codegen", "-config", config, "-o", made, "pkg/castai/openapi.yaml")
+		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=hack/tools/oapi-codegen/go.mod", "oapi-codegen", "-config", config, "-o", made, "internal/castai/openapi.yaml")
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)

@@ -1,2 +1,2 @@
-// Package contract is the server's side of pkg/castai/openapi.yaml.
+// Package contract is the server's side of internal/castai/openapi.yaml.
 package contract

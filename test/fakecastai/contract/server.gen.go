@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net/http"
 
-	. "github.com/castai/kubectl-castai/pkg/castai"
+	. "github.com/castai/kubectl-castai/internal/castai"
 	"github.com/go-chi/chi/v5"
 	"github.com/oapi-codegen/runtime"
 )

@@ -1,0 +1,269 @@
+package hibernate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// turn sets a switch of the autoscaler and makes sure that it stays so. Others may
+// change the policies at the same time, and then they are read again.
+func (r *Runner) turn(ctx context.Context, name string, on bool) error {
+	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6}
+	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
+		policies, err := r.API.Policies(ctx, r.ClusterID)
+		if err != nil {
+			return false, err
+		}
+		is, err := switched(policies, name)
+		if err != nil || is == on {
+			return is == on, err
+		}
+		if policies, err = withSwitch(policies, name, on); err != nil {
+			return false, err
+		}
+		if err := r.API.PutPolicies(ctx, r.ClusterID, policies); err != nil && !castai.IsConflict(err) {
+			return false, err
+		}
+		return false, nil // look whether it has had its effect
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		return errors.New("the autoscaler's policies do not stay as they are set: somebody else sets them, too")
+	}
+	return err
+}
+
+// makeNode has Cast AI make the node to sleep on, or goes on where an earlier run
+// stopped, and waits until it is in the cluster and ready.
+func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) error {
+	j := p.Journal
+	nodes, err := r.API.Nodes(ctx, r.ClusterID)
+	if err != nil {
+		return err
+	}
+	mine := func(n castai.Node) bool {
+		return (n.Id == j.Node.ID || n.Labels[runLabel] == j.Run) && n.State.Phase != "deleted" && n.State.Phase != "deleting"
+	}
+	if i := slices.IndexFunc(nodes, mine); i >= 0 {
+		j.Node.ID = nodes[i].Id
+	} else {
+		added, err := r.API.AddNode(ctx, r.ClusterID, *p.Make)
+		if err != nil {
+			return err
+		}
+		j.Node.ID, j.Node.Operation = added.NodeId, added.OperationId
+	}
+	content, err := j.content(r.Namespace, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := r.Cluster.Apply(ctx, stateTarget(r.Namespace), content, cluster.ApplyOptions{Force: true}); err != nil {
+		return err
+	}
+	tell("for Cast AI to make the node")
+	if err := r.operation(ctx, j.Node.Operation); err != nil {
+		return fmt.Errorf("the node to sleep on could not be made: %w", err)
+	}
+	return r.awaitNode(ctx, tell, func(n *Node) bool {
+		return n.Object.Labels[nodeIDLabel] == j.Node.ID || n.Object.Labels[runLabel] == j.Run
+	})
+}
+
+// giveUp has Cast AI delete a node that is being made, and waits until it has: it
+// may still join the cluster on its way.
+func (r *Runner) giveUp(ctx context.Context, id string, tell func(string)) error {
+	if _, err := r.API.DeleteNode(ctx, r.ClusterID, id, 0, true); err != nil && !castai.IsGone(err) {
+		return err
+	}
+	tell("for Cast AI to delete the node")
+	return wait.PollUntilContextCancel(ctx, polling, true, func(ctx context.Context) (bool, error) {
+		nodes, err := r.API.Nodes(ctx, r.ClusterID)
+		there := slices.ContainsFunc(nodes, func(n castai.Node) bool { return n.Id == id && n.State.Phase != "deleted" })
+		return err == nil && !there, err
+	})
+}
+
+// operation waits until an operation of Cast AI's is over; without a name it is.
+func (r *Runner) operation(ctx context.Context, id string) error {
+	if id == "" {
+		return nil
+	}
+	return wait.PollUntilContextCancel(ctx, polling, true, func(ctx context.Context) (bool, error) {
+		o, err := r.API.Operation(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		return o.Done, failed(o)
+	})
+}
+
+func failed(o castai.Operation) error {
+	if o.Error == nil {
+		return nil
+	}
+	return fmt.Errorf("%s (%s)", o.Error.Details, o.Error.Reason)
+}
+
+func (r *Runner) awaitReady(ctx context.Context, name string, tell func(string)) error {
+	return r.awaitNode(ctx, tell, func(n *Node) bool { return n.Object.Name == name })
+}
+
+// awaitNode waits until a node is there, ready, and free of the taints that nodes
+// start with.
+func (r *Runner) awaitNode(ctx context.Context, tell func(string), is func(*Node) bool) error {
+	told := ""
+	return r.Cluster.Await(ctx, nodesResource(), "", nodeFields(), func(objects []*cluster.Object) (bool, error) {
+		why := "for the node to join the cluster"
+		for _, o := range objects {
+			n, err := newNode(o)
+			if err != nil {
+				return false, err
+			}
+			if !is(n) {
+				continue
+			}
+			switch taints := n.otherTaints(); {
+			case !n.ready():
+				why = "for node " + n.Object.Name + " to be ready"
+			case len(taints) > 0:
+				why = fmt.Sprintf("for node %s to lose its taints: %s", n.Object.Name, names(taints, func(s string) string { return s }))
+			default:
+				return true, nil
+			}
+		}
+		if why != told {
+			told = why
+			tell(why)
+		}
+		return false, nil
+	})
+}
+
+// awaitEssential waits until what is essential runs on the nodes that stay.
+func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)) error {
+	var stays []*Node
+	for _, k := range p.Keep {
+		stays = append(stays, k.Node)
+	}
+	told := ""
+	return r.Cluster.Await(ctx, PodsResource(), "", podFields(), func(objects []*cluster.Object) (bool, error) {
+		pods, err := newPods(objects)
+		if err != nil {
+			return false, err
+		}
+		missing := Missing(p.Essential, pods, p.Node, stays, p.Journal.Unready)
+		if why := "for a pod on a node that stays: " + names(missing, func(w *Workload) string { return w.Ref().String() }); len(missing) > 0 && why != told {
+			told = why
+			tell(why)
+		}
+		return len(missing) == 0, nil
+	})
+}
+
+// AwaitScheduled waits until no more pods wait for a node than did before the pause.
+func (r *Runner) AwaitScheduled(ctx context.Context, before int) error {
+	told := -1
+	return r.Cluster.Await(ctx, PodsResource(), "", podFields(), func(objects []*cluster.Object) (bool, error) {
+		pods, err := newPods(objects)
+		if err != nil {
+			return false, err
+		}
+		waiting := Unschedulable(pods) - before
+		if waiting > 0 && (told < 0 || waiting < told/2) {
+			told = waiting
+			r.Tell(fmt.Sprintf("Waiting for nodes for %d pods", waiting))
+		}
+		return waiting <= 0, nil
+	})
+}
+
+func newPods(objects []*cluster.Object) ([]*Pod, error) {
+	pods := make([]*Pod, 0, len(objects))
+	for _, o := range objects {
+		p, err := newPod(o)
+		if err != nil {
+			return nil, err
+		}
+		pods = append(pods, p)
+	}
+	return pods, nil
+}
+
+// removal has nodes removed, and asks again where that fails.
+type removal struct {
+	runner *Runner
+	mu     sync.Mutex
+	nodes  map[cluster.Ref]*removing
+}
+
+// removing is the removal of one node.
+type removing struct {
+	node      *Node
+	operation string
+	asked     int
+	err       error
+}
+
+// action asks Cast AI to drain and delete a node. What its budgets do not allow to
+// be evicted goes with the node after that time: when all nodes go, there is
+// nowhere to evict the last pods to.
+func (m *removal) action(n *Node) engine.Action {
+	return engine.Action{
+		Verb: engine.Call, Target: n.Target(), Operation: operationRemove, Why: "Cast AI drains it, for as long as pods may take to be evicted, and deletes it",
+		Do: func(ctx context.Context, _ func(string)) error {
+			id, err := m.runner.API.DeleteNode(ctx, m.runner.ClusterID, n.Console.Id, m.runner.Drain, true)
+			if castai.IsGone(err) {
+				err = nil
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			one := m.nodes[n.Ref()]
+			if one == nil {
+				one = &removing{node: n}
+				m.nodes[n.Ref()] = one
+			}
+			one.operation, one.err = id, err
+			one.asked++
+			return err
+		},
+	}
+}
+
+// next asks again for the nodes whose removal has failed, a few times, and goes on
+// waiting for the others.
+func (m *removal) next(ctx context.Context, left []cluster.Target) (*engine.Step, error) {
+	step, waiting := &engine.Step{Patience: polling}, 0
+	for _, t := range left {
+		m.mu.Lock()
+		one := m.nodes[t.Ref]
+		m.mu.Unlock()
+		if one == nil {
+			continue // never asked for
+		}
+		if one.err == nil && one.operation != "" {
+			if o, err := m.runner.API.Operation(ctx, one.operation); err == nil {
+				one.err = failed(o)
+			}
+		}
+		switch {
+		case one.err == nil:
+			waiting++
+		case one.asked < removals:
+			step.Title = "Ask again for what failed"
+			step.Actions = append(step.Actions, m.action(one.node))
+		}
+	}
+	if waiting == 0 && len(step.Actions) == 0 {
+		return nil, nil // no further step: the phase ends with these left
+	}
+	return step, nil
+}

@@ -1,0 +1,55 @@
+package hibernate
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/castai/kubectl-castai/internal/castai"
+)
+
+// The switches of the autoscaler that a pause can turn off.
+const (
+	// SwitchAll is the one of all policies, which Cast AI's job turns off.
+	SwitchAll = "all"
+	// SwitchUnschedulable is that of the unscheduled pod policy, which Cast AI's
+	// documentation speaks of.
+	SwitchUnschedulable = "unscheduled-pods"
+)
+
+// switched tells where a switch stands. An absent one is off (proto JSON).
+func switched(p castai.Policies, name string) (bool, error) {
+	var fields struct {
+		Enabled           bool `json:"enabled"`
+		UnschedulablePods struct {
+			Enabled bool `json:"enabled"`
+		} `json:"unschedulablePods"`
+	}
+	if err := json.Unmarshal(p, &fields); err != nil {
+		return false, fmt.Errorf("the policies of the autoscaler can't be read: %w", err)
+	}
+	if name == SwitchUnschedulable {
+		return fields.UnschedulablePods.Enabled, nil
+	}
+	return fields.Enabled, nil
+}
+
+// withSwitch returns the policies with a switch set, and everything else as it
+// was: whether absent fields keep their values is not documented.
+func withSwitch(p castai.Policies, name string, on bool) (castai.Policies, error) {
+	if name != SwitchUnschedulable {
+		return castai.WithEnabled(p, on)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(p, &fields); err != nil {
+		return nil, fmt.Errorf("the policies of the autoscaler can't be read: %w", err)
+	}
+	inner := fields["unschedulablePods"]
+	if inner == nil {
+		inner = json.RawMessage("{}")
+	}
+	var err error
+	if fields["unschedulablePods"], err = castai.WithEnabled(inner, on); err != nil {
+		return nil, err
+	}
+	return json.Marshal(fields)
+}

@@ -1,0 +1,376 @@
+package hibernate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// State is what was observed of a cluster. Everything is decided on it.
+type State struct {
+	Server    cluster.Server
+	Namespace string
+	Record    Record
+	Nodes     []*Node
+	Workloads []*Workload
+	Pods      []*Pod
+	// Namespaces are the names of all there are.
+	Namespaces []string
+	// Console is what Cast AI says; nil if it was not asked.
+	Console *Console
+}
+
+// Console is what Cast AI says of a cluster.
+type Console struct {
+	Cluster  castai.Cluster
+	Nodes    []castai.Node
+	Policies castai.Policies
+}
+
+// Node is a node of the cluster.
+type Node struct {
+	*cluster.Object
+	corev1.Node
+	// Console is what Cast AI knows of it; nil: nothing.
+	Console *castai.Node
+}
+
+// Workload is a Deployment, StatefulSet or DaemonSet.
+type Workload struct {
+	*cluster.Object
+	Template corev1.PodTemplateSpec
+	Selector labels.Selector
+	// Wanted and Ready count its pods.
+	Wanted, Ready int64
+}
+
+// Pod is a pod that has not ended.
+type Pod struct {
+	*cluster.Object
+	corev1.Pod
+}
+
+// Ref returns the version-independent name.
+func (n *Node) Ref() cluster.Ref { return n.Object.Ref() }
+
+// Ref returns the version-independent name.
+func (p *Pod) Ref() cluster.Ref { return p.Object.Ref() }
+
+// PodsResource is what pods are asked for by.
+func PodsResource() *cluster.Resource {
+	return &cluster.Resource{Version: "v1", Name: "pods", Kind: "Pod", Namespaced: true}
+}
+
+func nodesResource() *cluster.Resource {
+	return &cluster.Resource{Version: "v1", Name: "nodes", Kind: "Node"}
+}
+
+func podFields() [][]string {
+	return [][]string{{"spec", "nodeName"}, {"spec", "containers"}, {"status", "phase"}, {"status", "conditions"}}
+}
+
+func nodeFields() [][]string {
+	return [][]string{{"status", "allocatable"}, {"metadata", "managedFields"}, markFields}
+}
+
+func workloadFields() [][]string {
+	return [][]string{{"spec", "selector"}, tolerations, {"status"}, {"metadata", "managedFields"}, markFields}
+}
+
+// Scope is what a state needs of a cluster, beside the state ConfigMap.
+func Scope() cluster.Scope {
+	return cluster.Scope{
+		Kinds: []string{"nodes", "pods", "namespaces", "deployments.apps", "statefulsets.apps", "daemonsets.apps"},
+		Bodies: map[string][][]string{
+			"nodes": nodeFields(), "pods": podFields(),
+			"deployments.apps": workloadFields(), "statefulsets.apps": workloadFields(), "daemonsets.apps": workloadFields(),
+		},
+	}
+}
+
+// Readable is an error if one of the kinds (PLURAL.GROUP) is not in a snapshot
+// because it could not be read.
+func Readable(snap *cluster.Snapshot, kinds ...string) error {
+	for _, u := range snap.Unreadable {
+		if slices.Contains(kinds, u.What) {
+			return fmt.Errorf("%s can't be read, and without them nothing can be decided: %s", u.What, u.Message)
+		}
+	}
+	return nil
+}
+
+// NewState reads a snapshot of Scope, the state ConfigMap (nil: there is none),
+// and what Cast AI says (nil: it was not asked).
+func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, console *Console) (*State, error) {
+	if err := Readable(snap, Scope().Kinds...); err != nil {
+		return nil, err
+	}
+	s := &State{Server: snap.Server, Namespace: namespace, Console: console}
+	var err error
+	if s.Record, err = readRecord(state); err != nil {
+		return nil, err
+	}
+	for _, o := range snap.Objects {
+		switch o.Ref().GroupKind().String() {
+		case "Node":
+			n, err := newNode(o)
+			if err != nil {
+				return nil, err
+			}
+			s.Nodes = append(s.Nodes, n)
+		case "Pod":
+			p, err := newPod(o)
+			if err != nil {
+				return nil, err
+			}
+			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+				s.Pods = append(s.Pods, p)
+			}
+		case "Namespace":
+			s.Namespaces = append(s.Namespaces, o.Name)
+		case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps":
+			w, err := newWorkload(o)
+			if err != nil {
+				return nil, err
+			}
+			s.Workloads = append(s.Workloads, w)
+		}
+	}
+	s.match()
+	return s, nil
+}
+
+func newNode(o *cluster.Object) (*Node, error) {
+	n := &Node{Object: o}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Body, &n.Node); err != nil {
+		return nil, fmt.Errorf("%s can't be read: %w", o.Ref(), err)
+	}
+	n.Node.ObjectMeta = meta(o, n.ManagedFields)
+	return n, nil
+}
+
+func newPod(o *cluster.Object) (*Pod, error) {
+	p := &Pod{Object: o}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Body, &p.Pod); err != nil {
+		return nil, fmt.Errorf("%s can't be read: %w", o.Ref(), err)
+	}
+	p.Pod.ObjectMeta = meta(o, nil)
+	return p, nil
+}
+
+// meta is the metadata that typed objects are asked for.
+func meta(o *cluster.Object, managed []metav1.ManagedFieldsEntry) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: o.Name, Namespace: o.Namespace, UID: o.UID, Labels: o.Labels, Annotations: o.Annotations, ManagedFields: managed}
+}
+
+func newWorkload(o *cluster.Object) (*Workload, error) {
+	w := &Workload{Object: o}
+	var body struct {
+		Spec struct {
+			Selector *metav1.LabelSelector  `json:"selector"`
+			Replicas *int64                 `json:"replicas"`
+			Template corev1.PodTemplateSpec `json:"template"`
+		} `json:"spec"`
+		Status struct {
+			ReadyReplicas          int64 `json:"readyReplicas"`
+			NumberReady            int64 `json:"numberReady"`
+			DesiredNumberScheduled int64 `json:"desiredNumberScheduled"`
+		} `json:"status"`
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Body, &body); err != nil {
+		return nil, fmt.Errorf("%s can't be read: %w", o.Ref(), err)
+	}
+	var err error
+	if w.Selector, err = metav1.LabelSelectorAsSelector(body.Spec.Selector); err != nil {
+		return nil, fmt.Errorf("the selector of %s can't be read: %w", o.Ref(), err)
+	}
+	w.Template = body.Spec.Template
+	w.Wanted, w.Ready = 1, body.Status.ReadyReplicas // one replica, if none is named
+	if body.Spec.Replicas != nil {
+		w.Wanted = *body.Spec.Replicas
+	}
+	if w.daemon() {
+		w.Wanted, w.Ready = body.Status.DesiredNumberScheduled, body.Status.NumberReady
+	}
+	return w, nil
+}
+
+func (w *Workload) daemon() bool { return w.Resource.Kind == "DaemonSet" }
+
+// owns tells whether a pod is one of the workload's.
+func (w *Workload) owns(p *Pod) bool {
+	return p.Object.Namespace == w.Namespace && w.Selector.Matches(labels.Set(p.Object.Labels))
+}
+
+// match finds out which of Cast AI's nodes is which.
+func (s *State) match() {
+	if s.Console == nil {
+		return
+	}
+	byID, byName := map[string]*castai.Node{}, map[string]*castai.Node{}
+	for i := range s.Console.Nodes {
+		n := &s.Console.Nodes[i]
+		if n.State.Phase == "deleted" {
+			continue
+		}
+		byID[n.Id], byName[n.Name] = n, n
+	}
+	for _, n := range s.Nodes {
+		known := byID[n.Object.Labels[nodeIDLabel]]
+		if n.Object.Labels[nodeIDLabel] == "" {
+			known = byName[n.Object.Name]
+		}
+		// One machine has one provider id: another one is another machine.
+		if known != nil && (known.ProviderId == "" || n.Spec.ProviderID == "" || known.ProviderId == n.Spec.ProviderID) {
+			n.Console = known
+		}
+	}
+}
+
+// own tells whether Cast AI made the node: it says so itself, or its label does
+// (cluster-controller internal/types.go; terraform-provider-castai PR 768).
+func (n *Node) own() bool {
+	if n.Console == nil {
+		return false
+	}
+	if n.Console.AddedBy != "" {
+		return n.Console.AddedBy == "cast"
+	}
+	return n.Object.Labels[provisioner+"managed-by"] == "cast.ai"
+}
+
+// spot tells whether the node may be taken away at any time. Cast AI's job labels
+// its own on-demand node as spot, so that what the API says counts.
+func (n *Node) spot() bool {
+	if n.Console != nil {
+		return n.Console.SpotConfig.IsSpot
+	}
+	return n.Object.Labels[spotLabel] == "true"
+}
+
+func (n *Node) instanceType() string {
+	if n.Console != nil && n.Console.InstanceType != "" {
+		return n.Console.InstanceType
+	}
+	return n.Object.Labels[corev1.LabelInstanceTypeStable]
+}
+
+// ready tells whether the node's kubelet says that it is, and it is not going.
+func (n *Node) ready() bool {
+	return !n.Object.Terminating() && slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// protected tells whether somebody marked the node as not to be removed.
+func (n *Node) protected() bool {
+	return n.Object.Labels[removalDisabled] == "true" || n.Object.Annotations[removalDisabled] == "true"
+}
+
+// taint returns the taint of a paused cluster, if the node has it.
+func (n *Node) taint() (corev1.Taint, bool) {
+	i := slices.IndexFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == PausedKey })
+	if i < 0 {
+		return corev1.Taint{}, false
+	}
+	return n.Spec.Taints[i], true
+}
+
+// otherTaints are those that keep pods away, beside that of a paused cluster.
+func (n *Node) otherTaints() []string {
+	var out []string
+	for _, t := range n.Spec.Taints {
+		if t.Key != PausedKey && t.Effect != corev1.TaintEffectPreferNoSchedule {
+			out = append(out, t.Key)
+		}
+	}
+	return out
+}
+
+// running tells whether a pod is ready and stays so.
+func (p *Pod) running() bool {
+	return !p.Object.Terminating() && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// unschedulable tells whether no node has room for the pod.
+func (p *Pod) unschedulable() bool {
+	return p.Spec.NodeName == "" && !p.Object.Terminating() && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse
+	})
+}
+
+// Unschedulable counts the pods that no node has room for.
+func Unschedulable(pods []*Pod) int {
+	n := 0
+	for _, p := range pods {
+		if p.unschedulable() {
+			n++
+		}
+	}
+	return n
+}
+
+// Phase is what the cluster is at, as the journal says.
+func (s *State) Phase() Phase {
+	if s.Record.Journal == nil {
+		return Awake
+	}
+	return s.Record.Journal.Phase
+}
+
+// Autoscaler tells whether all policies are on; known is false if Cast AI was not
+// asked or its answer can't be read.
+func (s *State) Autoscaler() (on, known bool) {
+	if s.Console == nil {
+		return false, false
+	}
+	on, err := switched(s.Console.Policies, SwitchAll)
+	return on, err == nil
+}
+
+// wrote tells whether a program is the one that wrote a field last, as the
+// managed fields of the object say.
+func wrote(o *cluster.Object, program string, path ...string) bool {
+	entries, _, _ := unstructured.NestedSlice(o.Body, "metadata", "managedFields")
+	for _, e := range entries {
+		entry, _ := e.(map[string]any)
+		manager, _ := entry["manager"].(string)
+		if manager != program {
+			continue
+		}
+		fields := make([]string, 0, len(path)+1)
+		fields = append(fields, "fieldsV1")
+		for _, p := range path {
+			fields = append(fields, "f:"+p)
+		}
+		if _, found, err := unstructured.NestedFieldNoCopy(entry, fields...); found && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// names joins names of objects for a person, the first few of many.
+func names[T any](list []T, name func(T) string) string {
+	const most = 5
+	var out []string
+	for i, item := range list {
+		if i == most {
+			out = append(out, fmt.Sprintf("and %d more", len(list)-most))
+			break
+		}
+		out = append(out, name(item))
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,209 @@
+package printer
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/castai/kubectl-castai/internal/console"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
+	"github.com/castai/kubectl-castai/pkg/offboard"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// APIVersion of every document that -o json and -o yaml print.
+const APIVersion = "castai.kubectl.dev/v1alpha1"
+
+// TypeMeta says which document it is.
+type TypeMeta struct {
+	APIVersion string `json:"apiVersion" jsonschema:"enum=castai.kubectl.dev/v1alpha1"`
+	Kind       string `json:"kind"`
+}
+
+// Metadata says which cluster a document is about, and when it was made.
+type Metadata struct {
+	Cluster           string    `json:"cluster"`
+	Context           string    `json:"context,omitempty"`
+	Server            string    `json:"server"`
+	KubernetesVersion string    `json:"kubernetesVersion,omitempty"`
+	KubeSystemUID     types.UID `json:"kubeSystemUID,omitempty"`
+	Time              time.Time `json:"time"`
+}
+
+// NewMetadata describes the server.
+func NewMetadata(s cluster.Server) Metadata {
+	return Metadata{
+		Cluster: s.DisplayName(), Context: s.Context, Server: s.Host,
+		KubernetesVersion: s.Version, KubeSystemUID: s.KubeSystemUID, Time: time.Now().UTC().Truncate(time.Second),
+	}
+}
+
+// Inventory is the document of status and verify.
+type Inventory struct {
+	TypeMeta   `json:",inline"`
+	Metadata   Metadata             `json:"metadata"`
+	CastAI     ownership.Identity   `json:"castai"`
+	Clean      bool                 `json:"clean"` // nothing owned, and everything could be read
+	Releases   []string             `json:"releases,omitempty"`
+	Owned      []Object             `json:"owned"`
+	Unclear    []Object             `json:"unclear"`
+	Namespaces []Namespace          `json:"namespaces,omitempty"`
+	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
+	// Console is what Cast AI's console knows of the cluster, if there was a key to ask with.
+	Console  *console.View       `json:"console,omitempty"`
+	Impact   ownership.Impact    `json:"impact"`
+	Blockers []ownership.Blocker `json:"blockers,omitempty"`
+}
+
+// Object is an object with the evidence for and against its being Cast AI's.
+type Object struct {
+	cluster.Ref `json:",inline"`
+	UID         types.UID            `json:"uid"`
+	Component   string               `json:"component,omitempty"`
+	Evidence    []ownership.Evidence `json:"evidence,omitempty"`
+	Hints       []ownership.Evidence `json:"hints,omitempty"`
+	Against     []ownership.Evidence `json:"against,omitempty"`
+	Setting     bool                 `json:"setting,omitempty"`
+	Dependent   bool                 `json:"dependent,omitempty"`
+	Terminating bool                 `json:"terminating,omitempty"`
+	Finalizers  []string             `json:"finalizers,omitempty"`
+}
+
+// Namespace says whether a namespace of Cast AI's goes whole, or what lives in it that stays.
+type Namespace struct {
+	Name  string        `json:"name"`
+	Why   string        `json:"why"`
+	Whole bool          `json:"whole"`
+	Keep  []cluster.Ref `json:"keep,omitempty"`
+}
+
+// NewInventory makes the document of an inventory.
+func NewInventory(inv *ownership.Inventory) *Inventory {
+	doc := &Inventory{
+		TypeMeta: TypeMeta{APIVersion, "Inventory"}, Metadata: NewMetadata(inv.Server), CastAI: inv.Identity,
+		Clean: Clean(inv), Releases: inv.Releases, Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
+		Owned: objects(inv.Owned()), Unclear: objects(inv.Unclear()), Namespaces: namespaces(inv),
+	}
+	return doc
+}
+
+// Clean tells whether nothing of Cast AI's is left, as far as can be known:
+// what could not be read is not clean.
+func Clean(inv *ownership.Inventory) bool { return len(inv.Owned()) == 0 && len(inv.Unreadable) == 0 }
+
+func namespaces(inv *ownership.Inventory) []Namespace {
+	var out []Namespace
+	for _, h := range inv.Homes {
+		out = append(out, Namespace{Name: h.Name, Why: h.Evidence.Text, Whole: inv.IsOwned(h.Namespace.Ref()), Keep: h.Keep})
+	}
+	return out
+}
+
+func objects(items []*ownership.Item) []Object {
+	out := make([]Object, 0, len(items))
+	for _, i := range items {
+		out = append(out, Object{
+			Ref: i.Object.Ref(), UID: i.Object.UID, Component: i.Component, Evidence: i.For, Hints: i.Hints, Against: i.Against,
+			Setting: i.Setting, Dependent: i.Dependent, Terminating: i.Object.Terminating(), Finalizers: i.Object.Finalizers,
+		})
+	}
+	return out
+}
+
+// Plan is the document of offboard --dry-run=client.
+type Plan struct {
+	TypeMeta   `json:",inline"`
+	Metadata   Metadata             `json:"metadata"`
+	Phases     []engine.Phase       `json:"phases"`
+	Unclear    []Object             `json:"unclear"`
+	Namespaces []Namespace          `json:"namespaces,omitempty"`
+	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
+	Impact     ownership.Impact     `json:"impact"`
+	Blockers   []ownership.Blocker  `json:"blockers,omitempty"`
+}
+
+// NewPlan makes the document of a plan.
+func NewPlan(inv *ownership.Inventory, plan *engine.Plan) *Plan {
+	phases := plan.Phases
+	if phases == nil {
+		phases = []engine.Phase{}
+	}
+	return &Plan{
+		TypeMeta: TypeMeta{APIVersion, "Plan"}, Metadata: NewMetadata(inv.Server), Phases: phases, Unclear: objects(inv.Unclear()),
+		Namespaces: namespaces(inv), Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
+	}
+}
+
+// Report is the document of a run.
+type Report struct {
+	TypeMeta      `json:",inline"`
+	Metadata      Metadata `json:"metadata"`
+	engine.Report `json:",inline"`
+	// Left is what of Cast AI's was found afterwards.
+	Left []Object `json:"left"`
+	// Returned is what somebody made, or made again, meanwhile.
+	Returned   []offboard.Return    `json:"returned,omitempty"`
+	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
+	// Namespaces is what unstick-ns found afterwards.
+	Namespaces []*finalize.Diagnosis `json:"namespaces,omitempty"`
+	// Error says why the run ended early.
+	Error string `json:"error,omitempty"`
+}
+
+// NewReport makes the document of a run. after is the inventory taken when it
+// was over, nil if none could be taken.
+func NewReport(s cluster.Server, r *engine.Report, after *ownership.Inventory, returned []offboard.Return, err error) *Report {
+	doc := &Report{TypeMeta: TypeMeta{APIVersion, "Report"}, Metadata: NewMetadata(s), Report: *r, Left: []Object{}, Returned: returned}
+	if doc.Outcomes == nil {
+		doc.Outcomes = []engine.Outcome{}
+	}
+	if doc.Phases == nil {
+		doc.Phases = []engine.PhaseTime{}
+	}
+	if after != nil {
+		doc.Left, doc.Unreadable = objects(after.Owned()), after.Unreadable
+	}
+	if err != nil {
+		doc.Error = err.Error()
+	}
+	return doc
+}
+
+// Print writes a document as json or yaml.
+func Print(w io.Writer, format string, doc any) error {
+	var out []byte
+	var err error
+	switch format {
+	case "json":
+		if out, err = json.MarshalIndent(doc, "", "  "); err == nil {
+			out = append(out, '\n')
+		}
+	case "yaml":
+		out, err = yaml.Marshal(doc)
+	default:
+		err = fmt.Errorf("unknown output format %q: it is json or yaml", format)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// Explanation is the document of status for one object.
+type Explanation struct {
+	TypeMeta              `json:",inline"`
+	Metadata              Metadata `json:"metadata"`
+	ownership.Explanation `json:",inline"`
+}
+
+// NewExplanation makes the document of an explanation.
+func NewExplanation(s cluster.Server, e *ownership.Explanation) *Explanation {
+	return &Explanation{TypeMeta{APIVersion, "Explanation"}, NewMetadata(s), *e}
+}

@@ -1,0 +1,261 @@
+package printer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/castai/kubectl-castai/internal/hibernate"
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// Hibernation is the document of the commands of hibernate: what the cluster is
+// at, what is to be done, or what was done.
+type Hibernation struct {
+	TypeMeta `json:",inline"`
+	Metadata Metadata `json:"metadata"`
+	// Phase is what the cluster is at.
+	Phase hibernate.Phase `json:"phase"`
+	// Journal is what the last pause or resume by this plugin wrote down.
+	Journal *hibernate.Journal `json:"journal,omitempty"`
+	// Autoscaler tells whether all policies are on, if Cast AI was asked.
+	Autoscaler *bool `json:"autoscaler,omitempty"`
+	// Installation is that of the CronJobs.
+	Installation *HibernateInstallation `json:"installation,omitempty"`
+	// Leftovers are what earlier runs left on objects.
+	Leftovers []Leftover `json:"leftovers"`
+	// Phases is the plan, and Report, once it was carried out, what became of it.
+	Phases []engine.Phase `json:"phases,omitempty"`
+	Report *engine.Report `json:"report,omitempty"`
+	// Error says why it was not done, or not all of it.
+	Error string `json:"error,omitempty"`
+}
+
+// HibernateInstallation is the schedule of a cluster and what came of it.
+type HibernateInstallation struct {
+	Namespace               string `json:"namespace"`
+	hibernate.Configuration `json:",inline"`
+	// Release is the Helm release that it comes from.
+	Release   string           `json:"release,omitempty"`
+	Suspended bool             `json:"suspended"`
+	Next      *hibernate.Times `json:"next,omitempty"`
+	Runs      []hibernate.Run  `json:"runs"`
+}
+
+// Leftover is what a run left on an object.
+type Leftover struct {
+	Object cluster.Ref `json:"object"`
+	Why    string      `json:"why"`
+	// CastAI: Cast AI's job left it, and not this plugin.
+	CastAI bool `json:"castai"`
+}
+
+// NewHibernation makes the document of what was observed. in is nil where nobody
+// has looked for an installation.
+func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Installation) *Hibernation {
+	doc := &Hibernation{TypeMeta: TypeMeta{APIVersion, "Hibernation"}, Metadata: NewMetadata(server), Phase: hibernate.Awake, Leftovers: []Leftover{}}
+	if s != nil {
+		doc.Phase, doc.Journal = s.Phase(), s.Record.Journal
+		if on, known := s.Autoscaler(); known {
+			doc.Autoscaler = &on
+		}
+		if doc.Phase == hibernate.Awake {
+			for _, c := range hibernate.Leftovers(s) {
+				doc.Leftovers = append(doc.Leftovers, Leftover{c.Ref(), c.Why, c.Vendor})
+			}
+		}
+	}
+	if in != nil && in.Installed() {
+		doc.Installation = &HibernateInstallation{Namespace: in.Namespace, Configuration: in.Configuration, Release: in.Release, Suspended: in.Suspended, Runs: orEmpty(in.Runs)}
+		if pause, resume, err := in.Configuration.Next(time.Now()); err == nil {
+			doc.Installation.Next = &hibernate.Times{Pause: pause, Resume: resume}
+		}
+	}
+	return doc
+}
+
+// mostRuns is how many past runs are shown.
+const mostRuns = 4
+
+// Hibernation shows what a cluster is at.
+func (t *Text) Hibernation(doc *Hibernation) {
+	rows := [][]string{{"Cluster", fmt.Sprintf("%s, %s", doc.Metadata.Cluster, doc.Metadata.Server)}, {"State", doc.state()}}
+	if j := doc.Journal; j != nil {
+		if j.Error != "" {
+			rows = append(rows, []string{"Last error", j.Error})
+		}
+		if j.Node != nil && doc.Phase != hibernate.Awake {
+			name := j.Node.Name
+			if name == "" {
+				name = "being made"
+			}
+			rows = append(rows, []string{"Sleeps on", fmt.Sprintf("%s (%s)", name, j.Node.InstanceType)})
+		}
+	}
+	if doc.Autoscaler != nil {
+		rows = append(rows, []string{"Autoscaler", onOff(*doc.Autoscaler) + doc.before()})
+	}
+	if in := doc.Installation; in != nil {
+		state := ""
+		if in.Suspended {
+			state = " (suspended)"
+		}
+		zone := in.TimeZone
+		if zone == "" {
+			zone = "the controller manager's zone"
+		}
+		rows = append(
+			rows, []string{"Pauses", in.Pause + " " + zone + state + next(in.Next, func(n *hibernate.Times) time.Time { return n.Pause })},
+			[]string{"Resumes", in.Resume + " " + zone + state + next(in.Next, func(n *hibernate.Times) time.Time { return n.Resume })},
+			[]string{"Job", in.Image},
+		)
+		if in.Release != "" {
+			rows = append(rows, []string{"Installed by", "Helm, release " + in.Release})
+		}
+	} else {
+		rows = append(rows, []string{"Schedule", "not installed"})
+	}
+	t.table(rows)
+	if in := doc.Installation; in != nil && len(in.Runs) > 0 {
+		t.line("\nLast runs:")
+		runs := [][]string{}
+		for _, r := range in.Runs[:min(len(in.Runs), mostRuns)] {
+			runs = append(runs, []string{"  " + r.Action, r.Started.Local().Format(localTime), r.Result, r.Name})
+		}
+		t.table(runs)
+	}
+	if len(doc.Leftovers) > 0 {
+		t.line("\nEarlier runs left something on %s (resume --repair takes it back):", count(len(doc.Leftovers), "object"))
+		left := reasons{}
+		for _, l := range doc.Leftovers {
+			left.add(l.Why, l.Object.String())
+		}
+		left.print(t, 5)
+	}
+}
+
+// localTime is how the user's own clock shows a time.
+const localTime = "Mon 2 Jan 2006 15:04 MST"
+
+func next(n *hibernate.Times, of func(*hibernate.Times) time.Time) string {
+	if n == nil {
+		return ""
+	}
+	return ", next " + of(n).Local().Format(localTime)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// state is what the cluster is at, and since when.
+func (doc *Hibernation) state() string {
+	j := doc.Journal
+	if j == nil {
+		return "awake, and never paused by this plugin"
+	}
+	since := fmt.Sprintf("since %s, by %s", j.Since.Local().Format(localTime), j.By)
+	switch doc.Phase {
+	case hibernate.Pausing:
+		return "a pause has begun and not ended, " + since + ": run pause again to go on, or resume"
+	case hibernate.Resuming:
+		return "a resume has begun and not ended, " + since + ": run resume again"
+	case hibernate.Awake, hibernate.Paused:
+	}
+	return string(doc.Phase) + " " + since
+}
+
+// before is what the autoscaler was before a pause that is on.
+func (doc *Hibernation) before() string {
+	if doc.Journal == nil || doc.Journal.Policies == nil || doc.Phase == hibernate.Awake {
+		return ""
+	}
+	return fmt.Sprintf(" (before the pause, %s: %s)", doc.Journal.Policies.Switch, onOff(doc.Journal.Policies.Enabled))
+}
+
+// PausePlan shows what a pause will do.
+func (t *Text) PausePlan(s cluster.Server, p *hibernate.Pause, phases []engine.Phase) {
+	t.line("Cluster %s", s.DisplayName())
+	t.phases(phases)
+	byReason := map[string][]string{}
+	for _, k := range p.Keep {
+		byReason[k.Why] = append(byReason[k.Why], k.Object.Name)
+	}
+	t.kept(byReason)
+	for _, w := range p.Warnings {
+		t.line("\nNote: %s", w)
+	}
+}
+
+func (t *Text) kept(byReason map[string][]string) {
+	if len(byReason) == 0 {
+		return
+	}
+	t.line("\nNodes that stay beside the one to sleep on:")
+	for _, why := range slices.Sorted(maps.Keys(byReason)) {
+		t.line("  %s: %s", some(byReason[why], 5), why)
+	}
+}
+
+// ResumePlan shows what a resume will do.
+func (t *Text) ResumePlan(s cluster.Server, phases []engine.Phase) {
+	t.line("Cluster %s", s.DisplayName())
+	t.phases(phases)
+}
+
+func (t *Text) phases(phases []engine.Phase) {
+	for n, p := range phases {
+		t.line("\n%d. %s", n+1, p.Title)
+		byReason := map[string][]string{}
+		var reasons []string
+		for _, a := range p.Actions {
+			if byReason[a.Why] == nil {
+				reasons = append(reasons, a.Why)
+			}
+			byReason[a.Why] = append(byReason[a.Why], a.Target.Ref.String())
+		}
+		for _, why := range reasons {
+			t.line("   %s: %s", some(byReason[why], 4), why)
+		}
+	}
+}
+
+// InstallPlan shows what will be installed or changed, and when it will act.
+func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases []engine.Phase, changes []string, now time.Time) {
+	t.line("Cluster %s", s.DisplayName())
+	t.phases(phases)
+	if len(changes) > 0 {
+		t.line("\nSettings:")
+		for _, c := range changes {
+			t.line("  %s", c)
+		}
+	}
+	pause, resume, err := c.Next(now)
+	if err != nil {
+		return // it was validated
+	}
+	zone := pause.Location().String()
+	t.line("\nNext pause   %s (%s)", pause.Local().Format(localTime), pause.Format("Mon 15:04 ")+zone)
+	t.line("Next resume  %s (%s)", resume.Local().Format(localTime), resume.Format("Mon 15:04 ")+zone)
+}
+
+// Slept says how a pause or a resume went.
+func (t *Text) Slept(what string, r *engine.Report) {
+	var total time.Duration
+	for _, p := range r.Phases {
+		total += p.Elapsed
+	}
+	if r.DryRun {
+		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
+		return
+	}
+	t.line("\n%s in %s", what, seconds(total))
+}
+
+// Message writes one sentence.
+func (t *Text) Message(text string) { t.line("%s", text) }

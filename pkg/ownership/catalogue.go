@@ -1,0 +1,316 @@
+// Package ownership tells whose every object of a cluster is: owned by Cast AI,
+// unclear, or foreign, each with its evidence.
+//
+// It is pure: a cluster.Snapshot and the stored Helm releases go in, an
+// Inventory comes out. What Cast AI is known to leave is data (catalogue.yaml);
+// the rules that turn it into evidence are in the files rules_*.go.
+package ownership
+
+import (
+	_ "embed" // the catalogue is part of the binary
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+//go:embed catalogue.yaml
+var catalogueYAML []byte
+
+// Catalogue is what is known of Cast AI's components, read from catalogue.yaml,
+// where each field is described and each entry names its source.
+type Catalogue struct {
+	Components []Component  `json:"components"`
+	Namespaces []Home       `json:"namespaces"`
+	ThirdParty []ThirdParty `json:"thirdParty"`
+	Images     []string     `json:"images"`
+	Registries []string     `json:"registries"`
+	Domains    []string     `json:"domains"`
+
+	// Indexes, because every object of a cluster is looked up here.
+	charts   map[string][]*Component
+	patterns []chartPattern
+	apps     map[string]*Component
+	groups   map[string]*Component
+	objects  map[string]*Component
+}
+
+// chartPattern is an entry of charts with a "*".
+type chartPattern struct {
+	pattern   string
+	component *Component
+}
+
+// Component is one piece of software of Cast AI.
+type Component struct {
+	Name       string   `json:"name"`
+	Source     string   `json:"source"`
+	Charts     []string `json:"charts,omitempty"`
+	Within     []string `json:"within,omitempty"`
+	Workloads  []string `json:"workloads,omitempty"`
+	Groups     []string `json:"groups,omitempty"`
+	Webhooks   []string `json:"webhooks,omitempty"`
+	Objects    []string `json:"objects,omitempty"`
+	Finalizers []string `json:"finalizers,omitempty"`
+	Settings   []string `json:"settings,omitempty"`
+	Graceful   []string `json:"graceful,omitempty"`
+	Recreates  bool     `json:"recreates,omitempty"`
+}
+
+// Home is a namespace that Cast AI's software lives in by default.
+type Home struct {
+	Name   string            `json:"name"` // a pattern of path.Match
+	Labels map[string]string `json:"labels,omitempty"`
+	Liqo   bool              `json:"liqo,omitempty"` // Cast AI's only where Liqo is
+	Source string            `json:"source"`
+}
+
+// ThirdParty is somebody else's chart that comes with one of Cast AI's.
+type ThirdParty struct {
+	Chart  string `json:"chart"`
+	Alias  string `json:"alias,omitempty"`
+	Source string `json:"source"`
+}
+
+// liqoGroup is the suffix of the API groups that Cast AI's Liqo shares with everybody's.
+const liqoGroup = ".liqo.io"
+
+// LoadCatalogue reads the catalogue that is built into the binary. An error is
+// a mistake in catalogue.yaml.
+func LoadCatalogue() (*Catalogue, error) {
+	var c Catalogue
+	if err := yaml.UnmarshalStrict(catalogueYAML, &c); err != nil {
+		return nil, fmt.Errorf("catalogue.yaml: %w", err)
+	}
+	for _, comp := range c.Components {
+		if comp.Name == "" || comp.Source == "" {
+			return nil, fmt.Errorf("catalogue.yaml: component %q lacks a name or a source", comp.Name)
+		}
+	}
+	for _, home := range c.Namespaces {
+		if _, err := path.Match(home.Name, ""); err != nil || home.Source == "" {
+			return nil, fmt.Errorf("catalogue.yaml: namespace %q lacks a source or is no pattern", home.Name)
+		}
+	}
+	c.index()
+	return &c, nil
+}
+
+func (c *Catalogue) index() {
+	c.charts, c.apps = map[string][]*Component{}, map[string]*Component{}
+	c.groups, c.objects = map[string]*Component{}, map[string]*Component{}
+	for i := range c.Components {
+		comp := &c.Components[i]
+		for _, chart := range comp.Charts {
+			c.charts[chart] = append(c.charts[chart], comp)
+			if strings.Contains(chart, "*") {
+				c.patterns = append(c.patterns, chartPattern{chart, comp})
+			}
+		}
+		apps := comp.Workloads
+		if len(comp.Within) == 0 {
+			apps = slices.Concat(comp.Workloads, comp.Charts)
+		}
+		for _, name := range apps {
+			if c.apps[name] == nil {
+				c.apps[name] = comp
+			}
+		}
+		for _, group := range comp.Groups {
+			if c.groups[group] == nil {
+				c.groups[group] = comp
+			}
+		}
+		for _, object := range comp.Objects {
+			c.objects[object] = comp
+		}
+	}
+}
+
+// find returns the first component for which match is true.
+func (c *Catalogue) find(match func(*Component) bool) *Component {
+	for i := range c.Components {
+		if match(&c.Components[i]) {
+			return &c.Components[i]
+		}
+	}
+	return nil
+}
+
+// chart returns the component of a chart that is Cast AI's under any roof.
+func (c *Catalogue) chart(name string) *Component {
+	for _, comp := range c.charts[name] {
+		if len(comp.Within) == 0 {
+			return comp
+		}
+	}
+	for _, p := range c.patterns {
+		if ok, err := path.Match(p.pattern, name); ok && err == nil {
+			return p.component
+		}
+	}
+	return nil
+}
+
+// chartWithin returns the component of a sub-chart that is Cast AI's inside one of the parents.
+func (c *Catalogue) chartWithin(name string, parents []string) *Component {
+	for _, comp := range c.charts[name] {
+		if slices.ContainsFunc(parents, func(p string) bool { return slices.Contains(comp.Within, p) }) {
+			return comp
+		}
+	}
+	return nil
+}
+
+// unmistakable tells whether nobody else would give a chart this name. The
+// others (egressd, temporal, gpu-metrics-exporter, ...) need a second mark.
+func unmistakable(chart string) bool {
+	return strings.HasPrefix(chart, "castai") || strings.HasPrefix(chart, "castware")
+}
+
+// chartLabel matches the values that Helm's own template gives helm.sh/chart.
+var chartLabel = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*?)-v?(\d+\.\d+\.\d+.*)$`)
+
+// thirdParty returns the entry of a chart, by its name or the alias that it comes under.
+func (c *Catalogue) thirdParty(chart string) bool {
+	return slices.ContainsFunc(c.ThirdParty, func(t ThirdParty) bool { return t.Chart == chart || (t.Alias != "" && t.Alias == chart) })
+}
+
+// group returns the component whose API group it is, exactly.
+func (c *Catalogue) group(group string) *Component { return c.groups[group] }
+
+// app returns the component that a workload's name, or the label
+// app.kubernetes.io/name, stands for.
+func (c *Catalogue) app(name string) *Component { return c.apps[name] }
+
+// namedAfter returns the component whose name is the first or the last part of
+// a name, as Helm's RELEASE-CHART and CHART-PART are: costs-castai-evictor,
+// castai-agent-cpvpa. It is less than app: only ever one mark of two.
+func (c *Catalogue) namedAfter(name string) *Component {
+	if comp := c.apps[name]; comp != nil {
+		return comp
+	}
+	for i := len(name) - 1; i > 0; i-- {
+		if name[i] == '-' {
+			if comp := c.apps[name[:i]]; comp != nil && unmistakable(name[:i]) {
+				return comp
+			}
+		}
+	}
+	for i := range name {
+		if name[i] == '-' {
+			if comp := c.apps[name[i+1:]]; comp != nil && unmistakable(name[i+1:]) {
+				return comp
+			}
+		}
+	}
+	return nil
+}
+
+// runtimeObject returns the component that makes an object of this kind and name at run time.
+func (c *Catalogue) runtimeObject(r cluster.Ref) *Component {
+	r.Namespace = ""
+	return c.objects[r.String()]
+}
+
+// webhookName returns the component of a webhook configuration of that name.
+func (c *Catalogue) webhookName(name string) *Component {
+	return c.find(func(comp *Component) bool { return slices.Contains(comp.Webhooks, name) })
+}
+
+// is tells whether one of a component's lists of KIND.GROUP holds the kind.
+func (c *Catalogue) is(list func(*Component) []string, r cluster.Ref) bool {
+	return c.find(func(comp *Component) bool { return slices.Contains(list(comp), r.GroupKind().String()) }) != nil
+}
+
+// Setting tells whether users write objects of this kind.
+func (c *Catalogue) Setting(r cluster.Ref) bool {
+	return c.is(func(comp *Component) []string { return comp.Settings }, r)
+}
+
+// Graceful tells whether the kind's own controllers clean up well, so that its
+// objects should be deleted while these still run.
+func (c *Catalogue) Graceful(r cluster.Ref) bool {
+	return c.is(func(comp *Component) []string { return comp.Graceful }, r)
+}
+
+// Recreates tells whether a component puts objects back that others remove.
+func (c *Catalogue) Recreates(component string) bool {
+	comp := c.find(func(comp *Component) bool { return comp.Name == component })
+	return comp != nil && comp.Recreates
+}
+
+// inDomain tells whether a DNS name is one of Cast AI's domains or below one.
+func (c *Catalogue) inDomain(name string) bool {
+	return slices.ContainsFunc(c.Domains, func(d string) bool { return name == d || strings.HasSuffix(name, "."+d) })
+}
+
+// OwnFinalizer tells whether a finalizer is Cast AI's: listed in the catalogue
+// or under one of its domains. Liqo's are listed one by one, since its domain is
+// everybody's.
+func (c *Catalogue) OwnFinalizer(name string) bool {
+	if c.find(func(comp *Component) bool { return slices.Contains(comp.Finalizers, name) }) != nil {
+		return true
+	}
+	domain, _, _ := strings.Cut(name, "/")
+	return c.inDomain(domain)
+}
+
+// image tells whether an image comes from a repository that only Cast AI publishes to.
+func (c *Catalogue) image(image string) bool {
+	first, _, slash := strings.Cut(image, "/")
+	if !slash || !strings.ContainsAny(first, ".:") && first != "localhost" {
+		image = "docker.io/" + image // what a container runtime does to short names
+	}
+	return slices.ContainsFunc(c.Images, func(p string) bool {
+		if suffix, ok := strings.CutPrefix(p, "*"); ok {
+			return strings.Contains(image, suffix)
+		}
+		return strings.HasPrefix(image, p)
+	})
+}
+
+// componentImage returns the first of the images that is the component's own:
+// from a repository that only Cast AI publishes to, under the component's name
+// (castai-agent runs .../agent). Cast AI mirrors other images there, too, which
+// prove nothing.
+func (c *Catalogue) componentImage(comp *Component, images []string) string {
+	if comp == nil {
+		return ""
+	}
+	for _, image := range images {
+		if c.image(image) && comp.runs(image) {
+			return image
+		}
+	}
+	return ""
+}
+
+// runs tells whether the last part of an image's name is that of the component:
+// agent, castai-agent.
+func (comp *Component) runs(image string) bool {
+	base := imageName(image)
+	return slices.ContainsFunc(slices.Concat(comp.Charts, comp.Workloads, []string{comp.Name}), func(name string) bool {
+		return name == base || strings.HasSuffix(name, "-"+base)
+	})
+}
+
+// imageName returns the last part of an image's repository, without tag and digest.
+func imageName(image string) string {
+	repository, _, _ := strings.Cut(image, "@")
+	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
+		repository = repository[:colon]
+	}
+	return path.Base(repository)
+}
+
+// published tells whether an image comes from the very place that Cast AI
+// publishes to, and not from a mirror.
+func (c *Catalogue) published(image string) bool {
+	return slices.ContainsFunc(c.Registries, func(p string) bool { return strings.HasPrefix(image, p) })
+}

@@ -1,0 +1,95 @@
+package ownership_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// corpus holds manifests rendered from real charts. It lies beside the
+// repository, where it is there at all.
+const corpus = "../../../shared/corpus"
+
+// TestCorpusIsOwned judges real charts, each alone: with and without Helm, under
+// their own and under other names, everything in them is Cast AI's.
+func TestCorpusIsOwned(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(corpus, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		for mode, in := range map[string]install{
+			"helm":            {name, "castai-agent", true},
+			"apply":           {name, "castai-agent", false},
+			"helm elsewhere":  {"costs", "platform", true},
+			"apply elsewhere": {"costs", "platform", false},
+		} {
+			if name == "hibernate-deploy" && in.helm || name == "castware-components" && in.namespace != "castai-agent" && !in.helm {
+				continue // the first has no chart; the second is nothing without the operator's workload
+			}
+			t.Run(name+"/"+mode, func(t *testing.T) {
+				manifest := string(raw)
+				if in.namespace != "castai-agent" {
+					manifest = in.elsewhere(manifest)
+				}
+				notOwned(t, (&scene{}).manifest(t, in, manifest))
+			})
+		}
+	}
+}
+
+// elsewhere moves a rendered chart into another namespace and release.
+func (in install) elsewhere(raw string) string {
+	raw = strings.ReplaceAll(raw, "namespace: castai-agent\n", "namespace: "+in.namespace+"\n")
+	raw = strings.ReplaceAll(raw, "system:serviceaccount:castai-agent:", "system:serviceaccount:"+in.namespace+":")
+	raw = regexp.MustCompile(`(?m)^(kind: Namespace\nmetadata:\n  name:) castai-agent$`).ReplaceAllString(raw, "$1 "+in.namespace)
+	return regexp.MustCompile(`app.kubernetes.io/instance: \S+`).ReplaceAllString(raw, "app.kubernetes.io/instance: "+in.release)
+}
+
+// notOwned fails the test for every object that is not Cast AI's by the rules.
+func notOwned(t *testing.T, s *scene) {
+	t.Helper()
+	snap := s.snapshot(t)
+	if got := len(ownership.ReleaseRecords(snap, catalogue(t))); got != len(s.records) {
+		t.Errorf("%d releases would be read, not %d", got, len(s.records))
+	}
+	inv := s.take(t, ownership.Options{})
+	for _, o := range snap.Objects {
+		if o.Ref() == (cluster.Ref{Kind: "Namespace", Name: "kube-system"}) {
+			continue // Kubernetes' own: only objects in it are Cast AI's
+		}
+		if !inv.IsOwned(o.Ref()) {
+			t.Errorf("%s is %s", o.Ref(), explain(t, inv, o.Ref()))
+		}
+	}
+}
+
+// TestChartsAreOwned judges the charts of testdata in the same way.
+func TestChartsAreOwned(t *testing.T) {
+	for chart, documented := range everyChart() {
+		for mode, in := range map[string]install{
+			"helm":            documented,
+			"apply":           {documented.release, documented.namespace, false},
+			"helm elsewhere":  {"costs", "platform", true},
+			"apply elsewhere": {"costs", "platform", false},
+		} {
+			if chart == "castware-components" && in.namespace != "castai-agent" && !in.helm {
+				continue // nothing without the operator's workload
+			}
+			t.Run(chart+"/"+mode, func(t *testing.T) {
+				s := (&scene{}).install(t, "charts/"+chart, in)
+				notOwned(t, s)
+			})
+		}
+	}
+}
