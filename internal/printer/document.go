@@ -121,6 +121,7 @@ type Plan struct {
 	TypeMeta   `json:",inline"`
 	Metadata   Metadata             `json:"metadata"`
 	Phases     []engine.Phase       `json:"phases"`
+	Notes      []string             `json:"notes,omitempty"`
 	Unclear    []Object             `json:"unclear"`
 	Namespaces []Namespace          `json:"namespaces,omitempty"`
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
@@ -135,7 +136,7 @@ func NewPlan(inv *ownership.Inventory, plan *engine.Plan) *Plan {
 		phases = []engine.Phase{}
 	}
 	return &Plan{
-		TypeMeta: TypeMeta{APIVersion, "Plan"}, Metadata: NewMetadata(inv.Server), Phases: phases, Unclear: objects(inv.Unclear()),
+		TypeMeta: TypeMeta{APIVersion, "Plan"}, Metadata: NewMetadata(inv.Server), Phases: phases, Notes: plan.Notes, Unclear: objects(inv.Unclear()),
 		Namespaces: namespaces(inv), Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
 	}
 }

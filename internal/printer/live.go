@@ -68,7 +68,7 @@ func (l *live) see(e engine.Event) {
 		l.phase = nil
 	case engine.Requested, engine.Waiting:
 		l.await(e)
-	case engine.Done, engine.Failed, engine.Left:
+	case engine.Done, engine.Failed, engine.Kept, engine.Left:
 		l.last = subject(e)
 		l.waiting = slices.DeleteFunc(l.waiting, func(w wait) bool { return w.name == l.last })
 	case engine.StepStarted, engine.Stripped:

@@ -82,6 +82,8 @@ func (p *Progress) tell(e engine.Event) {
 			return
 		}
 		p.text.alarm("  %s: %s", e.Target.Ref, e.Message)
+	case engine.Kept:
+		p.text.alarm("  %s stays: %s", e.Target.Ref, e.Message)
 	case engine.Left:
 		message := e.Message
 		if message == "" {

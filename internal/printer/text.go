@@ -283,6 +283,9 @@ func (t *Text) Plan(inv *ownership.Inventory, plan *engine.Plan) {
 			t.line("   %s", row)
 		}
 	}
+	for _, note := range plan.Notes {
+		t.line("\n%s", note)
+	}
 	t.homes(inv)
 	t.unclear(inv)
 	t.unreadable(inv.Unreadable)
@@ -412,7 +415,7 @@ func (t *Text) totals(r *engine.Report) {
 	for _, c := range []struct {
 		result engine.Result
 		words  string
-	}{{engine.ResultGone, "gone before"}, {engine.ResultLeft, "left"}, {engine.ResultFailed, "failed"}, {engine.ResultSkipped, "not started"}} {
+	}{{engine.ResultGone, "gone before"}, {engine.ResultLeft, "left"}, {engine.ResultKept, "kept"}, {engine.ResultFailed, "failed"}, {engine.ResultSkipped, "not started"}} {
 		if n := r.Count(c.result); n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n, c.words))
 		}

@@ -21,18 +21,24 @@ var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespace
 type DeleteOptions struct {
 	// GracePeriodSeconds overrides the object's own; nil keeps it.
 	GracePeriodSeconds *int64
+	// ResourceVersion is the state that may be deleted; empty: any.
+	ResourceVersion string
 	// DryRun lets the server go through all its checks and change nothing.
 	DryRun bool
 }
 
 // Delete asks for the deletion of exactly the object that t was made from: the
-// server refuses with a Conflict when the UID is another one by now. An object
-// that is gone already is NotFound. Dependents follow in the background.
+// server refuses with a Conflict when the UID is another one by now, or the
+// resourceVersion, if the options name one (Preconditions, k8s.io/apimachinery
+// pkg/apis/meta/v1). An object that is gone already is NotFound. Dependents follow in the background.
 func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
 	background := metav1.DeletePropagationBackground
 	opts := metav1.DeleteOptions{PropagationPolicy: &background, GracePeriodSeconds: o.GracePeriodSeconds, DryRun: dryRun(o.DryRun)}
 	if t.UID != "" {
 		opts.Preconditions = &metav1.Preconditions{UID: &t.UID}
+		if o.ResourceVersion != "" {
+			opts.Preconditions.ResourceVersion = &o.ResourceVersion
+		}
 	}
 	return c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Delete(ctx, t.Name, opts)
 }

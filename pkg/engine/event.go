@@ -19,6 +19,7 @@ const (
 	Waiting      EventType = "waiting"      // Message says for what
 	Stripped     EventType = "stripped"     // finalizers were removed; Message names them
 	Failed       EventType = "failed"       // Err says why
+	Kept         EventType = "kept"         // the write was not sent; Message says why
 	Left         EventType = "left"         // the phase ended and the object is still there
 	PhaseEnded   EventType = "phase-ended"
 )
@@ -59,6 +60,7 @@ const (
 	ResultGone    Result = "gone"    // there was nothing to do: the object was gone before
 	ResultLeft    Result = "left"    // asked for, but the object is still there
 	ResultFailed  Result = "failed"  // the server refused
+	ResultKept    Result = "kept"    // never sent: it would have hit what nobody judged
 	ResultSkipped Result = "skipped" // never tried: the run ended before
 )
 

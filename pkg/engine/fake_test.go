@@ -25,6 +25,8 @@ type fakeCluster struct {
 	writes []string
 	// fail returns the error of the nth write (from 1), if it fails.
 	fail func(n int, what string) error
+	// before is called before each deletion, with the lock held.
+	before func(t cluster.Target)
 	// after is called after each change of an object, with the lock held.
 	after func(o *cluster.Object)
 	// deaf lets Follow hear of nothing after the start, as a watch that is dead.
@@ -78,9 +80,15 @@ func (f *fakeCluster) write(what string, t cluster.Target) (*cluster.Object, err
 func (f *fakeCluster) Delete(_ context.Context, t cluster.Target, opts cluster.DeleteOptions) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.before != nil {
+		f.before(t)
+	}
 	o, err := f.write("delete", t)
 	if err != nil || opts.DryRun {
 		return err
+	}
+	if opts.ResourceVersion != "" && opts.ResourceVersion != o.ResourceVersion {
+		return apierrors.NewConflict(t.GVR().GroupResource(), t.Name, fmt.Errorf("it is at %s", o.ResourceVersion))
 	}
 	if len(o.Finalizers) == 0 {
 		delete(f.objects, t.Ref)

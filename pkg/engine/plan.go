@@ -7,6 +7,8 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
@@ -101,6 +103,10 @@ type Phase struct {
 	// Ready waits for what was written to have its effect (kinds are served), if
 	// the next phases need that. Its error is the phase's.
 	Ready func(ctx context.Context) error `json:"-"`
+	// Hold is asked right before the actions are sent what they would take along
+	// that nobody judged: it names the actions that must not be sent, by the UIDs
+	// of their targets, and why. Its error is the phase's, and nothing is sent.
+	Hold func(ctx context.Context, actions []Action) (map[types.UID]string, error) `json:"-"`
 	// Gate: if anything in this phase fails or stays, the run ends before the
 	// next phase, which would do harm without it.
 	Gate bool `json:"gate,omitempty"`
@@ -122,6 +128,8 @@ type Step struct {
 // Plan is what a run will do, in order.
 type Plan struct {
 	Phases []Phase `json:"phases"`
+	// Notes are what a person should know before confirming it.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Actions counts the actions of all phases.

@@ -30,6 +30,11 @@ type Cluster interface {
 type Options struct {
 	// DryRun sends every write with dryRun=All and waits for nothing.
 	DryRun bool
+	// Changed is asked about an object that has changed since it was judged, and
+	// returns the state of it that may be deleted, or a Keep error. With it, a
+	// deletion hits the resourceVersion of its target and no other; without, only
+	// the UID counts.
+	Changed func(ctx context.Context, a Action) (cluster.Target, error)
 	// OnEvent is called for each event, from one goroutine at a time.
 	OnEvent func(Event)
 }
@@ -48,6 +53,15 @@ var ErrTimeout = errors.New("timed out")
 
 // ErrGate ends a run before the phases that depend on one that did not finish.
 var ErrGate = errors.New("what depends on it was not started")
+
+// keep is the error of Keep.
+type keep struct{ why string }
+
+func (k *keep) Error() string { return k.why }
+
+// Keep returns the error for an object that must not be deleted after all: the
+// action ends as ResultKept.
+func Keep(why string) error { return &keep{why} }
 
 // Run carries out the plan phase by phase and returns what became of each
 // action. It goes on after failed actions and after phases that leave objects,
@@ -90,12 +104,15 @@ type job struct {
 	message string
 	strips  []string
 	tries   int
+	// deleting is when the object is to be gone by its own grace period.
+	deleting time.Time
 }
 
 // phaseRun is the state of one phase.
 type phaseRun struct {
 	*runner
 	phase   *Phase
+	first   *Step // of the phase's own actions
 	jobs    map[jobKey]*job
 	order   []jobKey
 	done    int           // jobs that are done or gone
@@ -159,7 +176,7 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 			p.end(j, ResultLeft)
 			r.emit(Event{Type: Left, Phase: phase, Verb: j.action.Verb, Target: j.action.Target, Operation: key.operation, Message: j.message})
 		}
-		if j.result == ResultFailed || j.result == ResultLeft {
+		if j.result == ResultFailed || j.result == ResultLeft || j.result == ResultKept {
 			failed++
 		}
 		if j.action.Verb == "" && j.result != ResultLeft {
@@ -188,11 +205,16 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 // nothing is left or nothing more can be done.
 func (p *phaseRun) rounds(ctx context.Context) error {
 	step := &Step{Actions: p.phase.Actions, Patience: p.phase.Patience}
+	p.first = step
 	for step != nil {
 		if step.Title != "" {
 			p.tell(Event{Type: StepStarted, Message: step.Title})
 		}
-		p.act(ctx, step.Actions)
+		actions, err := p.hold(ctx, step)
+		if err != nil {
+			return err
+		}
+		p.act(ctx, actions)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -214,7 +236,6 @@ func (p *phaseRun) rounds(ctx context.Context) error {
 		if len(left) == 0 || p.phase.Next == nil {
 			return nil
 		}
-		var err error
 		if step, err = p.phase.Next(ctx, left); err != nil {
 			return err
 		}

@@ -39,6 +39,10 @@ func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 			continue
 		case <-timer.C:
 		}
+		if grace := p.grace(); grace > 0 {
+			timer.Reset(grace + patience)
+			continue
+		}
 		// A dead watch says, too, that nothing changes, and so does a server that
 		// is away. Once it is back, controllers need a moment to come back as well.
 		began := time.Now()
@@ -54,6 +58,21 @@ func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 		cancel()
 		return ending(ctx, errors.Join(err, ignoreCanceled(<-ended)))
 	}
+}
+
+// grace returns how long the pods among what must go may still take by their
+// own terminationGracePeriodSeconds: that of a pod is in its deletionTimestamp
+// (BeforeDelete, k8s.io/apiserver pkg/registry/rest/delete.go).
+func (p *phaseRun) grace() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var last time.Time
+	for _, j := range p.jobs {
+		if j.wait && j.result == "" && j.deleting.After(last) {
+			last = j.deleting
+		}
+	}
+	return time.Until(last)
 }
 
 // ending returns the error of watching: the cause, if the end of ctx is all.
@@ -101,6 +120,7 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 	if !s.Object.Terminating() {
 		return
 	}
+	j.deleting = s.Object.Deleting
 	message := "it is being deleted"
 	if len(s.Object.Finalizers) > 0 {
 		message = "finalizers: " + strings.Join(s.Object.Finalizers, ", ")

@@ -98,22 +98,61 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 	return fmt.Errorf("%s %s: unknown verb", a.Verb, a.Target.Ref)
 }
 
+// hold returns the actions of a step that may be sent, and ends the others.
+func (p *phaseRun) hold(ctx context.Context, step *Step) ([]Action, error) {
+	if p.phase.Hold == nil || step != p.first || p.options.DryRun {
+		return step.Actions, nil
+	}
+	held, err := p.phase.Hold(ctx, step.Actions)
+	if err != nil {
+		return nil, err
+	}
+	var out []Action
+	for _, a := range step.Actions {
+		why, stays := held[a.Target.UID]
+		if !stays {
+			out = append(out, a)
+			continue
+		}
+		p.mu.Lock()
+		j := p.add(a, a.Verb.removes())
+		p.mu.Unlock()
+		p.settle(ctx, j, Keep(why))
+	}
+	return out, nil
+}
+
 // delete asks for the deletion of the action's object. A conflict means that
-// the object is being deleted already, or that it was replaced: then the one
-// that was meant is gone, and the new one is not ours to touch.
+// the object is being deleted already, that it was replaced (then the one that
+// was meant is gone, and the new one is not ours to touch), or that it has
+// changed since it was judged.
 func (p *phaseRun) delete(ctx context.Context, a Action) error {
-	err := p.cluster.Delete(ctx, a.Target, cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun})
-	if !apierrors.IsConflict(err) {
+	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun}
+	guarded := p.options.Changed != nil && !p.options.DryRun
+	return retry(ctx, apierrors.IsConflict, func() error {
+		if guarded {
+			opts.ResourceVersion = a.Target.ResourceVersion
+		}
+		err := p.cluster.Delete(ctx, a.Target, opts)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		o, getErr := p.cluster.Get(ctx, a.Target)
+		switch {
+		case getErr != nil:
+			return getErr
+		case o.Terminating():
+			return nil
+		case !guarded:
+			return err
+		}
+		t, changedErr := p.options.Changed(ctx, a)
+		if changedErr != nil {
+			return changedErr
+		}
+		a.Target = t
 		return err
-	}
-	o, getErr := p.cluster.Get(ctx, a.Target)
-	switch {
-	case getErr != nil:
-		return getErr
-	case o.Terminating():
-		return nil
-	}
-	return err
+	})
 }
 
 // change patches the object from the state that it is in, and from no other: a
@@ -181,6 +220,7 @@ func (p *phaseRun) settle(ctx context.Context, j *job, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := Event{Verb: j.action.Verb, Target: j.action.Target, Operation: j.action.Operation}
+	var kept *keep
 	switch {
 	case err == nil && (!j.wait || p.options.DryRun):
 		p.end(j, ResultDone)
@@ -196,6 +236,10 @@ func (p *phaseRun) settle(ctx context.Context, j *job, err error) {
 	case j.action.Verb == CreateNamespace && apierrors.IsAlreadyExists(err):
 		p.end(j, ResultDone)
 		e.Type = Done
+	case errors.As(err, &kept):
+		p.end(j, ResultKept)
+		j.message = kept.why
+		e.Type, e.Message = Kept, kept.why
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		j.message = "the run ended before the server answered"
 		return

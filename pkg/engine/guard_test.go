@@ -1,0 +1,185 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// edit changes an object, as somebody else would.
+func (f *fakeCluster) edit(o *cluster.Object, labels map[string]string) {
+	edited := *f.objects[o.Ref()]
+	edited.Labels = labels
+	f.put(&edited)
+}
+
+func TestAnObjectThatChangedIsNotDeletedUnlessItIsJudgedAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		changed func(f *fakeCluster) func(context.Context, engine.Action) (cluster.Target, error)
+		result  engine.Result
+		there   bool
+	}{
+		"still ours": {func(f *fakeCluster) func(context.Context, engine.Action) (cluster.Target, error) {
+			return func(ctx context.Context, a engine.Action) (cluster.Target, error) {
+				o, err := f.Get(ctx, a.Target)
+				return o.Target(), err
+			}
+		}, engine.ResultDone, false},
+		"no longer ours": {func(*fakeCluster) func(context.Context, engine.Action) (cluster.Target, error) {
+			return func(context.Context, engine.Action) (cluster.Target, error) {
+				return cluster.Target{}, engine.Keep("it is somebody else's now")
+			}
+		}, engine.ResultKept, true},
+		"can't be saved": {func(*fakeCluster) func(context.Context, engine.Action) (cluster.Target, error) {
+			return func(context.Context, engine.Action) (cluster.Target, error) {
+				return cluster.Target{}, errors.New("the disk is full")
+			}
+		}, engine.ResultFailed, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := configMap("edited")
+			f := newFake(o)
+			judged := remove(o)
+			f.edit(o, map[string]string{"mine": "true"})
+			plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 50 * time.Millisecond, Actions: []engine.Action{judged}}}}
+			r, err := engine.Run(t.Context(), f, plan, engine.Options{Changed: test.changed(f)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := outcome(t, r, "edited"); got.Result != test.result {
+				t.Errorf("the outcome is %+v, not %s", got, test.result)
+			}
+			if there := f.objects[o.Ref()] != nil; there != test.there {
+				t.Errorf("it is there: %v", there)
+			}
+		})
+	}
+}
+
+// Without a change nothing is asked, and a change between judging again and
+// deleting is seen, too.
+func TestEveryChangeIsJudged(t *testing.T) {
+	quiet, busy := configMap("quiet"), configMap("busy")
+	f := newFake(quiet, busy)
+	edits := 3
+	f.before = func(target cluster.Target) {
+		if target.Name == "busy" && edits > 0 {
+			edits--
+			f.edit(busy, nil)
+		}
+	}
+	var asked []string
+	plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{remove(quiet), remove(busy)}}}}
+	r, err := engine.Run(t.Context(), f, plan, engine.Options{Changed: func(ctx context.Context, a engine.Action) (cluster.Target, error) {
+		asked = append(asked, a.Target.Name)
+		o, err := f.Get(ctx, a.Target)
+		return o.Target(), err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"busy", "busy", "busy"}; !slices.Equal(asked, want) {
+		t.Errorf("asked about %v, not %v", asked, want)
+	}
+	if got := outcome(t, r, "busy").Result; got != engine.ResultDone {
+		t.Errorf("busy: %s", got)
+	}
+}
+
+func TestHoldKeepsWhatWouldTakeOthersAlong(t *testing.T) {
+	kept, goes, later := configMap("kept"), configMap("goes"), configMap("later")
+	f := newFake(kept, goes, later)
+	var asked []string
+	hold := func(_ context.Context, actions []engine.Action) (map[types.UID]string, error) {
+		for _, a := range actions {
+			asked = append(asked, a.Target.Name)
+		}
+		return map[types.UID]string{kept.UID: "somebody else's Secret is in it"}, nil
+	}
+	r, err := run(t, f, engine.Phase{Name: "a", Hold: hold, Actions: []engine.Action{remove(kept), remove(goes)}},
+		engine.Phase{Name: "b", Actions: []engine.Action{remove(later)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"kept", "goes"}; !slices.Equal(asked, want) {
+		t.Errorf("asked about %v", asked)
+	}
+	if o := outcome(t, r, "kept"); o.Result != engine.ResultKept || o.Message != "somebody else's Secret is in it" {
+		t.Errorf("kept: %+v", o)
+	}
+	if slices.Contains(f.writes, "delete kept") {
+		t.Errorf("writes: %v", f.writes)
+	}
+	for _, name := range []string{"goes", "later"} {
+		if got := outcome(t, r, name).Result; got != engine.ResultDone {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// Nothing is sent if nobody can look, and a gate stays shut.
+func TestNothingIsSentIfHoldFails(t *testing.T) {
+	o, later := configMap("kept"), configMap("later")
+	f := newFake(o, later)
+	blind := func(context.Context, []engine.Action) (map[types.UID]string, error) {
+		return nil, errors.New("can't look")
+	}
+	_, err := run(t, f, engine.Phase{Name: "a", Hold: blind, Actions: []engine.Action{remove(o)}},
+		engine.Phase{Name: "b", Actions: []engine.Action{remove(later)}})
+	if err == nil || len(f.writes) > 0 {
+		t.Errorf("error %v, writes %v", err, f.writes)
+	}
+	held := func(context.Context, []engine.Action) (map[types.UID]string, error) {
+		return map[types.UID]string{o.UID: "why"}, nil
+	}
+	_, err = run(t, f, engine.Phase{Name: "a", Gate: true, Hold: held, Actions: []engine.Action{remove(o)}},
+		engine.Phase{Name: "b", Actions: []engine.Action{remove(later)}})
+	if !errors.Is(err, engine.ErrGate) || len(f.writes) > 0 {
+		t.Errorf("error %v, writes %v", err, f.writes)
+	}
+}
+
+// A pod that is being deleted gets the grace period that it asked for, however
+// little changes meanwhile, and no more than the patience after it.
+func TestPodsGetTheirOwnGracePeriod(t *testing.T) {
+	for name, test := range map[string]struct {
+		ends   time.Duration // after the start; the process of the pod
+		result bool
+	}{"it ends by itself": {29 * time.Second, true}, "it never ends": {time.Hour, false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pod := configMap("pod")
+				pod.Deleting = time.Now().Add(30 * time.Second)
+				f := newFake(pod)
+				go func() {
+					select {
+					case <-t.Context().Done():
+					case <-time.After(test.ends):
+						f.mu.Lock()
+						defer f.mu.Unlock()
+						delete(f.objects, pod.Ref())
+						f.tell()
+					}
+				}()
+				start := time.Now()
+				_, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{
+					{Name: "stop", Gate: true, Patience: 10 * time.Second, WaitFor: []cluster.Target{pod.Target()}},
+				}}, engine.Options{})
+				if ended := err == nil; ended != test.result {
+					t.Errorf("error %v after %s", err, time.Since(start))
+				}
+				if waited := time.Since(start); waited > 41*time.Second {
+					t.Errorf("it waited %s for a grace period of 30 s", waited)
+				}
+			})
+		})
+	}
+}
