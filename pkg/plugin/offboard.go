@@ -184,6 +184,11 @@ func (o *offboardOptions) inventory(ctx context.Context) (*ownership.Inventory, 
 	if o.refs.Exclude, err = s.find("--exclude", o.exclude); err != nil {
 		return nil, err
 	}
+	for _, object := range s.snap.Objects {
+		if slices.Contains(o.refs.Include, object.Ref()) && offboard.BuiltIn(object) {
+			return nil, refused(fmt.Errorf("--include %s: it is built in to Kubernetes, so nothing was changed", object.Ref()))
+		}
+	}
 	return s.judge(o.refs), nil
 }
 
