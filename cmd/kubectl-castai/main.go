@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,9 +45,7 @@ func run() int {
 	cmd := plugin.New(name, plugin.Version{Version: version, Commit: commit, Date: date}, streams)
 	cmd.SetArgs(plugin.Arguments(os.Args))
 	err := cmd.ExecuteContext(ctx)
-	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", cause, err)
-	}
+	err = plugin.Ended(ctx, err)
 	if err != nil {
 		_, _ = fmt.Fprintln(streams.ErrOut, printer.Escape(plugin.ErrorText(name, err))) // where else to say it?
 	}
@@ -65,6 +62,7 @@ func interruptible() (context.Context, func()) {
 		<-signals
 		cancel(plugin.ErrInterrupted)
 		<-signals
+		_, _ = fmt.Fprintln(os.Stderr, "\ninterrupted twice: left at once, without waiting for answers to what was sent")
 		os.Exit(plugin.ExitInterrupted)
 	}()
 	return ctx, func() { signal.Stop(signals); cancel(nil) }

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,23 +14,56 @@ import (
 )
 
 // confirm asks the user to type word before anything is changed. Without a
-// terminal nobody can be asked, so that --yes must have been given.
-func (r *Root) confirm(yes bool, question, word string) error {
+// terminal nobody can be asked, so that --yes must have been given. The error is
+// a refusal, or the cause of ctx if that ends first: an interrupt, say.
+func (r *Root) confirm(ctx context.Context, yes bool, question, word string) error {
 	if yes {
 		return nil
 	}
 	if !(term.TTY{In: r.In}).IsTerminalIn() {
 		return refused(errors.New("without a terminal nobody can be asked: review the plan with --dry-run=client, then pass --yes"))
 	}
-	if _, err := fmt.Fprintf(r.ErrOut, "\n%s\nType %s to go on: ", printer.Escape(question), printer.Escape(word)); err != nil {
+	return ask(ctx, r.In, r.ErrOut, question, word)
+}
+
+// ask shows a question and waits for the answer or for the end of ctx. What
+// reads the answer goes on after an interrupt, until the process ends.
+func ask(ctx context.Context, in io.Reader, out io.Writer, question, word string) error {
+	short := shortName(word)
+	if _, err := fmt.Fprintf(out, "\n%s\nType %s to go on: ", printer.Escape(question), printer.Escape(short)); err != nil {
 		return err
 	}
-	answer, err := bufio.NewReader(r.In).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+	type line struct {
+		text string
+		err  error
 	}
-	if strings.TrimSpace(answer) != word {
-		return refused(fmt.Errorf("%q is not %q: nothing was changed", strings.TrimSpace(answer), word))
+	answers := make(chan line, 1)
+	go func() {
+		text, err := bufio.NewReader(in).ReadString('\n')
+		answers <- line{strings.TrimSpace(text), err}
+	}()
+	var answer line
+	select {
+	case <-ctx.Done():
+	case answer = <-answers:
+	}
+	switch {
+	case ctx.Err() != nil: // although an answer may be there, too
+		_, err := fmt.Fprintln(out) // below the question
+		return errors.Join(fmt.Errorf("%w at the question: nothing was changed", context.Cause(ctx)), err)
+	case answer.err != nil && !errors.Is(answer.err, io.EOF):
+		return answer.err
+	case answer.text != short && answer.text != word:
+		return refused(fmt.Errorf("%q is not %q: nothing was changed", answer.text, short))
 	}
 	return nil
+}
+
+// shortName is what a person types for a cluster: the last part of the names
+// that EKS gives (arn:aws:eks:eu-west-1:1234:cluster/prod), others as they are.
+func shortName(word string) string {
+	if i := strings.LastIndex(word, "/"); i >= 0 && i < len(word)-1 {
+		return word[i+1:]
+	}
+	return word
 }

@@ -159,7 +159,7 @@ func (c *consoleOptions) confirmNodes(ctx context.Context, client *cluster.Clien
 		_, err := fmt.Fprintln(c.ErrOut, printer.Escape(text))
 		return err
 	}
-	return c.confirm(false, text, fmt.Sprintf("delete %d nodes", len(nodes)))
+	return c.confirm(ctx, false, text, fmt.Sprintf("delete %d nodes", len(nodes)))
 }
 
 // record returns what goes into the backup: the cluster, its nodes and policies

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
@@ -45,6 +46,19 @@ var errLeft = errors.New("something of Cast AI's is left")
 
 // ErrInterrupted is the cause of a context that a signal ended.
 var ErrInterrupted = errors.New("interrupted")
+
+// Ended adds to the error of a command what ended its context: that it was
+// interrupted, and not only that something was canceled.
+func Ended(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil, cause == nil, errors.Is(err, cause):
+		return err
+	case errors.Is(err, context.Canceled):
+		return cause // nothing more is known
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}
 
 // ExitCode is the one place that decides how the process ends.
 func ExitCode(err error) int {

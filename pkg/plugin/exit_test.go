@@ -27,6 +27,29 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
+func TestEnded(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	if err := Ended(ctx, context.Canceled); ExitCode(err) != ExitInterrupted || err.Error() != "context canceled" {
+		t.Errorf("before the interrupt: %v", err)
+	}
+	cancel(ErrInterrupted)
+	for _, test := range []struct {
+		err  error
+		says string
+	}{
+		{fmt.Errorf("get pods: %w", context.Canceled), "interrupted"},
+		{errors.New("can't read it"), "interrupted: can't read it"},
+		{fmt.Errorf("%w: run it again", ErrInterrupted), "interrupted: run it again"},
+	} {
+		if err := Ended(ctx, test.err); err.Error() != test.says || ExitCode(err) != ExitInterrupted {
+			t.Errorf("%v: %v", test.err, err)
+		}
+	}
+	if err := Ended(ctx, nil); err != nil {
+		t.Errorf("what had ended well: %v", err)
+	}
+}
+
 func TestDisplayName(t *testing.T) {
 	for argv0, want := range map[string]string{
 		"kubectl-castai":                   "kubectl castai",

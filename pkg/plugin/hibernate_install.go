@@ -255,7 +255,7 @@ func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, 
 	}
 	if o.dryRun == dryRunNone {
 		question := fmt.Sprintf("This sets when cluster %s pauses and resumes.", inv.Server.DisplayName())
-		if err := o.confirm(o.yes, question, inv.Server.DisplayName()); err != nil {
+		if err := o.confirm(ctx, o.yes, question, inv.Server.DisplayName()); err != nil {
 			return err
 		}
 	}

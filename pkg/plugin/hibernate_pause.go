@@ -91,7 +91,7 @@ func (o *nightOptions) inJob(ctx context.Context, action string) error {
 	if cronJob == nil {
 		return refused(fmt.Errorf("there is no CronJob hibernate-%s in namespace %s to start a Job from: run hibernate install", action, in.Namespace))
 	}
-	if err := o.confirm(o.yes, fmt.Sprintf("This starts a Job that will %s cluster %s.", action, o.client.Server().DisplayName()), o.client.Server().DisplayName()); err != nil {
+	if err := o.confirm(ctx, o.yes, fmt.Sprintf("This starts a Job that will %s cluster %s.", action, o.client.Server().DisplayName()), o.client.Server().DisplayName()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the Job %w after %s: it goes on, hibernate logs shows it", engine.ErrTimeout, o.timeout))
@@ -203,7 +203,7 @@ func (o *nightOptions) agreed(ctx context.Context, s *hibernate.State, phases []
 		return false, err
 	}
 	if o.dryRun == dryRunNone {
-		if err := o.confirm(o.yes, question, s.Server.DisplayName()); err != nil {
+		if err := o.confirm(ctx, o.yes, question, s.Server.DisplayName()); err != nil {
 			return false, err
 		}
 	}

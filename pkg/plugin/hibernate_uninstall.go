@@ -115,7 +115,7 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 		return err
 	}
 	if o.dryRun == dryRunNone {
-		if err := o.confirm(o.yes, fmt.Sprintf("This ends the schedule of cluster %s.", server.DisplayName()), server.DisplayName()); err != nil {
+		if err := o.confirm(ctx, o.yes, fmt.Sprintf("This ends the schedule of cluster %s.", server.DisplayName()), server.DisplayName()); err != nil {
 			return err
 		}
 	}

@@ -159,10 +159,10 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 	}
 	if o.dryRun == dryRunNone {
 		question := fmt.Sprintf("This removes %s from cluster %s.", objects(len(inv.Owned())), inv.Server.DisplayName()) + o.console.question()
-		if err := o.confirm(o.yes, question, inv.Server.DisplayName()); err != nil {
+		if err := o.confirm(ctx, o.yes, question, inv.Server.DisplayName()); err != nil {
 			return err
 		}
-		if err := o.confirmIncluded(inv); err != nil {
+		if err := o.confirmIncluded(ctx, inv); err != nil {
 			return err
 		}
 		if err := o.console.confirmNodes(ctx, o.client, o.yes); err != nil {
@@ -263,11 +263,11 @@ func forbidden(list []cluster.Unreadable) []cluster.Right {
 }
 
 // confirmIncluded asks again, by name, for each object that is somebody else's.
-func (o *offboardOptions) confirmIncluded(inv *ownership.Inventory) error {
+func (o *offboardOptions) confirmIncluded(ctx context.Context, inv *ownership.Inventory) error {
 	for _, r := range o.refs.Include {
 		if i := inv.Item(r); i != nil && len(i.For) == 1 && len(i.Hints) == 0 {
 			question := fmt.Sprintf("%s is somebody else's: nothing connects it with Cast AI, but --include names it.", r)
-			if err := o.confirm(o.yes, question, r.Name); err != nil {
+			if err := o.confirm(ctx, o.yes, question, r.Name); err != nil {
 				return err
 			}
 		}

@@ -106,7 +106,7 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	}
 	if o.dryRun == dryRunNone && r.Plan.Actions() > 0 {
 		question := fmt.Sprintf("This puts %d objects back into cluster %s.", r.Plan.Actions(), o.server.DisplayName())
-		if err := o.confirm(o.yes, question, o.server.DisplayName()); err != nil {
+		if err := o.confirm(ctx, o.yes, question, o.server.DisplayName()); err != nil {
 			return err
 		}
 	}

@@ -185,7 +185,7 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	case dryRunServer:
 		return o.check(ctx, ds)
 	}
-	if err := o.ask(ds); err != nil {
+	if err := o.ask(ctx, ds); err != nil {
 		return err
 	}
 	return o.free(ctx, ds, preview)
@@ -302,7 +302,7 @@ func (o *unstickOptions) check(ctx context.Context, ds []*finalize.Diagnosis) er
 	return err
 }
 
-func (o *unstickOptions) ask(ds []*finalize.Diagnosis) error {
+func (o *unstickOptions) ask(ctx context.Context, ds []*finalize.Diagnosis) error {
 	question := fmt.Sprintf("This frees namespace %s of cluster %s.", o.names[0], o.server.DisplayName())
 	word := o.names[0]
 	if len(o.names) > 1 {
@@ -314,7 +314,7 @@ func (o *unstickOptions) ask(ds []*finalize.Diagnosis) error {
 			question += fmt.Sprintf(" It orphans %d objects in %s before they are deleted.", d.Content.Objects, d.Namespace)
 		}
 	}
-	return o.confirm(o.yes, question, word)
+	return o.confirm(ctx, o.yes, question, word)
 }
 
 // free carries the plan out, looks again, and says what became of it. What the
