@@ -36,8 +36,10 @@ func Kinds() []string { return slices.Sorted(maps.Keys(documents())) }
 // types as descriptions. root is the path of the checkout.
 func Generate(root string) ([]byte, error) {
 	r := &jsonschema.Reflector{Anonymous: true, Namer: name}
-	if err := r.AddGoComments("", filepath.Join(root, "pkg"), jsonschema.WithFullComment()); err != nil {
-		return nil, fmt.Errorf("read the comments: %w", err)
+	for _, folder := range []string{"pkg", "internal"} {
+		if err := r.AddGoComments("", filepath.Join(root, folder), jsonschema.WithFullComment()); err != nil {
+			return nil, fmt.Errorf("read the comments: %w", err)
+		}
 	}
 	comments := map[string]string{}
 	for key, text := range r.CommentMap {
