@@ -1,5 +1,23 @@
-// Package clustertest makes snapshots from manifests, so that what is decided
-// on snapshots can be tested without an API server.
+// Package clustertest stands in for a cluster in unit tests.
+//
+// Snapshot and World make snapshots from manifests, for tests of what is decided.
+//
+// Serve and ServeManifest start a Server, for tests of what is done: an API
+// server in the process, which the real client of pkg/cluster talks to over
+// HTTP. It enforces what a real one enforces: preconditions, finalizers, the end
+// of namespaces, dry runs, pages, watches, who manages a field. A test lets
+// somebody else act between two requests, or breaks one, through Server.Before:
+//
+//	server := clustertest.ServeManifest(t, manifest)
+//	server.BeforeNth(1, isDelete, func(*clustertest.Request) clustertest.Fault {
+//		server.Drop(ref) // somebody is quicker
+//		return clustertest.Fault{AnswerLost: true}
+//	})
+//	report, err := engine.Run(t.Context(), server.Client(), plan, engine.Options{})
+//
+// Then it looks at server.Get, Refs and Writes. In a bubble of testing/synctest
+// all of this takes no time. What runs through flags, a command say, reaches the
+// server by Getter or Kubeconfig.
 package clustertest
 
 import (
@@ -68,7 +86,9 @@ func World(t testing.TB, manifest string) ([]*unstructured.Unstructured, *cluste
 // namespaces are made for what lives in them, UIDs are the references. Objects
 // of one kind and name must not be given twice.
 func Snapshot(objects ...*unstructured.Unstructured) (*cluster.Snapshot, error) {
-	snap := &cluster.Snapshot{Server: cluster.Server{Context: "test", Host: "https://test", Version: "v1.36.3", KubeSystemUID: "test"}}
+	snap := &cluster.Snapshot{
+		Server: cluster.Server{Context: "test", Host: "https://test", Version: "v1.36.3", KubeSystemUID: "test"},
+	}
 	resources := map[schema.GroupKind]*cluster.Resource{}
 	scopes := crdScopes(objects)
 	seen := map[cluster.Ref]bool{}
@@ -77,7 +97,13 @@ func Snapshot(objects ...*unstructured.Unstructured) (*cluster.Snapshot, error) 
 		r := resources[gvk.GroupKind()]
 		if r == nil {
 			plural, _ := meta.UnsafeGuessKindToResource(gvk)
-			r = &cluster.Resource{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Name: plural.Resource, Verbs: []string{"list", "delete", "watch", "patch"}}
+			r = &cluster.Resource{
+				Group:   gvk.Group,
+				Version: gvk.Version,
+				Kind:    gvk.Kind,
+				Name:    plural.Resource,
+				Verbs:   []string{"list", "delete", "watch", "patch"},
+			}
 			if gvk.Kind == "SecurityContextConstraints" { // a plural already
 				r.Name = "securitycontextconstraints"
 			}
@@ -96,7 +122,16 @@ func Snapshot(objects ...*unstructured.Unstructured) (*cluster.Snapshot, error) 
 			u.SetNamespace("default")
 		}
 		if u.GetUID() == "" {
-			u.SetUID(types.UID(cluster.Ref{Group: gvk.Group, Kind: gvk.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}.String()))
+			u.SetUID(
+				types.UID(
+					cluster.Ref{
+						Group:     gvk.Group,
+						Kind:      gvk.Kind,
+						Namespace: u.GetNamespace(),
+						Name:      u.GetName(),
+					}.String(),
+				),
+			)
 		}
 		u.SetResourceVersion("1")
 		o, err := cluster.NewObject(r, u)
@@ -147,17 +182,36 @@ func crdScopes(objects []*unstructured.Unstructured) map[schema.GroupKind]*clust
 		kind, _, _ := unstructured.NestedString(u.Object, "spec", "names", "kind")
 		plural, _, _ := unstructured.NestedString(u.Object, "spec", "names", "plural")
 		scope, _, _ := unstructured.NestedString(u.Object, "spec", "scope")
-		out[schema.GroupKind{Group: group, Kind: kind}] = &cluster.Resource{Name: plural, Namespaced: scope == "Namespaced"}
+		out[schema.GroupKind{Group: group, Kind: kind}] = &cluster.Resource{
+			Name:       plural,
+			Namespaced: scope == "Namespaced",
+		}
 	}
 	return out
 }
 
 // clusterScoped are the built-in kinds that live in no namespace.
 var clusterScoped = []string{
-	"Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService",
-	"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
-	"StorageClass", "RuntimeClass", "PriorityClass", "IngressClass", "CSIDriver", "SecurityContextConstraints", "CertificateSigningRequest",
-	"DeviceClass", "TracingPolicy",
+	"Namespace",
+	"Node",
+	"PersistentVolume",
+	"ClusterRole",
+	"ClusterRoleBinding",
+	"CustomResourceDefinition",
+	"APIService",
+	"MutatingWebhookConfiguration",
+	"ValidatingWebhookConfiguration",
+	"ValidatingAdmissionPolicy",
+	"ValidatingAdmissionPolicyBinding",
+	"StorageClass",
+	"RuntimeClass",
+	"PriorityClass",
+	"IngressClass",
+	"CSIDriver",
+	"SecurityContextConstraints",
+	"CertificateSigningRequest",
+	"DeviceClass",
+	"TracingPolicy",
 }
 
 // Namespaced tells whether the objects of a kind live in namespaces, as far as
