@@ -57,8 +57,11 @@ func (t *Text) Diagnosis(d *finalize.Diagnosis) {
 		t.cause(i+1, &d.Causes[i])
 	}
 	for _, c := range d.Conditions {
-		if c.Wrong != "" {
-			t.line("  (its condition %s says %q, but %s)", c.Type, c.Message, c.Wrong)
+		switch {
+		case c.Wrong != "":
+			t.line("  Its condition %s is %s: %q, but %s", c.Type, c.Status, c.Message, c.Wrong)
+		case c.Status == "True":
+			t.line("  Its condition %s is %s: %q", c.Type, c.Status, c.Message)
 		}
 	}
 	if len(d.Content.Unknown) > 0 {
@@ -77,7 +80,7 @@ func (t *Text) cause(n int, c *finalize.Cause) {
 	if !c.Since.IsZero() {
 		t.line("     since %s", c.Since.UTC().Format(time.RFC3339))
 	}
-	if c.Action == finalize.Nothing {
+	if c.Action == finalize.Nothing || c.Asks {
 		t.line("     to do for you: %s", c.Remedy)
 	} else {
 		t.line("     remedy: %s", c.Remedy)
@@ -114,7 +117,9 @@ func (t *Text) NothingStuck() { t.line("No namespace is stuck in Terminating.") 
 func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 	t.line("%s", freedTotals(r))
 	for i, d := range after {
-		switch {
+		switch unknown := d.PossiblyOrphaned(r); {
+		case d.Freed(before[i]) && len(unknown) > 0:
+			t.line("Namespace %s is gone, but nobody knows whether %s of it are left.", d.Namespace, strings.Join(unknown, ", "))
 		case d.Freed(before[i]):
 			t.line("Namespace %s is freed.", d.Namespace)
 		case d.State == finalize.Missing:
@@ -126,6 +131,9 @@ func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 		}
 	}
 }
+
+// Refused says why a namespace was not touched.
+func (t *Text) Refused(r *finalize.Refusal) { t.line("%s.", r.Message) }
 
 // freedTotals counts what was done.
 func freedTotals(r *engine.Report) string {

@@ -46,8 +46,9 @@ var bodies = map[string][][]string{
 	"apiservices.apiregistration.k8s.io":                           {{"spec"}, {"status"}},
 	"securitycontextconstraints.security.openshift.io":             {{"users"}, {"groups"}},
 	"poddisruptionbudgets.policy":                                  {{"spec", "selector"}},
-	"leases.coordination.k8s.io":                                   {{"spec", "holderIdentity"}, {"spec", "renewTime"}},
-	"clusters.castware.cast.ai":                                    {{"spec"}},
+	"leases.coordination.k8s.io": {{"spec", "holderIdentity"}, {"spec", "renewTime"},
+		{"spec", "leaseDurationSeconds"}},
+	"clusters.castware.cast.ai": {{"spec"}},
 }
 
 // project returns the named fields of an object, so that a snapshot holds no

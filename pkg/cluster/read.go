@@ -33,6 +33,9 @@ type Scope struct {
 	Backends bool
 	// Bodies adds fields for kinds, by plural.group, to what snapshots always keep.
 	Bodies map[string][][]string
+	// Events reads Kubernetes' own Events, too. Most of them expire by themselves
+	// and go with their namespace; one with a finalizer does neither.
+	Events bool
 }
 
 // Snapshot reads every object of every resource that can be listed and deleted,
@@ -41,7 +44,7 @@ type Scope struct {
 // error is for a server that can't be reached at all.
 func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 	snap := &Snapshot{Taken: time.Now(), Scope: scope}
-	resources, unreadable, err := c.discover()
+	resources, unreadable, err := c.discover(scope.Events)
 	if err != nil {
 		return nil, c.explain(err)
 	}
@@ -57,6 +60,12 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 		for _, ns := range scope.namespacesFor(r) {
 			group.Go(func() error {
 				objects, err := c.list(listCtx, r, ns, scope.fields(r))
+				if ns == "" && r.Namespaced && apierrors.IsForbidden(err) && len(scope.Namespaces) > 0 {
+					mu.Lock()
+					snap.Elsewhere = append(snap.Elsewhere, r.GroupResource().String())
+					mu.Unlock()
+					objects, err = c.listEach(listCtx, r, scope)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				snap.Objects = append(snap.Objects, objects...)
@@ -123,7 +132,7 @@ func (c *Client) identify(ctx context.Context) (Server, error) {
 
 // discover returns the resources whose objects can be listed and deleted, in
 // the version that the server prefers, and the groups that failed.
-func (c *Client) discover() ([]*Resource, []Unreadable, error) {
+func (c *Client) discover(events bool) ([]*Resource, []Unreadable, error) {
 	var failed []Unreadable
 	lists, err := c.discovery.ServerPreferredResources()
 	if err != nil {
@@ -141,7 +150,7 @@ func (c *Client) discover() ([]*Resource, []Unreadable, error) {
 			gv := list.GroupVersion
 			r := &Resource{Name: api.Name, Kind: api.Kind, Namespaced: api.Namespaced, Verbs: api.Verbs}
 			r.Group, r.Version = splitGroupVersion(gv)
-			if r.Can("list") && r.Can("delete") && !isEvent(r) {
+			if r.Can("list") && r.Can("delete") && (events || !isEvent(r)) {
 				out = append(out, r)
 			}
 		}
@@ -149,9 +158,24 @@ func (c *Client) discover() ([]*Resource, []Unreadable, error) {
 	return out, failed, nil
 }
 
-// isEvent tells whether the resource is Events: they expire by themselves and
-// go with their namespace.
-func isEvent(r *Resource) bool { return r.Name == "events" && r.Kind == "Event" }
+// isEvent tells whether the resource is Kubernetes' own Events, which two groups
+// serve. Other groups may have a kind of that name, and it is one like any other.
+func isEvent(r *Resource) bool {
+	return r.Name == "events" && r.Kind == "Event" && (r.Group == "" || r.Group == "events.k8s.io")
+}
+
+// listEach reads a resource in the namespaces of a scope: who may not list it in
+// the whole cluster may be allowed to there.
+func (c *Client) listEach(ctx context.Context, r *Resource, scope Scope) (out []*Object, err error) {
+	for _, ns := range scope.Namespaces {
+		objects, err := c.list(ctx, r, ns, scope.fields(r))
+		if err != nil {
+			return out, err
+		}
+		out = append(out, objects...)
+	}
+	return out, nil
+}
 
 // list reads all objects of a resource, in one namespace or ("") in all.
 func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]string) ([]*Object, error) {

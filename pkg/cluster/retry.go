@@ -65,6 +65,14 @@ type retrier struct {
 	missed atomic.Bool
 }
 
+// once marks the requests of a context as tries.
+type once struct{}
+
+// Once returns a context whose requests take the first answer of a server, be it
+// an error of its own (5xx): for a write that is sent with dryRun=All to learn
+// what the server says to it.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, once{}, true) }
+
 // newRetrier returns a transport that retries on top of another. A timeout of
 // zero is the default; onAway may be nil.
 func newRetrier(life context.Context, next http.RoundTripper, timeout time.Duration, onAway func(string, time.Duration)) *retrier {
@@ -122,7 +130,8 @@ func (r *retrier) persist(ctx context.Context, req *http.Request, body []byte) (
 			return nil, ctx.Err()
 		}
 		delay := max(backoff.Step(), retryAfter(resp))
-		if r.again(resp, err, tries, time.Since(start)+delay) {
+		firstAnswer := err == nil && resp.StatusCode >= http.StatusInternalServerError && req.Context().Value(once{}) != nil
+		if !firstAnswer && r.again(resp, err, tries, time.Since(start)+delay) {
 			if err != nil && r.alive.Load() && time.Since(start) > worthTelling && r.missed.CompareAndSwap(false, true) {
 				r.onAway(r.inWords(err), outage)
 			}

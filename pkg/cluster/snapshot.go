@@ -128,8 +128,11 @@ type Snapshot struct {
 	Resources  []*Resource
 	Objects    []*Object
 	Unreadable []Unreadable
-	Backends   []Backend // of webhooks and APIServices, if the scope asked for them
-	Taken      time.Time
+	// Elsewhere names the kinds of Scope.Whole, by plural.group, that this user may
+	// list only in the namespaces of the scope.
+	Elsewhere []string
+	Backends  []Backend // of webhooks and APIServices, if the scope asked for them
+	Taken     time.Time
 }
 
 // Find returns the object that ref names. Kind may be given in any case, as a

@@ -75,6 +75,22 @@ func seen(o *cluster.Object) *cluster.Object {
 	return o
 }
 
+// mayFinish tells whether the namespace may be finalized once nothing is left in it,
+// as far as can be said beforehand.
+func (d *Diagnosis) mayFinish() bool {
+	if d.State != Terminating || len(d.Blocked()) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(d.Causes, func(c Cause) bool { return c.Type == SpecFinalizer || c.Type == MetadataFinalizer })
+}
+
+// finishAction ends a namespace, by then empty, to which the controller does not come.
+func finishAction(d *Diagnosis) engine.Action {
+	a := finalizeAction(d)
+	a.Why = "nothing is left in it, and the namespace controller does not come"
+	return a
+}
+
 // lastActions end a namespace that is empty but for its own finalizers.
 func lastActions(d *Diagnosis) []engine.Action {
 	var may []string
@@ -120,13 +136,13 @@ const helperWhy = "it was created to free orphaned objects"
 
 // sweepActions ask for the deletion of objects without a namespace, which the
 // server allows (NamespaceLifecycle admission, k8s.io/apiserver v0.36.3).
-func sweepActions(d *Diagnosis, o Options) []engine.Action {
+func sweepActions(d *Diagnosis) []engine.Action {
 	var out []engine.Action
 	zero := int64(0)
 	direct := updatesInMissing(d.server)
 	for _, obj := range d.objects {
 		if obj.Terminating() && !isPod(obj) {
-			if names := o.allowed(obj); direct && len(names) > 0 {
+			if names := d.may[obj]; direct && len(names) > 0 {
 				out = append(out, stripAction(obj, names))
 			}
 			continue
@@ -137,7 +153,7 @@ func sweepActions(d *Diagnosis, o Options) []engine.Action {
 			a.Command += " --grace-period=0 --force"
 		}
 		if direct {
-			a.Finalizers = o.allowed(obj)
+			a.Finalizers = d.may[obj]
 		}
 		out = append(out, a)
 	}
@@ -147,11 +163,11 @@ func sweepActions(d *Diagnosis, o Options) []engine.Action {
 // needsHelper tells whether only a namespace of the same name gives access to
 // all orphans, and whether that would free them all: otherwise the namespace
 // would get stuck in turn.
-func needsHelper(d *Diagnosis, o Options) bool {
+func needsHelper(d *Diagnosis) bool {
 	held := false
 	for _, obj := range d.objects {
 		held = held || len(obj.Finalizers) > 0
-		if len(o.allowed(obj)) < len(obj.Finalizers) {
+		if len(d.may[obj]) < len(obj.Finalizers) {
 			return false
 		}
 	}
@@ -212,7 +228,7 @@ func Rights(ds []*Diagnosis, o Options) []cluster.Right {
 			if c.Type == UnreadableContent {
 				add(cluster.Right{Group: c.Objects[0].Group, Resource: c.Objects[0].Resource, Namespace: d.Namespace}, "list")
 			}
-			if c.Action == Sweep && needsHelper(d, o) {
+			if c.Action == Sweep && needsHelper(d) {
 				add(cluster.Right{Resource: "namespaces"}, "create", "delete")
 			}
 		}

@@ -53,7 +53,7 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 	service := e.snap.Objects[i]
 	ref := service.ServiceRefs()[0]
 	api.APIService, api.Service = name, ref[0]+"/"+ref[1]
-	api.CastAI = e.options.owned(service.Ref())
+	api.Owned = e.options.owned(service.Ref())
 	if message, since := unavailable(service); message != "" {
 		api.Message, c.Since = message, since
 	}
@@ -62,14 +62,14 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 	c.Command = "kubectl delete apiservice " + name
 	told := slices.Contains(e.options.RemoveAPIServices, name)
 	switch {
-	case api.CastAI:
-		c.Action, c.Remedy = RemoveAPIService, fmt.Sprintf("remove the APIService %s: it is Cast AI's", name)
+	case api.Owned:
+		c.Action, c.Remedy = RemoveAPIService, fmt.Sprintf("remove the APIService %s: it is %s's", name, e.options.whose())
 	case told:
 		c.Action, c.Remedy = RemoveAPIService, fmt.Sprintf("remove the APIService %s, as told", name)
 	default:
 		api.Owner = owner(service)
 		c.Action = Nothing
-		c.Remedy = fmt.Sprintf("it is not Cast AI's%s: repair its Service %s, or if it is not needed any more, pass unstick-ns --remove-apiservice=%s", of(api.Owner), api.Service, name)
+		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass unstick-ns --remove-apiservice=%s", e.options.whose(), of(api.Owner), api.Service, name)
 	}
 	if len(api.CustomResources) > 0 {
 		c.Remedy += fmt.Sprintf(" (objects of %s may be hidden behind it)", enumerate(api.CustomResources))
@@ -104,13 +104,15 @@ func owner(o *cluster.Object) string {
 			return v
 		}
 	}
-	if by := writers([]*cluster.Object{o}); len(by) > 0 {
-		return enumerate(by)
+	// The field manager of its status is the API server.
+	by := slices.DeleteFunc(slices.Clone(o.Managers), isClient)
+	if len(by) > 0 {
+		return enumerate(by[:min(len(by), 3)])
 	}
 	return ""
 }
 
-// of puts an owner behind "it is not Cast AI's".
+// of puts an owner behind "it is not ...'s".
 func of(owner string) string {
 	if owner == "" {
 		return ""

@@ -50,7 +50,7 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.namespace("x")
 				w.add("configmaps", "x", "a", deleting, held("example.com/hold", "cast.ai/x"))
 			},
-			opts: func(o *Options) { o.Allow = CastAIOnly(owned) },
+			opts: func(o *Options) { o.Allow = castAIOnly },
 			want: []want{
 				{Finalizer, ClearFinalizers, false, []string{"cast.ai/x", "a component of Cast AI"}},
 				{Finalizer, Nothing, false, []string{"the finalizer stays"}},
@@ -63,16 +63,92 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
 				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
 			},
-			want: []want{{Finalizer, Wait, false, []string{"Deployment cert-manager/cert-manager has 2 ready pods", "wait until 12:04:00 UTC"}}},
+			want: []want{{Finalizer, Wait, false, []string{"Deployment cert-manager/cert-manager has 2 ready pods", "which is alive", "--finalizer=acme.cert-manager.io/finalizer"}}},
 		},
 		{
-			name: "a living controller had its time",
+			name: "a living controller that was named has its time",
+			build: func(w *world) {
+				w.namespace("x")
+				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
+				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
+			},
+			opts: func(o *Options) { o.Allow, o.Partial = Only("acme.cert-manager.io/finalizer"), true },
+			want: []want{{Finalizer, Wait, false, []string{"wait until 12:04:00 UTC"}}},
+		},
+		{
+			name: "a living controller is not shot, however long it takes",
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deleting, held("acme.cert-manager.io/finalizer"))
 				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
 			},
+			want: []want{{Finalizer, Wait, false, []string{"has 2 ready pods"}}},
+		},
+		{
+			name: "a living controller whose finalizer is named",
+			build: func(w *world) {
+				w.namespace("x")
+				w.add("widgets", "x", "a", deleting, held("acme.cert-manager.io/finalizer"))
+				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
+			},
+			opts: func(o *Options) { o.Allow = Only("acme.cert-manager.io/finalizer") },
 			want: []want{{Finalizer, ClearFinalizers, false, []string{"has 2 ready pods"}}},
+		},
+		{
+			name: "a load balancer that had its time is asked for by name",
+			build: func(w *world) {
+				w.namespace("x")
+				w.add("services", "x", "old", deleting, held("service.kubernetes.io/load-balancer-cleanup"))
+			},
+			want: []want{{Finalizer, Nothing, false, []string{"cost money", "--finalizer=service.kubernetes.io/load-balancer-cleanup"}}},
+		},
+		{
+			name: "a load balancer that is named",
+			build: func(w *world) {
+				w.namespace("x")
+				w.add("services", "x", "old", deleting, held("service.kubernetes.io/load-balancer-cleanup"))
+			},
+			opts: func(o *Options) { o.Named = []string{"service.kubernetes.io/load-balancer-cleanup"} },
+			want: []want{{Finalizer, ClearFinalizers, false, []string{"cost money"}}},
+		},
+		{
+			name: "nothing is seen, but the conditions say otherwise",
+			build: func(w *world) {
+				w.namespace("x", conditionsOf("NamespaceContentRemaining", "True", "Some resources are remaining: events.example.com has 1 resource instances"))
+			},
+			want: []want{{Contradiction, Wait, false, []string{"events.example.com has 1 resource instances", "is not finalized"}}},
+		},
+		{
+			name: "conditions that are never written again",
+			build: func(w *world) {
+				w.namespace("x", held("example.com/meta"), body("spec", map[string]any{}),
+					conditionsOf("NamespaceContentRemaining", "True", "Some resources are remaining: pods. has 1 resource instances"))
+			},
+			want: []want{{MetadataFinalizer, Finalize, false, nil}},
+		},
+		{
+			name: "a policy that refuses the deletion of content",
+			build: func(w *world) {
+				w.namespace("x", conditionsOf("NamespaceDeletionContentFailure", "True",
+					"Failed to delete all resource types, 1 remaining: configmaps \"a\" is forbidden: "+
+						"ValidatingAdmissionPolicy 'keep' with binding 'keep-all' denied request: no"))
+				w.add("configmaps", "x", "a")
+			},
+			want: []want{{NotDeleting, Nothing, true, []string{"ValidatingAdmissionPolicy keep, by its binding keep-all", "denied request: no"}}},
+		},
+		{
+			name: "content that waits for pods, but not on a server that has no order",
+			build: func(w *world) {
+				w.snap.Server.Version = "v1.30.14"
+				w.namespace("x")
+				w.add("pods", "x", "p", deletingSince(-time.Minute), onNode("n1"))
+				w.add("nodes", "", "n1", ready("True"))
+				w.add("configmaps", "x", "a")
+			},
+			want: []want{
+				{TerminatingPods, Wait, false, nil},
+				{NotDeleting, Wait, false, []string{"the namespace controller has not got to them"}},
+			},
 		},
 		{
 			name: "a cloud load balancer gets its time, and a warning",
@@ -104,8 +180,8 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.snap.Unreadable = []cluster.Unreadable{{What: "deployments.apps", Message: "forbidden", Forbidden: true}}
 			},
 			want: []want{
-				{Finalizer, ClearFinalizers, false, []string{"the workloads of the cluster could not be read"}},
 				{UnreadableContent, Nothing, false, nil},
+				{Finalizer, Nothing, false, []string{"not everything that tells could be read", "--finalizer=castware.cast.ai/cleanup-helm"}},
 			},
 		},
 		{

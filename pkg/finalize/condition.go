@@ -2,6 +2,7 @@ package finalize
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,8 @@ type Hints struct {
 var (
 	resourceCount  = regexp.MustCompile(`^([^ ,]+) has ([0-9]+) resource instances$`)
 	finalizerCount = regexp.MustCompile(`^(.+) in ([0-9]+) resource instances$`)
+	// With the number of errors, which follow.
+	contentFailure = regexp.MustCompile(`^Failed to delete all resource types, [0-9]+ remaining: `)
 	groupFailure   = regexp.MustCompile(`(?:^|, )([a-zA-Z0-9.-]+/v[a-zA-Z0-9]+): `)
 )
 
@@ -93,6 +96,19 @@ func counts(pattern *regexp.Regexp, list string) map[string]int {
 	return out
 }
 
+// remaining tells whether the condition says that something is left, or that
+// nobody knows.
+func (c Condition) remaining() bool {
+	return c.Status == "True" && slices.Contains(saysRemaining, c.Type)
+}
+
+// saysRemaining are the conditions of a namespace in deletion (k8s.io/api/core/v1,
+// NamespaceConditionType).
+var saysRemaining = []string{
+	"NamespaceDeletionDiscoveryFailure", "NamespaceDeletionContentFailure", "NamespaceDeletionGroupVersionParsingFailure",
+	"NamespaceContentRemaining", "NamespaceFinalizersRemaining",
+}
+
 // conditions reads those of a namespace and holds them against the live truth.
 func conditions(ns *cluster.Object, content Content) []Condition {
 	list, _, _ := unstructured.NestedSlice(ns.Body, "status", "conditions")
@@ -112,8 +128,8 @@ func conditions(ns *cluster.Object, content Content) []Condition {
 			// in pkg/controller/namespace/deletion; kubernetes issue 138208).
 			c.Wrong = "objects remain all the same"
 		}
-		if c.Type == "NamespaceContentRemaining" && c.Status == "True" && content.Empty() {
-			c.Wrong = "nothing remains by now"
+		if c.remaining() && content.Empty() {
+			c.Wrong = "nothing is seen"
 		}
 		out = append(out, c)
 	}

@@ -1,7 +1,7 @@
 // Package finalize finds out why a namespace is stuck in Terminating, and how to
 // free it with the least force.
 //
-// It decides on snapshots alone, without a client and without the network:
+// Observe reads the cluster. All else decides on what it saw, without the network:
 // Diagnose names the causes, Plan and Phase turn them into what the engine does,
 // rung by rung (see Rung), each rung only after the one before has had no effect.
 //
@@ -11,10 +11,12 @@ package finalize
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -23,10 +25,11 @@ import (
 // namespace of that name. Its value says why and by whom.
 const HelperAnnotation = "castai.kubectl.dev/created-to-free-orphans"
 
-// Diagnose says why the namespace does not go away. The snapshot must have been
-// taken with a Scope that covers it. The error is for a snapshot from which
-// nothing can be said: the namespaces themselves could not be read.
-func Diagnose(snap *cluster.Snapshot, name string, o Options) (*Diagnosis, error) {
+// Diagnose says why the namespace, which must be one of those observed, does not go
+// away. The error is for an observation from which nothing can be said: the
+// namespaces themselves could not be read.
+func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
+	snap := obs.Snapshot
 	if u := unreadable(snap, "namespaces"); u != nil {
 		return nil, fmt.Errorf("namespace %s can't be judged, because namespaces can't be listed: %s", name, u.Message)
 	}
@@ -45,7 +48,8 @@ func Diagnose(snap *cluster.Snapshot, name string, o Options) (*Diagnosis, error
 			}
 		}
 	}
-	e := &examination{Diagnosis: d, snap: snap, options: o}
+	e := &examination{Diagnosis: d, snap: snap, obs: obs, options: o, owners: owners{obs, o.Known}}
+	d.may = map[*cluster.Object][]string{}
 	e.findAPIs()
 	if ns := d.object; ns != nil {
 		d.UID, d.ResourceVersion, d.Since = ns.UID, ns.ResourceVersion, ns.Deleting
@@ -55,16 +59,16 @@ func Diagnose(snap *cluster.Snapshot, name string, o Options) (*Diagnosis, error
 		}
 		d.helper = ns.Annotations[HelperAnnotation] != ""
 		d.MetadataFinalizers = ns.Finalizers
-		d.SpecFinalizers, _, _ = unstructured.NestedStringSlice(ns.Body, "spec", "finalizers")
+		d.SpecFinalizers = specFinalizers(ns)
+	}
+	if d.object != nil {
+		d.Conditions = conditions(d.object, d.Content)
 	}
 	d.Refusal = e.refuse()
 	if d.Refusal == nil || d.State == Terminating {
 		e.findCauses()
 	} else {
 		d.Causes = []Cause{}
-	}
-	if d.object != nil {
-		d.Conditions = conditions(d.object, d.Content)
 	}
 	d.Summary = summarize(d)
 	return d, nil
@@ -74,7 +78,9 @@ func Diagnose(snap *cluster.Snapshot, name string, o Options) (*Diagnosis, error
 type examination struct {
 	*Diagnosis
 	snap    *cluster.Snapshot
+	obs     *Observation
 	options Options
+	owners  owners
 }
 
 func (e *examination) add(c Cause) {
@@ -105,8 +111,10 @@ func (e *examination) findCauses() {
 	}
 	e.findFinalizers()
 	e.findWebhooks()
+	e.findRefusals()
 	if e.State == Terminating {
 		e.findNamespaceFinalizers()
+		e.findContradiction()
 	} else {
 		e.findOrphans()
 	}
@@ -120,6 +128,32 @@ func (e *examination) findCauses() {
 	order := []Rung{RemoveAPIService, RemoveWebhook, DeletePods, DeleteContent, Wait, ClearFinalizers, Finalize, Sweep, Nothing}
 	slices.SortStableFunc(e.Causes, func(a, b Cause) int {
 		return slices.Index(order, a.Action) - slices.Index(order, b.Action)
+	})
+}
+
+// findContradiction says that the conditions of the namespace name content where
+// none is seen. Whoever is wrong, such a namespace is not known to be empty. The
+// conditions of one that was finalized in part are never written again (Kubernetes
+// 1.36.3 pkg/controller/namespace/deletion, Delete returns at finalized()).
+func (e *examination) findContradiction() {
+	if !e.Content.Empty() || !slices.Contains(e.SpecFinalizers, "kubernetes") {
+		return
+	}
+	var says []string
+	for _, c := range e.Conditions {
+		if c.remaining() {
+			says = append(says, fmt.Sprintf("%s: %s", c.Type, c.Message))
+		}
+	}
+	if len(says) == 0 {
+		return
+	}
+	e.contradicted = true
+	e.add(Cause{
+		Type: Contradiction, Action: Wait, Since: e.Since,
+		Summary: fmt.Sprintf("nothing is seen in namespace %s, but its conditions say otherwise (%s)", e.Namespace, strings.Join(says, "; ")),
+		Remedy:  "wait until the namespace controller has looked again: as long as it says so, the namespace is not finalized",
+		Command: fmt.Sprintf("kubectl get namespace %s -o jsonpath={.status.conditions}", e.Namespace),
 	})
 }
 
@@ -180,7 +214,7 @@ func (e *examination) findNotDeleting() {
 	}
 	c := Cause{Type: NotDeleting, Action: Wait, Since: e.Since, objects: rest}
 	what := describe(rest)
-	pods := slices.ContainsFunc(e.objects, isPod)
+	refused, denied := e.contentFailure()
 	switch {
 	case !slices.Contains(e.SpecFinalizers, "kubernetes"):
 		// The controller returns at finalized() without looking at the content
@@ -189,18 +223,61 @@ func (e *examination) findNotDeleting() {
 		c.Summary = fmt.Sprintf("%s will never be deleted: the namespace was finalized before, so the namespace controller skips its content", what)
 		c.Remedy = "delete them"
 		c.Command = fmt.Sprintf("kubectl delete %s -n %s", typeName(rest[0]), e.Namespace)
-	case pods:
+	case ordersDeletion(e.server) && slices.ContainsFunc(e.objects, isPod):
 		c.Summary = fmt.Sprintf("%s: not deleted yet, because pods remain, and the namespace controller removes pods first", what)
 		c.Remedy = "nothing: they follow the pods"
 	case !e.Since.IsZero() && e.options.now().Sub(e.Since) < controllerDelay:
 		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace was deleted only now", what)
 		c.Remedy = "wait: the namespace controller is at it"
 		c.Until = e.Since.Add(controllerDelay)
+	case refused != "":
+		r := e.readRefusal(refused, rest[0])
+		c.Summary = fmt.Sprintf("%s: the namespace controller can't delete them, %s refuses it: %s", what, r.what, refused)
+		c.Remedy, c.Command = r.remedy, r.command
+		if denied {
+			c.Action, c.Blocks = Nothing, true
+		}
 	default:
 		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace controller has not got to them", what)
-		c.Remedy = "make the namespace controller look again; if nothing changes, kube-controller-manager may not be running"
+		c.Remedy = "make the namespace controller look again; " + e.controllerManager()
 	}
 	e.add(c)
+}
+
+// contentFailure returns why the namespace controller could not delete content, if
+// it says so, and whether admission refused it.
+func (e *examination) contentFailure() (message string, denied bool) {
+	for _, c := range e.Conditions {
+		if c.Type == "NamespaceDeletionContentFailure" && c.Status == "True" {
+			denied = slices.ContainsFunc([]*regexp.Regexp{webhookDenied, webhookFailed, policyDenied}, func(p *regexp.Regexp) bool {
+				return p.MatchString(c.Message)
+			})
+			return contentFailure.ReplaceAllString(c.Message, ""), denied
+		}
+	}
+	return "", false
+}
+
+// controllerManager says whether the process of the namespace controller runs, from
+// the Lease by which it elects its leader.
+func (e *examination) controllerManager() string {
+	lease := e.obs.Manager
+	if lease == nil {
+		return "if nothing changes, kube-controller-manager may not be running"
+	}
+	at, _, _ := unstructured.NestedString(lease.Body, "spec", "renewTime")
+	if renewed(lease, e.snap.Taken) {
+		return "kube-controller-manager runs: its Lease was renewed at " + at
+	}
+	return fmt.Sprintf("kube-controller-manager does not run: its Lease %s was last renewed at %s", lease.Ref(), at)
+}
+
+// ordersDeletion tells whether the namespace controller of a server removes pods
+// before all else: by default since 1.33 (OrderedNamespaceDeletion, Kubernetes 1.36.3
+// pkg/features/kube_features.go).
+func ordersDeletion(server string) bool {
+	v, err := version.ParseGeneric(server)
+	return err == nil && v.AtLeast(version.MajorMinor(1, 33))
 }
 
 // findFinalizers groups objects by the finalizers that hold them, or will hold
@@ -230,7 +307,7 @@ func (e *examination) findFinalizers() {
 func (e *examination) addFinalizer(finalizer string, allowed, later bool, objects []*cluster.Object) {
 	c := Cause{
 		Type: Finalizer, Finalizer: finalizer, objects: objects, Since: oldest(objects),
-		Controller: controller(e.snap, finalizer, objects),
+		Controller: e.owners.of(finalizer, objects),
 		Command:    stripCommand(objects[0], []string{finalizer}),
 	}
 	verb := "wait"
@@ -245,28 +322,64 @@ func (e *examination) addFinalizer(finalizer string, allowed, later bool, object
 	if c.Controller.Evidence != "" {
 		c.Summary += " (" + c.Controller.Evidence + ")"
 	}
-	k, _ := lookUp(finalizer)
-	switch {
-	case !allowed:
-		c.Action = Nothing
-		c.Remedy = fmt.Sprintf("the finalizer stays: it was not allowed to remove %s", finalizer)
-	case later:
-		c.Action, c.later = Wait, true
-		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
-	case k.afterPods && slices.ContainsFunc(e.objects, isPod):
-		c.Action, c.Remedy = Wait, "wait: it goes by itself when the pods are gone"
-	case k.afterOthers && e.othersHeld(objects):
-		c.Action, c.Remedy = Wait, "wait: it goes by itself when the objects that it waits for are gone"
-	case (c.Controller.Alive == Alive && len(k.workloads) > 0 || k.slow) && e.options.now().Before(c.Since.Add(e.options.controllerPatience())):
-		c.Action, c.Until = Wait, c.Since.Add(e.options.controllerPatience())
-		c.Remedy = fmt.Sprintf("wait until %s: its controller may be at it", c.Until.UTC().Format("15:04:05 MST"))
-	default:
-		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"
-		if c.Controller.Guards != "" {
-			c.Remedy += "; it protects " + c.Controller.Guards
+	e.decide(&c, allowed, later)
+	if c.Action == ClearFinalizers || c.later {
+		for _, o := range objects {
+			e.may[o] = append(e.may[o], finalizer)
 		}
 	}
 	e.add(c)
+}
+
+// decide says what is done about a finalizer. later: the objects are not being
+// deleted yet.
+func (e *examination) decide(c *Cause, allowed, later bool) {
+	k, _ := lookUp(c.Finalizer, e.options.Known)
+	owner, named := c.Controller, allowed && e.options.named(c.objects[0], c.Finalizer)
+	untilPatience := c.Since.Add(e.options.controllerPatience())
+	young := e.options.now().Before(untilPatience)
+	protects := ""
+	if owner.Guards != "" {
+		protects = "; it protects " + owner.Guards
+	}
+	switch {
+	case !allowed:
+		c.Action = Nothing
+		c.Remedy = fmt.Sprintf("the finalizer stays: it was not allowed to remove %s", c.Finalizer)
+	case k.afterPods && slices.ContainsFunc(e.objects, isPod):
+		c.Action, c.Remedy, c.later = Wait, "wait: it goes by itself when the pods are gone", true
+	case k.afterOthers && e.othersHeld(c.objects):
+		c.Action, c.Remedy, c.later = Wait, "wait: it goes by itself when the objects that it waits for are gone", true
+	case named && later, named && e.options.Partial && young && owner.Alive == Alive && !owner.builtIn:
+		c.Action, c.later = Wait, true
+		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
+		if !later {
+			c.Until = untilPatience
+			c.Remedy = fmt.Sprintf("wait until %s: its controller may be at it", c.Until.UTC().Format("15:04:05 MST"))
+		}
+	case named:
+		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"+protects
+	case owner.Alive == Alive && !owner.builtIn:
+		c.Action, c.later = Wait, owner.doomed
+		c.Remedy = fmt.Sprintf("wait for %s, which is alive; only --finalizer=%s removes it by force%s", owner.Name, c.Finalizer, protects)
+	case owner.Outside && young:
+		c.Action = Wait
+		if !later {
+			c.Until = untilPatience
+		}
+		c.Remedy = fmt.Sprintf("wait for %s, at least until %s%s", owner.Name, untilPatience.UTC().Format("15:04:05 MST"), protects)
+	case owner.Outside:
+		c.Action, c.Asks = Nothing, true
+		c.Remedy = fmt.Sprintf("let %s remove it, or if it is certain that it may go, pass --finalizer=%s%s", owner.Name, c.Finalizer, protects)
+	case owner.Alive == AliveUnsure && !owner.builtIn:
+		c.Action, c.Asks = Nothing, true
+		c.Remedy = fmt.Sprintf("nobody knows whether its controller lives; if it is gone for good, pass --finalizer=%s%s", c.Finalizer, protects)
+	case later:
+		c.Action, c.later = Wait, true
+		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
+	default:
+		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"+protects
+	}
 }
 
 // othersHeld tells whether further objects have finalizers.
@@ -294,16 +407,33 @@ func (e *examination) findNamespaceFinalizers() {
 			}
 			c := Cause{
 				Type: list.kind, Finalizer: f, Since: e.Since, objects: []*cluster.Object{e.object},
-				Controller: controller(e.snap, f, []*cluster.Object{e.object}),
+				Controller: e.owners.of(f, []*cluster.Object{e.object}),
 				Command:    finalizeCommand(e.Namespace), Action: Finalize,
 				Remedy: "finalize the namespace when it is empty",
 			}
 			c.Summary = fmt.Sprintf("the namespace itself has the finalizer %s in %s, which %s should have removed", f, list.field, c.Controller.Name)
-			if !e.options.allows(e.object, f) {
-				c.Action, c.Remedy = Nothing, "the finalizer stays: it was not allowed to remove "+f
+			if c.Controller.Evidence != "" {
+				c.Summary += " (" + c.Controller.Evidence + ")"
 			}
+			e.decideNamespace(&c)
 			e.add(c)
 		}
+	}
+}
+
+// decideNamespace says what is done about a finalizer of the namespace itself.
+func (e *examination) decideNamespace(c *Cause) {
+	owner := c.Controller
+	switch {
+	case !e.options.allows(e.object, c.Finalizer):
+		c.Action, c.Remedy = Nothing, "the finalizer stays: it was not allowed to remove "+c.Finalizer
+	case e.options.named(e.object, c.Finalizer), owner.builtIn:
+	case owner.Alive == Alive:
+		c.Action = Wait
+		c.Remedy = fmt.Sprintf("wait for %s, which is alive; only --finalizer=%s removes it by force", owner.Name, c.Finalizer)
+	case owner.Outside, owner.Alive == AliveUnsure:
+		c.Action, c.Asks = Nothing, true
+		c.Remedy = fmt.Sprintf("let %s remove it, or if it is gone for good, pass --finalizer=%s", owner.Name, c.Finalizer)
 	}
 }
 

@@ -53,7 +53,7 @@ func TestDiagnoseRefusals(t *testing.T) {
 	t.Run("namespaces can't be listed", func(t *testing.T) {
 		w := newWorld()
 		w.snap.Unreadable = []cluster.Unreadable{{What: "namespaces", Message: "forbidden", Forbidden: true}}
-		if _, err := Diagnose(w.snap, "x", options()); err == nil || !strings.Contains(err.Error(), "can't be listed") {
+		if _, err := Diagnose(w.obs(), "x", options()); err == nil || !strings.Contains(err.Error(), "can't be listed") {
 			t.Error(err)
 		}
 	})
@@ -117,7 +117,7 @@ func TestJSON(t *testing.T) {
   "state": "Terminating",
   "since": "2026-03-01T09:00:00Z",
   "observedAt": "2026-03-01T12:00:00Z",
-  "summary": "namespace x is stuck: 2 configmaps wait for the finalizer example.com/hold, which the unknown controller of example.com should have removed",
+  "summary": "namespace x is stuck: 2 configmaps wait for the finalizer example.com/hold, which the unknown controller of example.com should have removed (no workload, Lease or role of the cluster points to one)",
   "specFinalizers": [
     "kubernetes"
   ],
@@ -128,7 +128,7 @@ func TestJSON(t *testing.T) {
   "causes": [
     {
       "type": "Finalizer",
-      "summary": "2 configmaps wait for the finalizer example.com/hold, which the unknown controller of example.com should have removed",
+      "summary": "2 configmaps wait for the finalizer example.com/hold, which the unknown controller of example.com should have removed (no workload, Lease or role of the cluster points to one)",
       "action": "clear-finalizers",
       "remedy": "remove this finalizer",
       "command": "kubectl patch configmaps/a -n x --type=merge -p '{\"metadata\":{\"finalizers\":[]}}'",
@@ -147,7 +147,8 @@ func TestJSON(t *testing.T) {
       "finalizer": "example.com/hold",
       "controller": {
         "name": "the unknown controller of example.com",
-        "alive": "unknown"
+        "alive": "no",
+        "evidence": "no workload, Lease or role of the cluster points to one"
       }
     }
   ],

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // Diagnosis says why a namespace does not go away, and what will be done.
@@ -28,8 +29,8 @@ type Diagnosis struct {
 	Content            Content  `json:"content"`
 	// Causes are sorted by the force that they need, the least first.
 	Causes []Cause `json:"causes"`
-	// Conditions are what the namespace controller wrote down. They are hints:
-	// nothing is decided by them.
+	// Conditions are what the namespace controller wrote down. They prove nothing,
+	// but a namespace of which they say that something is left is not empty.
 	Conditions []Condition `json:"conditions,omitempty"`
 	// Refusal is set if this namespace will not be touched.
 	Refusal *Refusal `json:"refusal,omitempty"`
@@ -38,6 +39,10 @@ type Diagnosis struct {
 	objects []*cluster.Object // its content
 	helper  bool              // it was made to reach orphans
 	server  string            // version of the API server
+
+	may map[*cluster.Object][]string // finalizers that may be removed from its content
+
+	contradicted bool // its conditions say that something is left where nothing is seen
 }
 
 // State of a namespace.
@@ -88,6 +93,11 @@ const (
 	SpecFinalizer CauseType = "SpecFinalizer"
 	// MetadataFinalizer: the namespace object itself has a finalizer.
 	MetadataFinalizer CauseType = "MetadataFinalizer"
+	// Contradiction: nothing is seen in the namespace, but its conditions say that
+	// something is left.
+	Contradiction CauseType = "Contradiction"
+	// RefusedUpdate: the server refuses the removal of a finalizer.
+	RefusedUpdate CauseType = "RefusedUpdate"
 	// Orphans: objects whose namespace is gone.
 	Orphans CauseType = "Orphans"
 )
@@ -109,6 +119,9 @@ const (
 	Sweep            Rung = "sweep"
 )
 
+// Steps are the rungs that change something, as StepOf names them.
+var Steps = []Rung{RemoveAPIService, RemoveWebhook, DeletePods, DeleteContent, ClearFinalizers, Finalize, Sweep}
+
 // Cause is one thing that keeps a namespace.
 type Cause struct {
 	Type CauseType `json:"type"`
@@ -122,6 +135,8 @@ type Cause struct {
 	Command string `json:"command,omitempty"`
 	// Blocks: as long as this is so, the namespace can't go, whatever else is done.
 	Blocks bool `json:"blocks,omitempty"`
+	// Asks: it is done only if the finalizer is named.
+	Asks bool `json:"asks,omitempty"`
 	// Since is when the oldest of the objects got stuck.
 	Since time.Time `json:"since,omitzero"`
 	// Until is how long the controller gets before force is used.
@@ -160,10 +175,13 @@ type Controller struct {
 	// Alive is "yes", "no" or "unknown"; Evidence says from what that follows.
 	Alive    Liveness `json:"alive"`
 	Evidence string   `json:"evidence,omitempty"`
-	// CastAI: the controller is a component of Cast AI.
-	CastAI bool `json:"castai,omitempty"`
-	// Guards is what may be lost if the finalizer is removed by force.
-	Guards string `json:"guards,omitempty"`
+	// Guards is what may be lost if the finalizer is removed by force; Outside: it
+	// is outside of the cluster.
+	Guards  string `json:"guards,omitempty"`
+	Outside bool   `json:"outside,omitempty"`
+
+	builtIn bool // a part of the control plane
+	doomed  bool // it lives, but is itself being deleted
 }
 
 // Liveness tells whether a controller still works.
@@ -182,9 +200,10 @@ type API struct {
 	APIService   string `json:"apiService,omitempty"`
 	Service      string `json:"service,omitempty"` // namespace/name
 	Message      string `json:"message,omitempty"`
-	// CastAI: it belongs to Cast AI. Owner says whose it seems to be otherwise.
-	CastAI bool   `json:"castai,omitempty"`
-	Owner  string `json:"owner,omitempty"`
+	// Owned: it may be removed without further ado (Options.Owned). Owner says whose
+	// it seems to be otherwise.
+	Owned bool   `json:"owned,omitempty"`
+	Owner string `json:"owner,omitempty"`
 	// CustomResources are CustomResourceDefinitions of the same group: their
 	// objects may be hidden behind the API.
 	CustomResources []string `json:"customResources,omitempty"`
@@ -196,7 +215,7 @@ type Webhook struct {
 	Name          string `json:"name"`
 	Service       string `json:"service"` // namespace/name
 	Operation     string `json:"operation"`
-	CastAI        bool   `json:"castai,omitempty"`
+	Owned         bool   `json:"owned,omitempty"`
 	Owner         string `json:"owner,omitempty"`
 	// Conditional: it has match conditions, which only the server evaluates.
 	Conditional bool `json:"conditional,omitempty"`
@@ -222,6 +241,24 @@ func (d *Diagnosis) Blocked() []Cause {
 	return out
 }
 
+// Stuck tells whether the namespace does not go by itself, as far as can be seen.
+func (d *Diagnosis) Stuck() bool {
+	return slices.ContainsFunc(d.Causes, func(c Cause) bool {
+		return c.Blocks || c.Type == Contradiction || c.Action != Wait && c.Type != UnreadableContent
+	})
+}
+
+// Asked returns the causes about which a person has to say that a finalizer may go.
+func (d *Diagnosis) Asked() []Cause {
+	var out []Cause
+	for _, c := range d.Causes {
+		if c.Asks {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // Freed tells whether nothing is left of the namespace that before is about, as
 // far as can be known. One that somebody made anew since is another namespace.
 func (d *Diagnosis) Freed(before *Diagnosis) bool {
@@ -232,6 +269,47 @@ func (d *Diagnosis) Freed(before *Diagnosis) bool {
 		return before.UID != "" && d.UID != before.UID && !d.helper
 	}
 	return false
+}
+
+// Left says of each namespace that was to be freed and is not what is left, and why.
+func Left(before, after []*Diagnosis, r *engine.Report) []string {
+	var out []string
+	for i, d := range after {
+		switch unknown := d.PossiblyOrphaned(r); {
+		case !d.Freed(before[i]):
+			out = append(out, d.Summary+refusedWrites(d, r))
+		case len(unknown) > 0:
+			out = append(out, fmt.Sprintf("namespace %s is gone, but it was finalized while nobody could say what of %s is in it: "+
+				"look with unstick-ns %[1]s when that can be read again", d.Namespace, enumerate(unknown)))
+		}
+	}
+	return out
+}
+
+// PossiblyOrphaned returns what a run may have orphaned without anybody knowing: that
+// of which nobody could say whether the namespace held some when it was finalized.
+func (d *Diagnosis) PossiblyOrphaned(r *engine.Report) []string {
+	for _, o := range r.Outcomes {
+		if o.Verb == engine.Finalize && o.Object.Name == d.Namespace && (o.Result == engine.ResultDone || o.Result == engine.ResultGone) {
+			return d.Content.Unknown
+		}
+	}
+	return nil
+}
+
+// refusedWrites adds what the server said to the writes that it refused.
+func refusedWrites(d *Diagnosis, r *engine.Report) string {
+	var said []string
+	for _, o := range r.Outcomes {
+		mine := o.Object.Namespace == d.Namespace || o.Object.Namespace == "" && o.Object.Name == d.Namespace
+		if mine && o.Result == engine.ResultFailed && o.Message != "" && len(said) < 3 && !slices.Contains(said, o.Message) {
+			said = append(said, o.Message)
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return "; the server refused: " + strings.Join(said, "; ")
 }
 
 // Orphaned returns what would lose its namespace if it were finalized now.

@@ -1,145 +1,132 @@
 package finalize
 
 import (
-	"fmt"
 	"slices"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// known is one finalizer, or a family of them, and who removes it.
-type known struct {
-	name string // exact; with a leading "*" the end of the name, with a trailing "*" its beginning
-	by   string
-	// workloads are names of Deployments, StatefulSets and DaemonSets that do
-	// it; without any, it is a part of the control plane.
-	workloads []string
-	castAI    bool
-	// bundled: Cast AI brings this project along, but a user may have it, too.
-	bundled bool
+// Known is one finalizer, or a family of them, and who removes it.
+type Known struct {
+	// Name is exact; with a leading "*." a domain and everything below it, with a
+	// trailing "*" the beginning of a name.
+	Name string
+	// By is who removes it.
+	By string
+	// Workloads are names of Deployments, StatefulSets and DaemonSets that do it;
+	// without any, it is a part of a control plane.
+	Workloads []string
+	// Guards is what may be lost if it is removed by force.
+	Guards string
+	// Outside: what it guards is outside of the cluster and may cost money or hold
+	// data. It is removed only if it is named.
+	Outside bool
+
 	// afterPods: it goes by itself when the pods of the namespace are gone.
 	afterPods bool
-	// afterOthers: it goes by itself when the objects it waits for are gone.
+	// afterOthers: it goes by itself when the objects that it waits for are gone.
 	afterOthers bool
-	// slow: it waits for something outside of the cluster, without a visible sign.
-	slow   bool
-	guards string
 }
 
-// knownFinalizers is data. Kubernetes' own are the constants of the same values
-// in k8s.io/api, k8s.io/apimachinery/pkg/apis/meta/v1, k8s.io/cloud-provider and
-// Kubernetes 1.36.3 pkg/volume/util/finalizer.go and pkg/apis/batch; Cast AI's
-// and Liqo's were found in their charts, images and sources.
-var knownFinalizers = []known{
-	{name: "kubernetes.io/pvc-protection", by: "kube-controller-manager (PVC protection)", afterPods: true, guards: "data of a volume that a pod still uses"},
-	{name: "kubernetes.io/pv-protection", by: "kube-controller-manager (PV protection)", guards: "data of a volume that is still bound"},
-	{name: "foregroundDeletion", by: "kube-controller-manager (garbage collector)", afterOthers: true, guards: "dependents of the object, which are then removed later"},
-	{name: "orphan", by: "kube-controller-manager (garbage collector)", guards: "dependents of the object, which are then removed with it"},
-	{name: "customresourcecleanup.apiextensions.k8s.io", by: "kube-apiserver (CRD finalizer)", guards: "custom resources, which would come back with the next definition of that name"},
-	{name: "batch.kubernetes.io/job-tracking", by: "kube-controller-manager (Job controller)"},
-	{name: "service.kubernetes.io/load-balancer-cleanup", by: "the cloud controller manager", slow: true, guards: "the load balancer at the cloud provider, which may stay and cost money"},
-	{name: "external-provisioner.volume.kubernetes.io/finalizer", by: "the CSI external-provisioner", slow: true, guards: "the disk at the storage provider"},
-	{name: "external-attacher/*", by: "the CSI external-attacher", slow: true, guards: "the attachment of a disk"},
-	{name: "snapshot.storage.kubernetes.io/*", by: "the CSI snapshot-controller", workloads: []string{"snapshot-controller"}, slow: true, guards: "the snapshot at the storage provider"},
-	{name: "ingress.k8s.aws/resources", by: "the AWS Load Balancer Controller", workloads: []string{"aws-load-balancer-controller"}, slow: true, guards: "the load balancer at AWS, which may stay and cost money"},
-	{name: "service.k8s.aws/resources", by: "the AWS Load Balancer Controller", workloads: []string{"aws-load-balancer-controller"}, slow: true, guards: "the load balancer at AWS, which may stay and cost money"},
-	{name: "elbv2.k8s.aws/resources", by: "the AWS Load Balancer Controller", workloads: []string{"aws-load-balancer-controller"}, slow: true, guards: "the target group at AWS"},
-	{name: "networking.gke.io/*", by: "the GKE ingress controller", slow: true, guards: "the load balancer at Google Cloud, which may stay and cost money"},
-	{name: "acme.cert-manager.io/finalizer", by: "cert-manager", workloads: []string{"cert-manager"}},
-	{name: "finalizer.acme.cert-manager.io", by: "cert-manager", workloads: []string{"cert-manager"}},
-	{name: "karpenter.sh/termination", bundled: true, by: "Karpenter", workloads: []string{"karpenter", "castai-kentroller"}, slow: true, guards: "the machine at the cloud provider, which may stay and cost money"},
-	{name: "resources-finalizer.argocd.argoproj.io", by: "Argo CD", workloads: []string{"argocd-application-controller"}, guards: "what the Application deployed, which then stays"},
-	{name: "finalizers.fluxcd.io", by: "Flux", workloads: []string{"source-controller", "kustomize-controller", "helm-controller"}, guards: "what Flux deployed, which then stays"},
-	{name: "controller.cattle.io/*", by: "Rancher", workloads: []string{"rancher", "cattle-cluster-agent"}},
+// What finalizers guard outside of a cluster.
+const (
+	balancer       = "the load balancer at the cloud provider, which may stay and cost money"
+	disk           = "the disk at the storage provider, which may stay and cost money"
+	snapshot       = "the snapshot at the storage provider, which may stay and cost money"
+	cloud          = "the resource at the cloud provider, which may stay and cost money"
+	machine        = "the machine at the cloud provider, which may stay and cost money"
+	dnsRecord      = "the record at the DNS provider, which may stay"
+	infrastructure = "what it manages outside of this cluster, which may stay and cost money"
+)
 
-	{name: "castware.cast.ai/cleanup-helm", by: "castware-operator", workloads: []string{"castware-operator"}, castAI: true},
-	{name: "autoscaling.cast.ai/*", by: "castai-workload-autoscaler", workloads: []string{"castai-workload-autoscaler"}, castAI: true},
-	{name: "workloads.cast.ai/*", by: "castai-workload-autoscaler or its guardrails", workloads: []string{"castai-workload-autoscaler"}, castAI: true, guards: "original settings of a workload"},
-	{name: "*.omni.cast.ai", by: "omni-agent", workloads: []string{"omni-agent"}, castAI: true},
-	{name: "omni.cast.ai/*", by: "omni-agent", workloads: []string{"omni-agent"}, castAI: true},
-	{name: "*.cast.ai", by: "a component of Cast AI", castAI: true},
-	{name: "crdreplicator.liqo.io/*", bundled: true, by: "liqo-crd-replicator", workloads: []string{"liqo-crd-replicator"}},
-	{name: "*.liqo.io", bundled: true, by: "liqo-controller-manager", workloads: []string{"liqo-controller-manager"}},
-	{name: "finalizer.clickhouseinstallation.altinity.com", bundled: true, by: "the Altinity ClickHouse operator", workloads: []string{"clickhouse-operator"}},
+// knownFinalizers is data; the first entry that fits counts. Sources:
+// Kubernetes' own: k8s.io/api/core/v1, k8s.io/apimachinery/pkg/apis/meta/v1,
+// k8s.io/api/batch/v1, Kubernetes 1.36.3 pkg/volume/util/finalizer.go,
+// k8s.io/cloud-provider/service/helpers; volumes: kubernetes-csi external-provisioner,
+// external-attacher, external-snapshotter and external-resizer, k8s.io/csi-translation-lib;
+// load balancers: kubernetes-sigs/aws-load-balancer-controller pkg/k8s/finalizer.go,
+// kubernetes/ingress-gce pkg/utils/common/finalizer.go, Azure/application-gateway-
+// kubernetes-ingress, gateways of NGINX and others have none; machines and clouds:
+// sigs.k8s.io/karpenter, cluster-api api/core, crossplane-runtime pkg/resource and
+// pkg/reconciler/managed, aws-controllers-k8s/runtime pkg/runtime/finalizer.go,
+// GoogleCloudPlatform/k8s-config-connector pkg/k8s/constants.go, Azure/azure-service-
+// operator v2/internal/reconcilers/common.go, kubernetes-sigs/external-dns,
+// hashicorp/hcp-terraform-operator, pulumi/pulumi-kubernetes-operator, rook/rook
+// pkg/operator/k8sutil, cert-manager pkg/apis/acme, argo-cd pkg/apis/application,
+// fluxcd/pkg/apis/meta, rancher/norman.
+var knownFinalizers = []Known{
+	{Name: "kubernetes.io/pvc-protection", By: "kube-controller-manager (PVC protection)", afterPods: true, Guards: "data of a volume that a pod still uses"},
+	{Name: "kubernetes.io/pv-protection", By: "kube-controller-manager (PV protection)", Guards: "data of a volume that is still bound"},
+	{Name: "foregroundDeletion", By: "kube-controller-manager (garbage collector)", afterOthers: true, Guards: "dependents of the object, which are then removed later"},
+	{Name: "orphan", By: "kube-controller-manager (garbage collector)", Guards: "dependents of the object, which are then removed with it"},
+	{Name: "customresourcecleanup.apiextensions.k8s.io", By: "kube-apiserver (CRD finalizer)", Guards: "custom resources, which would come back with the next definition of that name"},
+	{Name: "batch.kubernetes.io/job-tracking", By: "kube-controller-manager (Job controller)"},
+
+	{Name: "service.kubernetes.io/load-balancer-cleanup", By: "the cloud controller manager", Guards: balancer, Outside: true},
+	{Name: "ingress.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "group.ingress.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "service.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "gateway.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "elbv2.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "networking.gke.io/*", By: "the GKE ingress controller", Guards: balancer, Outside: true},
+	{Name: "gke.networking.io/*", By: "the GKE service controller", Guards: balancer, Outside: true},
+	{Name: "*.networking.gke.io", By: "the GKE ingress controller", Guards: balancer, Outside: true},
+
+	{Name: "external-provisioner.volume.kubernetes.io/finalizer", By: "the CSI external-provisioner", Guards: disk, Outside: true},
+	{Name: "kubernetes.io/pv-controller", By: "kube-controller-manager (volumes)", Guards: disk, Outside: true},
+	{Name: "external-attacher/*", By: "the CSI external-attacher", Guards: "the attachment of a disk to a machine", Outside: true},
+	{Name: "snapshot.storage.kubernetes.io/*", By: "the CSI snapshot-controller", Workloads: []string{"snapshot-controller"}, Guards: snapshot, Outside: true},
+	{Name: "groupsnapshot.storage.kubernetes.io/*", By: "the CSI snapshot-controller", Workloads: []string{"snapshot-controller"}, Guards: snapshot, Outside: true},
+	{Name: "*.ceph.rook.io", By: "Rook", Workloads: []string{"rook-ceph-operator"}, Guards: "the data in Ceph", Outside: true},
+	{Name: "longhorn.io", By: "Longhorn", Workloads: []string{"longhorn-manager"}, Guards: "the data of its volumes", Outside: true},
+
+	{Name: "karpenter.sh/termination", By: "Karpenter", Workloads: []string{"karpenter"}, Guards: machine, Outside: true},
+	{Name: "karpenter.k8s.aws/*", By: "Karpenter", Workloads: []string{"karpenter"}, Guards: cloud, Outside: true},
+	{Name: "*.cluster.x-k8s.io", By: "Cluster API", Workloads: []string{"capi-controller-manager"}, Guards: machine, Outside: true},
+	{Name: "machine.sapcloud.io/*", By: "the machine controller manager", Guards: machine, Outside: true},
+	{Name: "finalizer.managedresource.crossplane.io", By: "a provider of Crossplane", Guards: cloud, Outside: true},
+	{Name: "*.crossplane.io", By: "Crossplane", Workloads: []string{"crossplane"}, Guards: cloud, Outside: true},
+	{Name: "*.services.k8s.aws", By: "a controller of ACK", Guards: cloud, Outside: true},
+	{Name: "cnrm.cloud.google.com/*", By: "Config Connector", Workloads: []string{"cnrm-controller-manager"}, Guards: cloud, Outside: true},
+	{Name: "serviceoperator.azure.com/*", By: "Azure Service Operator", Workloads: []string{"azureserviceoperator-controller-manager"}, Guards: cloud, Outside: true},
+	{Name: "app.terraform.io/*", By: "the HCP Terraform operator", Guards: infrastructure, Outside: true},
+	{Name: "workspace.app.terraform.io/*", By: "the HCP Terraform operator", Guards: infrastructure, Outside: true},
+	{Name: "finalizer.stack.pulumi.com", By: "the Pulumi operator", Workloads: []string{"pulumi-kubernetes-operator"}, Guards: infrastructure, Outside: true},
+	{Name: "externaldns.k8s.io/*", By: "ExternalDNS", Workloads: []string{"external-dns"}, Guards: dnsRecord, Outside: true},
+
+	{Name: "acme.cert-manager.io/finalizer", By: "cert-manager", Workloads: []string{"cert-manager"}},
+	{Name: "finalizer.acme.cert-manager.io", By: "cert-manager", Workloads: []string{"cert-manager"}},
+	{Name: "resources-finalizer.argocd.argoproj.io", By: "Argo CD", Workloads: []string{"argocd-application-controller"}, Guards: "what the Application deployed, which then stays"},
+	{Name: "finalizers.fluxcd.io", By: "Flux", Workloads: []string{"source-controller", "kustomize-controller", "helm-controller"}, Guards: "what Flux deployed, which then stays"},
+	{Name: "controller.cattle.io/*", By: "Rancher", Workloads: []string{"rancher", "cattle-cluster-agent"}},
+	{Name: "finalizer.clickhouseinstallation.altinity.com", By: "the Altinity ClickHouse operator", Workloads: []string{"clickhouse-operator"}},
 }
 
-// lookUp finds the entry of a finalizer.
-func lookUp(finalizer string) (known, bool) {
+// lookUp finds the entry of a finalizer, the caller's first.
+func lookUp(finalizer string, more []Known) (Known, bool) {
 	domain, _, _ := strings.Cut(finalizer, "/")
-	for _, k := range knownFinalizers {
-		if begin, ok := strings.CutSuffix(k.name, "*"); ok && strings.HasPrefix(finalizer, begin) {
-			return k, true
-		}
-		// A domain and everything below it.
-		if end, ok := strings.CutPrefix(k.name, "*."); ok && (domain == end || strings.HasSuffix(domain, "."+end)) {
-			return k, true
-		}
-		if k.name == finalizer {
-			return k, true
-		}
-	}
-	return known{}, false
-}
-
-// controller says who should remove a finalizer and whether it still can.
-func controller(snap *cluster.Snapshot, finalizer string, objects []*cluster.Object) *Controller {
-	k, ok := lookUp(finalizer)
-	if !ok {
-		c := &Controller{Name: "an unknown controller", Alive: AliveUnsure}
-		if domain, _, qualified := strings.Cut(finalizer, "/"); qualified || strings.Contains(finalizer, ".") {
-			c.Name = "the unknown controller of " + domain
-		}
-		if by := writers(objects); len(by) > 0 {
-			c.Evidence = "last written by " + enumerate(by)
-		}
-		return c
-	}
-	c := &Controller{Name: k.by, CastAI: k.castAI, Guards: k.guards, Alive: AliveUnsure}
-	if len(k.workloads) == 0 {
-		if strings.HasPrefix(k.by, "kube-") {
-			c.Alive, c.Evidence = Alive, "it is a part of the control plane"
-		}
-		return c
-	}
-	c.Alive, c.Evidence = living(snap, k.workloads)
-	return c
-}
-
-// living tells whether a workload of one of the names has ready pods.
-func living(snap *cluster.Snapshot, names []string) (Liveness, string) {
-	var idle *cluster.Object
-	for _, o := range snap.Objects {
-		if o.Resource.Group != "apps" || !slices.Contains(names, o.Name) {
-			continue
-		}
-		ready, _, _ := unstructured.NestedInt64(o.Body, "status", "readyReplicas")
-		if o.Resource.Kind == "DaemonSet" {
-			ready, _, _ = unstructured.NestedInt64(o.Body, "status", "numberReady")
-		}
-		switch {
-		case o.Resource.Kind != "Deployment" && o.Resource.Kind != "StatefulSet" && o.Resource.Kind != "DaemonSet":
-		case ready > 0:
-			return Alive, fmt.Sprintf("%s %s/%s has %d ready pods", o.Resource.Kind, o.Namespace, o.Name, ready)
-		default:
-			idle = o
+	for _, list := range [][]Known{more, knownFinalizers} {
+		for _, k := range list {
+			if begin, ok := strings.CutSuffix(k.Name, "*"); ok && strings.HasPrefix(finalizer, begin) {
+				return k, true
+			}
+			if end, ok := strings.CutPrefix(k.Name, "*."); ok && (domain == end || strings.HasSuffix(domain, "."+end)) {
+				return k, true
+			}
+			if k.Name == finalizer {
+				return k, true
+			}
 		}
 	}
-	if idle != nil {
-		return Gone, fmt.Sprintf("%s %s/%s has no ready pod", idle.Resource.Kind, idle.Namespace, idle.Name)
-	}
-	if !sawAll(snap, "deployments.apps", "statefulsets.apps", "daemonsets.apps") {
-		return AliveUnsure, "the workloads of the cluster could not be read"
-	}
-	return Gone, "no workload named " + strings.Join(names, " or ") + " is in the cluster"
+	return Known{}, false
 }
 
 // sawAll tells whether the snapshot holds all objects of the kinds.
 func sawAll(snap *cluster.Snapshot, kinds ...string) bool {
 	for _, kind := range kinds {
-		if len(snap.Scope.Namespaces) > 0 && !slices.Contains(snap.Scope.Whole, kind) || unreadable(snap, kind) != nil {
+		inScope := len(snap.Scope.Namespaces) == 0 || slices.Contains(snap.Scope.Whole, kind)
+		if !inScope || slices.Contains(snap.Elsewhere, kind) || unreadable(snap, kind) != nil {
 			return false
 		}
 	}
@@ -153,18 +140,4 @@ func unreadable(snap *cluster.Snapshot, kind string) *cluster.Unreadable {
 		return nil
 	}
 	return &snap.Unreadable[i]
-}
-
-// writers returns the field managers of the objects, beside the usual clients.
-func writers(objects []*cluster.Object) []string {
-	var out []string
-	for _, o := range objects {
-		for _, m := range o.Managers {
-			if !strings.HasPrefix(m, "kubectl") && m != "kube-controller-manager" && !slices.Contains(out, m) {
-				out = append(out, m)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out[:min(len(out), 3)]
 }

@@ -28,9 +28,73 @@ type ladder struct {
 	look    Look
 	options Options
 	rungs   map[string]*climb
-	tried   map[string]int // how often an action was asked for
-	failed  int            // looks in a row
-	settled bool           // the engine was given time to see what the last look saw
+	tried   map[string]int  // how often an action was asked for
+	shown   map[string]bool // steps that a person has seen; nil: all
+	refused map[string]bool // steps that were not approved
+	failed  int             // looks in a row
+	settled bool            // the engine was given time to see what the last look saw
+}
+
+func newLadder(look Look, o Options) *ladder {
+	return &ladder{look: look, options: o, rungs: map[string]*climb{}, tried: map[string]int{}, refused: map[string]bool{}}
+}
+
+// show says what a person has seen before the run.
+func (l *ladder) show(preview *engine.Plan) {
+	l.shown = map[string]bool{}
+	for _, phase := range preview.Phases {
+		for _, a := range phase.Actions {
+			l.remember(a)
+		}
+	}
+}
+
+func (l *ladder) remember(a engine.Action) {
+	for _, s := range steps(a) {
+		l.shown[s] = true
+	}
+}
+
+// approved leaves out the actions that nobody has seen and that are not approved of
+// now. What wakes a controller changes nothing, and what this run has created is its
+// own.
+func (l *ladder) approved(ctx context.Context, actions []engine.Action) []engine.Action {
+	if l.shown == nil || l.options.Approve == nil {
+		return actions
+	}
+	var old, more []engine.Action
+	for _, a := range actions {
+		unseen := func(s string) bool { return !l.shown[s] }
+		switch {
+		case slices.ContainsFunc(steps(a), func(s string) bool { return l.refused[s] }):
+		case a.Verb == engine.Patch, l.made(a.Target), !slices.ContainsFunc(steps(a), unseen):
+			old = append(old, a)
+		default:
+			more = append(more, a)
+		}
+	}
+	if len(more) == 0 {
+		return old
+	}
+	err := l.options.Approve(ctx, &engine.Plan{Phases: []engine.Phase{{Name: "more", Title: "What has become necessary since", Actions: more}}})
+	if err != nil {
+		for _, a := range more {
+			for _, s := range steps(a) {
+				l.refused[s] = true
+			}
+		}
+		return old
+	}
+	for _, a := range more {
+		l.remember(a)
+	}
+	return append(old, more...)
+}
+
+// made tells whether a target is a namespace that this run has created.
+func (l *ladder) made(t cluster.Target) bool {
+	c := l.rungs[t.Name]
+	return t.Group == "" && t.Kind == "Namespace" && c != nil && c.created != "" && c.uid == t.UID
 }
 
 // climb is how far one namespace is.
@@ -38,7 +102,7 @@ type climb struct {
 	uid     types.UID  // of the namespace to be freed; empty: it was gone from the start
 	last    *Diagnosis // at the look before; nil: there was none
 	created string     // annotation of the namespace that was created to reach orphans
-	woken   bool       // the namespace controller was, with nothing left to do for it
+	woken   time.Time  // when the namespace controller was, with nothing left to do for it
 	blocked int        // looks in a row that found something that blocks
 }
 
@@ -67,8 +131,8 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 		if err != nil {
 			return nil, err
 		}
-		title, actions, wait := l.climb(l.rungs[name], d)
-		if actions = l.untried(actions); len(actions) == 0 && wait == 0 {
+		title, actions, wait := l.climb(ctx, l.rungs[name], d)
+		if len(actions) == 0 && wait == 0 {
 			continue
 		}
 		step.Actions = append(step.Actions, actions...)
@@ -76,7 +140,7 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 		titles[title] = append(titles[title], name)
 	}
 	if len(waits) == 0 {
-		return l.settle(snap, left), nil
+		return l.settle(snap.Snapshot, left), nil
 	}
 	l.settled = false
 	step.Patience = slices.Min(waits)
@@ -125,26 +189,26 @@ func join(titles map[string][]string) string {
 
 // climb returns what to do next for one namespace: actions, or how long to wait
 // without any, or neither. The title has %s where the namespace goes.
-func (l *ladder) climb(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+func (l *ladder) climb(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
 	before := c.last
 	c.last = d
 	if refuseProtected(d.Namespace) != nil {
 		return "", nil, 0
 	}
 	if d.State == Missing {
-		return l.sweep(c, d)
+		return l.sweep(ctx, c, d)
 	}
 	if d.UID != c.uid {
 		if !l.ours(c, d) {
 			return "", nil, 0 // somebody made it anew: it is none of this run's business
 		}
-		c.uid, c.woken, before = d.UID, false, nil
+		c.uid, c.woken, before = d.UID, time.Time{}, nil
 	}
 	if d.State == Active {
 		if !d.helper {
 			return "", nil, 0
 		}
-		actions = append(clearActions(d, false), deleteAction(d.object, helperWhy))
+		actions = l.may(ctx, append(clearActions(d, false), deleteAction(d.object, helperWhy)))
 		return "Free the orphans of %s and delete it again", actions, 0
 	}
 	if before != nil && moved(before, d) {
@@ -158,7 +222,7 @@ func (l *ladder) climb(c *climb, d *Diagnosis) (title string, actions []engine.A
 		return "Look at %s again in a moment: " + blocked[0].Summary, nil, l.options.patience()
 	}
 	c.blocked = 0
-	return l.force(c, d)
+	return l.force(ctx, c, d)
 }
 
 // ours tells whether a namespace is the one that was created to reach orphans.
@@ -174,43 +238,74 @@ func moved(before, now *Diagnosis) bool {
 }
 
 // force returns the lowest rung of a Terminating namespace that was not tried.
-func (l *ladder) force(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
 	o := l.options
 	if o.Force && c.created == "" {
-		if actions = l.untried([]engine.Action{finalizeAction(d)}); len(actions) > 0 {
+		if actions = l.may(ctx, []engine.Action{finalizeAction(d)}); len(actions) > 0 {
 			return "Finalize %s by force", actions, 0
 		}
 	}
-	if actions = l.untried(unblockActions(d)); len(actions) > 0 {
+	if actions = l.may(ctx, unblockActions(d)); len(actions) > 0 {
 		return fmt.Sprintf("Remove what blocks %%s: %s", targets(actions)), append(actions, lookAgain(d, o)), 0
 	}
-	if actions = l.untried(clearActions(d, false)); len(actions) > 0 {
+	if actions = l.may(ctx, clearActions(d, false)); len(actions) > 0 {
 		return fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions))), append(actions, lookAgain(d, o)), 0
 	}
 	if until := waits(d); until.After(o.now()) {
 		return "Wait for what is at work in %s", nil, until.Sub(o.now())
 	}
-	if d.Content.Objects > 0 || !d.Content.Empty() && !o.Force {
-		if c.woken || !slices.ContainsFunc(d.Causes, func(c Cause) bool { return c.Action == Wait }) {
-			return "", nil, 0
-		}
-		c.woken = true
-		return "Make the namespace controller look at %s again", []engine.Action{lookAgain(d, o)}, 0
+	if d.contradicted || d.Content.Objects > 0 || !d.Content.Empty() && !o.Force {
+		return l.wake(c, d)
 	}
 	// It is empty.
-	if actions = l.untried(lastActions(d)); len(actions) > 0 {
+	if actions = l.may(ctx, lastActions(d)); len(actions) > 0 {
 		return "Finalize %s, because nothing is left in it", actions, 0
 	}
 	for _, cause := range d.Causes {
 		if cause.Type == SpecFinalizer || cause.Type == MetadataFinalizer {
+			if cause.Action == Wait {
+				return l.wake(c, d)
+			}
 			return "", nil, 0 // it was tried, or is not allowed
 		}
 	}
-	if !c.woken {
-		c.woken = true
-		return "Nothing holds %s any more: make the namespace controller look again", []engine.Action{lookAgain(d, o)}, 0
+	if c.woken.IsZero() {
+		return l.wake(c, d)
 	}
-	return "Finalize %s, because nothing is left in it and the namespace controller does not come", []engine.Action{finalizeAction(d)}, 0
+	if actions = l.may(ctx, []engine.Action{finishAction(d)}); len(actions) > 0 {
+		return "Finalize %s, because nothing is left in it and the namespace controller does not come", actions, 0
+	}
+	return "", nil, 0
+}
+
+// Who endures looks at a namespace this often, and wakes its controller.
+const (
+	endurance = 30 * time.Second
+	wakeAgain = time.Minute
+)
+
+// wake makes the namespace controller look again: once, or, for who endures, again
+// and again, because a controller that is away comes back.
+func (l *ladder) wake(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+	o := l.options
+	i := slices.IndexFunc(d.Causes, func(c Cause) bool { return c.Action == Wait })
+	if i < 0 {
+		return "", nil, 0
+	}
+	switch {
+	case c.woken.IsZero():
+		c.woken = o.now()
+		if d.Causes[i].Type == Progressing {
+			return "Nothing holds %s any more: make the namespace controller look again", []engine.Action{lookAgain(d, o)}, 0
+		}
+		return "Make the namespace controller look at %s again", []engine.Action{lookAgain(d, o)}, 0
+	case !o.Endure:
+		return "", nil, 0
+	case o.now().Sub(c.woken) >= wakeAgain:
+		c.woken = o.now()
+		actions = []engine.Action{lookAgain(d, o)}
+	}
+	return "Wait on for %s: " + d.Causes[i].Summary, actions, max(endurance, o.patience())
 }
 
 // waits returns until when something in the namespace gets its time.
@@ -225,19 +320,27 @@ func waits(d *Diagnosis) time.Time {
 }
 
 // sweep returns what to do about objects without a namespace.
-func (l *ladder) sweep(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+func (l *ladder) sweep(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
 	if len(d.objects) == 0 {
 		return "", nil, 0
 	}
-	if actions = l.untried(sweepActions(d, l.options)); len(actions) > 0 {
+	if actions = l.may(ctx, sweepActions(d)); len(actions) > 0 {
 		return fmt.Sprintf("Delete %s that %%s left behind", objects(len(d.objects))), actions, 0
 	}
-	if !needsHelper(d, l.options) || c.created != "" {
+	if !needsHelper(d) || c.created != "" {
 		return "", nil, 0
 	}
 	a := createAction(d, l.options)
+	if actions = l.may(ctx, []engine.Action{a}); len(actions) == 0 {
+		return "", nil, 0
+	}
 	c.created = a.Annotations[HelperAnnotation]
-	return fmt.Sprintf("Create %%s again, to remove the finalizers of %s in it", objects(len(d.objects))), []engine.Action{a}, time.Millisecond
+	return fmt.Sprintf("Create %%s again, to remove the finalizers of %s in it", objects(len(d.objects))), actions, time.Millisecond
+}
+
+// may leaves out what was tried often enough, and what nobody approves of.
+func (l *ladder) may(ctx context.Context, actions []engine.Action) []engine.Action {
+	return l.approved(ctx, l.untried(actions))
 }
 
 // untried leaves out the actions that were asked for often enough.

@@ -29,7 +29,7 @@ func start(t *testing.T, w *world, o Options, names ...string) *climber {
 	for _, name := range names {
 		ds = append(ds, diagnose(t, w, name, o))
 	}
-	plan, err := Plan(ds, func(context.Context) (*cluster.Snapshot, error) { return w.snap, nil }, o)
+	plan, err := Plan(ds, func(context.Context) (*Observation, error) { return w.obs(), nil }, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestLadder(t *testing.T) {
 		}
 		c.expect("end")
 	})
-	t.Run("a living controller is waited for", func(t *testing.T) {
+	t.Run("a load balancer gets its time, and is then asked for", func(t *testing.T) {
 		w, o := newWorld(), options()
 		now := noon
 		o.Now = func() time.Time { return now }
@@ -207,7 +207,76 @@ func TestLadder(t *testing.T) {
 			t.Fatalf("%+v %v", step, err)
 		}
 		now = now.Add(5 * time.Minute)
-		c.expect(nudge, "strip-finalizers Service/x/lb")
+		c.expect("end")
+	})
+	t.Run("who is alive is waited for until the run ends, and its death is news", func(t *testing.T) {
+		w, o := newWorld(), options()
+		now, asked := noon, 0
+		o.Now, o.Endure = func() time.Time { return now }, true
+		o.Approve = func(_ context.Context, more *engine.Plan) error {
+			if asked++; !slices.Equal(verbs(more.Phases[0].Actions), []string{"strip-finalizers Widget.example.com/x/a"}) {
+				t.Errorf("asks for %q", verbs(more.Phases[0].Actions))
+			}
+			return errors.New("no")
+		}
+		w.namespace("x")
+		a := w.add("widgets", "x", "a", deleting, held("example.com/hold"))
+		w.wrote(a, "widget-operator", 24*time.Hour)
+		operator := w.operator("tools", "widget-operator", "default", 1)
+		c := start(t, w, o, "x")
+		c.expect(nudge)
+		for range 20 {
+			now = now.Add(endurance)
+			if got := c.next(); !slices.Equal(got, []string{"wait"}) && !slices.Equal(got, []string{nudge}) {
+				t.Fatal(got)
+			}
+		}
+		w.drop(operator)
+		c.expect("end")
+		if c.expect("end"); asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+	t.Run("a step that is approved of is taken", func(t *testing.T) {
+		w, o := newWorld(), options()
+		o.Approve = func(context.Context, *engine.Plan) error { return nil }
+		w.namespace("x")
+		c := start(t, w, o, "x")
+		w.add("configmaps", "x", "late", deleting, held("example.com/hold"))
+		c.expect("wait") // it is news that it is being deleted
+		c.expect(nudge, "strip-finalizers ConfigMap/x/late")
+	})
+	t.Run("a further finalizer on an object is a further step", func(t *testing.T) {
+		w, o := newWorld(), options()
+		asked := 0
+		o.Approve = func(context.Context, *engine.Plan) error { asked++; return errors.New("no") }
+		w.namespace("x")
+		a := w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
+		c := start(t, w, o, "x")
+		a.Finalizers = []string{"example.com/hold", "example.com/more"}
+		if c.expect("end"); asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+	t.Run("what the conditions contradict is never finalized", func(t *testing.T) {
+		w, o := newWorld(), options()
+		w.namespace("x", conditionsOf("NamespaceContentRemaining", "True", "Some resources are remaining: events.example.com has 1 resource instances"))
+		c := start(t, w, o, "x")
+		c.expect(nudge)
+		c.expect("end")
+	})
+	t.Run("a controller manager that is away is waited for", func(t *testing.T) {
+		w, o := newWorld(), options()
+		now := noon
+		o.Now, o.Endure = func() time.Time { return now }, true
+		w.namespace("x")
+		w.add("configmaps", "x", "a")
+		c := start(t, w, o, "x")
+		c.expect(nudge)
+		c.expect("wait")
+		now = now.Add(time.Minute)
+		c.expect(nudge)
+		c.expect("wait")
 	})
 	t.Run("several namespaces, one dead API", func(t *testing.T) {
 		w, o := newWorld(), options()
@@ -228,7 +297,7 @@ func TestLadder(t *testing.T) {
 		w := newWorld()
 		w.namespace("x")
 		boom := errors.New("boom")
-		p := Phase([]*Diagnosis{diagnose(t, w, "x", options())}, func(context.Context) (*cluster.Snapshot, error) { return nil, boom }, options())
+		p := Phase([]*Diagnosis{diagnose(t, w, "x", options())}, func(context.Context) (*Observation, error) { return nil, boom }, options())
 		for range maxLooks - 1 {
 			if step, err := p.Next(t.Context(), nil); err != nil || len(step.Actions) > 0 {
 				t.Fatal(step, err)
@@ -244,8 +313,8 @@ func TestLadder(t *testing.T) {
 		w.namespace("y")
 		w.add("configmaps", "x", "a", deleting, held("cast.ai/x"))
 		o := options()
-		o.Partial, o.Allow = true, CastAIOnly(owned)
-		next := Next(func(context.Context) (*cluster.Snapshot, error) { return w.snap, nil }, o)
+		o.Partial, o.Allow = true, castAIOnly
+		next := Next(func(context.Context) (*Observation, error) { return w.obs(), nil }, o)
 		step, err := next(t.Context(), []cluster.Target{cluster.NamespaceTarget("x", "namespaces//x"), {Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "x", Name: "a"}}})
 		if err != nil {
 			t.Fatal(err)

@@ -1,27 +1,42 @@
 package finalize
 
 import (
+	"context"
 	"slices"
 	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // Options say what may be done. The zero value explains everything and allows
 // what unstick-ns does after a confirmation.
 type Options struct {
-	// Owned tells whether an object is Cast AI's. Nil: none is.
-	Owned func(cluster.Ref) bool
-	// Allow tells whether a finalizer may be removed from an object, which may
-	// be the namespace itself. Nil allows all; see Only and CastAIOnly.
+	// Owned tells whether a webhook or an APIService belongs to what the caller is
+	// about (Product), and may be removed if it does not work. Nil: none does.
+	Owned   func(cluster.Ref) bool
+	Product string
+	// Known are finalizers of which the caller knows who removes them.
+	Known []Known
+	// Allow tells whether a finalizer may be removed from an object, which may be
+	// the namespace itself; see Only. Nil allows those that nobody alive is
+	// responsible for and that guard nothing outside of the cluster.
 	Allow func(o *cluster.Object, finalizer string) bool
-	// RemoveAPIServices names APIServices to be removed though they are not Cast AI's.
+	// Named are finalizers that may be removed, too, whatever they guard.
+	Named []string
+	// RemoveAPIServices names APIServices to be removed though they are not owned.
 	RemoveAPIServices []string
 	// Force finalizes the namespace first, orphaning what is in it, and sweeps
 	// the orphans afterwards.
 	Force bool
 	// Partial does what can be done even if the namespace stays stuck.
 	Partial bool
+	// Endure waits for those that are alive until the context of the run ends, and
+	// not just as long as Patience.
+	Endure bool
+	// Approve is asked before a step that Preview has not shown; its error leaves the
+	// step out. Nil approves of every step.
+	Approve func(ctx context.Context, more *engine.Plan) error
 	// Patience is how long nothing may change before force is used; 0 is 10 s.
 	Patience time.Duration
 	// ControllerPatience is how long the living controller of a finalizer gets
@@ -44,31 +59,23 @@ func Only(names ...string) func(*cluster.Object, string) bool {
 	return func(_ *cluster.Object, f string) bool { return slices.Contains(names, f) }
 }
 
-// CastAIOnly allows the finalizers of Cast AI's own components, and those of
-// the projects that Cast AI brings along (Liqo, Karpenter) on objects that are
-// Cast AI's.
-func CastAIOnly(owned func(cluster.Ref) bool) func(*cluster.Object, string) bool {
-	return func(o *cluster.Object, finalizer string) bool {
-		k, ok := lookUp(finalizer)
-		return ok && (k.castAI || k.bundled && owned != nil && owned(o.Ref()))
-	}
-}
-
 func (o Options) owned(r cluster.Ref) bool { return o.Owned != nil && o.Owned(r) }
 
 func (o Options) allows(obj *cluster.Object, finalizer string) bool {
-	return o.Allow == nil || o.Allow(obj, finalizer)
+	return o.Allow == nil || o.Allow(obj, finalizer) || slices.Contains(o.Named, finalizer)
 }
 
-// allowed returns the finalizers that may be removed from an object.
-func (o Options) allowed(obj *cluster.Object) []string {
-	var out []string
-	for _, f := range obj.Finalizers {
-		if o.allows(obj, f) {
-			out = append(out, f)
-		}
+// named tells whether it was said of a finalizer that it may be removed.
+func (o Options) named(obj *cluster.Object, finalizer string) bool {
+	return o.Allow != nil && o.Allow(obj, finalizer) || slices.Contains(o.Named, finalizer)
+}
+
+// whose names the product of the caller, for "it is not ...'s".
+func (o Options) whose() string {
+	if o.Product == "" {
+		return "this tool"
 	}
-	return out
+	return o.Product
 }
 
 func (o Options) patience() time.Duration {
@@ -106,6 +113,7 @@ func Scope(namespaces ...string) cluster.Scope {
 			"deployments.apps", "statefulsets.apps", "daemonsets.apps",
 		},
 		Backends: true,
+		Events:   true,
 		Bodies: map[string][][]string{
 			"pods":            {{"spec", "nodeName"}},
 			"daemonsets.apps": {{"status", "numberReady"}},

@@ -11,9 +11,8 @@ import (
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
-// Look takes a fresh snapshot of the namespaces that are being freed, in the
-// Scope of this package.
-type Look func(context.Context) (*cluster.Snapshot, error)
+// Look observes the namespaces that are being freed afresh.
+type Look func(context.Context) (*Observation, error)
 
 // Plan returns the plan that frees the namespaces, or the Refusal of the first
 // one that will not be touched. It climbs the ladder while it runs: what it will
@@ -25,19 +24,31 @@ func Plan(ds []*Diagnosis, look Look, o Options) (*engine.Plan, error) {
 	return &engine.Plan{Phases: []engine.Phase{Phase(ds, look, o)}}, nil
 }
 
-// Refused returns the Refusal of the first namespace that will not be touched,
-// or nil. A namespace that something blocks is refused unless the options say
-// Partial or Force: what would be destroyed would not free it.
+// Refused returns the Refusal of the first namespace that will not be touched, or
+// nil; see Refuse.
 func Refused(ds []*Diagnosis, o Options) error {
 	for _, d := range ds {
-		if d.Refusal != nil {
-			return d.Refusal
+		if r := Refuse(d, o); r != nil {
+			return r
 		}
 	}
-	for _, d := range ds {
-		if len(d.Blocked()) > 0 && !o.Partial && !o.Force {
-			return refuseBlocked(d)
-		}
+	return nil
+}
+
+// Refuse returns why a namespace will not be touched, or nil. One that something
+// blocks, or that has finalizers which only a person may allow, is refused unless the
+// options say Partial: what would be destroyed would not free it. Force goes on
+// whatever blocks, but not over what is alive or guards something outside.
+func Refuse(d *Diagnosis, o Options) *Refusal {
+	switch {
+	case d.Refusal != nil:
+		return d.Refusal
+	case o.Partial:
+		return nil
+	case o.Force:
+		return refuseForce(d)
+	case len(d.Blocked()) > 0, len(d.Asked()) > 0:
+		return refuseBlocked(d)
 	}
 	return nil
 }
@@ -46,7 +57,8 @@ func Refused(ds []*Diagnosis, o Options) error {
 // them is removed once. It watches first, unless Patience has passed since they
 // were looked at, and uses force only while nothing changes.
 func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
-	l := &ladder{look: look, options: o, rungs: map[string]*climb{}, tried: map[string]int{}}
+	l := newLadder(look, o)
+	l.show(Preview(ds, o))
 	phase := engine.Phase{Name: "unstick", Patience: o.patience(), Next: l.next}
 	var names []string
 	for _, d := range ds {
@@ -62,7 +74,7 @@ func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
 		case d.helper:
 			phase.Actions = append(phase.Actions, deleteAction(d.object, helperWhy))
 		default:
-			phase.Actions = append(phase.Actions, sweepActions(d, o)...)
+			phase.Actions = append(phase.Actions, sweepActions(d)...)
 		}
 		// What becomes, or is, an orphan must be seen to go.
 		for _, obj := range d.objects {
@@ -82,8 +94,7 @@ func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
 // Next returns the function of the same name of an engine.Phase that deletes
 // namespaces: it frees those that are stuck. They are those of the objects left.
 func Next(look Look, o Options) func(context.Context, []cluster.Target) (*engine.Step, error) {
-	l := &ladder{look: look, options: o, rungs: map[string]*climb{}, tried: map[string]int{}}
-	return l.next
+	return newLadder(look, o).next
 }
 
 // Preview returns what will be done if nothing changes by itself, with one
@@ -101,7 +112,7 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 			plan.Phases = append(plan.Phases, engine.Phase{Name: name, Title: title, Actions: actions})
 		}
 	}
-	var unblock, clear, later, final, create, sweep []engine.Action
+	var unblock, clear, later, final, finish, create, sweep []engine.Action
 	for _, d := range ds {
 		if d.Refusal != nil {
 			continue
@@ -111,37 +122,66 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 			sweep = append(sweep, deleteAction(d.object, helperWhy))
 		}
 		if orphaned {
-			sweep = append(sweep, sweepActions(d, o)...)
+			sweep = append(sweep, sweepActions(d)...)
 		}
 		if d.State == Terminating && o.Force {
 			final = append(final, finalizeAction(d))
 		}
-		if orphaned && needsHelper(d, o) {
+		if orphaned && needsHelper(d) {
 			if !d.helper {
 				create = append(create, createAction(d, o))
 			}
 			if d.object != nil || !check {
 				sweep = append(sweep, clearActions(d, false)...)
 			}
+			if !check {
+				sweep = append(sweep, clearActions(d, true)...)
+			}
 		}
-		if !orphaned || needsHelper(d, o) {
+		if !orphaned || needsHelper(d) {
 			unblock = append(unblock, unblockActions(d)...)
 		}
 		if !orphaned {
 			clear = append(clear, clearActions(d, false)...)
 			later = append(later, clearActions(d, true)...)
-			final = append(final, lastActions(d)...)
+			last := lastActions(d)
+			final = append(final, last...)
+			if len(last) == 0 && d.mayFinish() {
+				finish = append(finish, finishAction(d))
+			}
 		}
 	}
 	add("unblock", "Remove what blocks", unique(unblock))
 	add("clear", "Clear finalizers that nobody removes", unique(clear))
 	if !check {
-		add("later", "Clear finalizers of what is deleted only then", unique(later))
+		add("later", "Clear finalizers later, if nobody else does", unique(later))
 	}
 	add("finalize", "Finalize", final)
+	if !check {
+		add("finish", "Finalize when nothing is left, if the namespace controller does not come", finish)
+	}
 	add("create", "Create the namespace again to reach orphans, and delete it afterwards", create)
 	add("sweep", "Sweep up orphans", unique(sweep))
 	return plan
+}
+
+// StepOf returns the rung of an action.
+func StepOf(a engine.Action) Rung {
+	switch {
+	case a.Verb == engine.StripFinalizers:
+		return ClearFinalizers
+	case a.Verb == engine.Finalize:
+		return Finalize
+	case a.Verb == engine.CreateNamespace, a.Target.Group == "" && a.Target.Kind == "Namespace":
+		return Sweep
+	case a.Target.Group == "apiregistration.k8s.io":
+		return RemoveAPIService
+	case a.Target.Group == "admissionregistration.k8s.io":
+		return RemoveWebhook
+	case a.Target.Group == "" && a.Target.Kind == "Pod":
+		return DeletePods
+	}
+	return DeleteContent
 }
 
 // unique drops the actions that several namespaces have in common.
@@ -160,6 +200,19 @@ func unique(actions []engine.Action) []engine.Action {
 // identify names an action on a state of an object, but for its resource version.
 func identify(a engine.Action) string {
 	return fmt.Sprint(a.Verb, a.Target.Ref, a.Target.UID, a.Finalizers)
+}
+
+// steps names what actions do one by one: that of each finalizer is a step of its own.
+func steps(a engine.Action) []string {
+	base := fmt.Sprint(a.Verb, a.Target.Ref, a.Target.UID)
+	if a.Verb != engine.StripFinalizers {
+		return []string{base}
+	}
+	var out []string
+	for _, f := range a.Finalizers {
+		out = append(out, base+" "+f)
+	}
+	return out
 }
 
 // updatesInMissing tells whether a server lets updates of objects through whose

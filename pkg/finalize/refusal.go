@@ -2,6 +2,7 @@ package finalize
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -68,5 +69,51 @@ func refuseBlocked(d *Diagnosis) *Refusal {
 	for _, c := range d.Blocked() {
 		whys = append(whys, c.Summary+": "+c.Remedy)
 	}
-	return &Refusal{d.Namespace, Blocked, fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed: %s", d.Namespace, strings.Join(whys, ". Also, "))}
+	for _, c := range d.Asked() {
+		whys = append(whys, c.Summary+": "+c.Remedy)
+	}
+	message := fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed: %s", d.Namespace, strings.Join(whys, ". Also, "))
+	if flags := d.naming(); flags != "" {
+		message += ". To remove these finalizers and no others: unstick-ns " + d.Namespace + flags
+	}
+	return &Refusal{d.Namespace, Blocked, message}
+}
+
+// naming returns the flags that name all finalizers which hold the namespace, if some
+// must be named.
+func (d *Diagnosis) naming() string {
+	if len(d.Asked()) == 0 {
+		return ""
+	}
+	var names []string
+	for _, c := range d.Causes {
+		if c.Finalizer != "" && (c.Asks || c.Action == ClearFinalizers || c.Action == Finalize || c.later) && !slices.Contains(names, c.Finalizer) {
+			names = append(names, c.Finalizer)
+		}
+	}
+	var out strings.Builder
+	for _, f := range names {
+		out.WriteString(" --finalizer=" + f)
+	}
+	return out.String()
+}
+
+// refuseForce refuses to finalize a namespace over what is at work or guards
+// something outside of the cluster, or returns nil: an orphan can't be cleaned up
+// after any more.
+func refuseForce(d *Diagnosis) *Refusal {
+	var whys []string
+	for _, c := range d.Causes {
+		if c.Controller == nil || c.Controller.builtIn || c.Action == ClearFinalizers || c.Action == Finalize {
+			continue
+		}
+		if c.Controller.Alive == Alive || c.Controller.Outside {
+			whys = append(whys, c.Summary+": "+c.Remedy)
+		}
+	}
+	if len(whys) == 0 {
+		return nil
+	}
+	return &Refusal{d.Namespace, Blocked, fmt.Sprintf(
+		"namespace %s is not finalized by force, so nothing was changed: %s. Run it without --force first", d.Namespace, strings.Join(whys, ". Also, "))}
 }

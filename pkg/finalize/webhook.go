@@ -60,7 +60,7 @@ func (e *examination) findWebhook(config *cluster.Object, w map[string]any) {
 }
 
 func (e *examination) addWebhook(config *cluster.Object, hit []*cluster.Object, w *Webhook) {
-	w.CastAI = e.options.owned(config.Ref())
+	w.Owned = e.options.owned(config.Ref())
 	c := Cause{
 		Type: BlockingWebhook, Webhook: w, objects: []*cluster.Object{config}, Objects: groups(hit), Since: e.Since,
 		Command: fmt.Sprintf("kubectl delete %s", typeName(config)),
@@ -71,14 +71,15 @@ func (e *examination) addWebhook(config *cluster.Object, hit []*cluster.Object, 
 	}
 	c.Summary = fmt.Sprintf("the webhook %s of %s %s %s every %s of %s, because nobody answers at its Service %s",
 		w.Name, config.Resource.Kind, config.Name, rejects, w.Operation, describe(hit), w.Service)
-	if w.CastAI {
-		c.Action, c.Remedy = RemoveWebhook, fmt.Sprintf("remove %s: it is Cast AI's", config.Name)
+	if w.Owned {
+		c.Action, c.Remedy = RemoveWebhook, fmt.Sprintf("remove %s: it is %s's", config.Name, e.options.whose())
 		e.add(c)
 		return
 	}
 	w.Owner = owner(config)
 	c.Action, c.Blocks = Nothing, !w.Conditional
-	c.Remedy = fmt.Sprintf("it is not Cast AI's%s: repair its Service, or remove it if it is not needed any more (%s)", of(w.Owner), c.Command)
+	c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service, or remove it if it is not needed any more (%s)",
+		e.options.whose(), of(w.Owner), c.Command)
 	e.add(c)
 }
 

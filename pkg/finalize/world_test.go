@@ -3,6 +3,7 @@ package finalize
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,11 +20,14 @@ const stuckFor = 3 * time.Hour
 // world is a snapshot that is put together by hand.
 type world struct {
 	snap      *cluster.Snapshot
+	owners    *cluster.Snapshot
+	samples   map[Class]Sample
+	manager   *cluster.Object
 	resources map[string]*cluster.Resource
 }
 
 func newWorld() *world {
-	w := &world{snap: &cluster.Snapshot{Taken: noon, Server: cluster.Server{Version: "v1.36.3"}}, resources: map[string]*cluster.Resource{}}
+	w := &world{owners: &cluster.Snapshot{}, samples: map[Class]Sample{}, snap: &cluster.Snapshot{Taken: noon, Server: cluster.Server{Version: "v1.36.3"}}, resources: map[string]*cluster.Resource{}}
 	for _, r := range []cluster.Resource{
 		{Version: "v1", Name: "namespaces", Kind: "Namespace"},
 		{Version: "v1", Name: "nodes", Kind: "Node"},
@@ -36,12 +40,20 @@ func newWorld() *world {
 		{Group: "example.com", Version: "v1", Name: "widgets", Kind: "Widget", Namespaced: true},
 		{Group: "apiregistration.k8s.io", Version: "v1", Name: "apiservices", Kind: "APIService"},
 		{Group: "apiextensions.k8s.io", Version: "v1", Name: "customresourcedefinitions", Kind: "CustomResourceDefinition"},
+		{Group: "coordination.k8s.io", Version: "v1", Name: "leases", Kind: "Lease", Namespaced: true},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterroles", Kind: "ClusterRole"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterrolebindings", Kind: "ClusterRoleBinding"},
 		{Group: "admissionregistration.k8s.io", Version: "v1", Name: "validatingwebhookconfigurations", Kind: "ValidatingWebhookConfiguration"},
 	} {
 		w.resources[r.Name] = &r
 		w.snap.Resources = append(w.snap.Resources, &r)
 	}
 	return w
+}
+
+// obs is what is seen of the world.
+func (w *world) obs() *Observation {
+	return &Observation{Snapshot: w.snap, Owners: w.owners, Samples: w.samples, Manager: w.manager}
 }
 
 type edit func(*cluster.Object)
@@ -131,11 +143,22 @@ func ready(status string) edit {
 }
 
 // options are those of a run at noon.
-func options() Options { return Options{Now: func() time.Time { return noon }, By: "a test"} }
+func options() Options {
+	return Options{Now: func() time.Time { return noon }, By: "a test", Product: "Cast AI", Known: []Known{
+		{Name: "castware.cast.ai/cleanup-helm", By: "castware-operator", Workloads: []string{"castware-operator"}},
+		{Name: "*.cast.ai", By: "a component of Cast AI", Workloads: []string{"castai-workload-autoscaler"}},
+		{Name: "crdreplicator.liqo.io/*", By: "liqo-crd-replicator", Workloads: []string{"liqo-crd-replicator"}},
+	}}
+}
+
+// castAIOnly allows the finalizers of one product.
+func castAIOnly(_ *cluster.Object, finalizer string) bool {
+	return strings.Contains(finalizer, "cast.ai/")
+}
 
 func diagnose(t *testing.T, w *world, name string, o Options) *Diagnosis {
 	t.Helper()
-	d, err := Diagnose(w.snap, name, o)
+	d, err := Diagnose(w.obs(), name, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,4 +191,48 @@ func conditionsOf(kind, status, message string) edit {
 	return body("status", map[string]any{"conditions": []any{map[string]any{
 		"type": kind, "status": status, "message": message, "lastTransitionTime": "2026-03-01T09:00:10Z",
 	}}})
+}
+
+// operator adds a Deployment with a ServiceAccount.
+func (w *world) operator(ns, name, account string, ready int64) *cluster.Object {
+	return w.add("deployments", ns, name,
+		body("spec", map[string]any{"template": map[string]any{"spec": map[string]any{
+			"serviceAccountName": account, "containers": []any{map[string]any{"name": "manager"}},
+		}}}),
+		body("status", map[string]any{"readyReplicas": ready}))
+}
+
+// lets adds a ClusterRole that lets a ServiceAccount write something.
+func (w *world) lets(account, group, resource string) {
+	ns, name, _ := strings.Cut(account, "/")
+	w.owners.Objects = append(w.owners.Objects,
+		&cluster.Object{Resource: w.resources["clusterroles"], Name: "writes-" + group, Body: map[string]any{"rules": []any{map[string]any{
+			"apiGroups": []any{group}, "resources": []any{resource}, "verbs": []any{"get", "update"},
+		}}}},
+		&cluster.Object{Resource: w.resources["clusterrolebindings"], Name: "writes-" + group, Body: map[string]any{
+			"roleRef":  map[string]any{"kind": "ClusterRole", "name": "writes-" + group},
+			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": ns, "name": name}},
+		}})
+}
+
+// lease adds a Lease that was renewed some time ago.
+func (w *world) lease(ns, name, holder string, ago time.Duration) {
+	w.owners.Objects = append(w.owners.Objects, w.leaseOf(ns, name, holder, ago))
+}
+
+func (w *world) leaseOf(ns, name, holder string, ago time.Duration) *cluster.Object {
+	return &cluster.Object{Resource: w.resources["leases"], Namespace: ns, Name: name, Body: map[string]any{"spec": map[string]any{
+		"holderIdentity": holder, "renewTime": noon.Add(-ago).Format(time.RFC3339Nano), "leaseDurationSeconds": int64(15),
+	}}}
+}
+
+// wrote says who wrote an object, and when.
+func (w *world) wrote(o *cluster.Object, manager string, ago time.Duration) {
+	for _, f := range o.Finalizers {
+		class := classOf(o, f)
+		s := w.samples[class]
+		s.Object = o.Ref()
+		s.Writes = append(s.Writes, Write{Manager: manager, At: noon.Add(-ago), Holds: true, After: noon.Add(-ago).After(o.Deleting)})
+		w.samples[class] = s
+	}
 }

@@ -402,13 +402,14 @@ func (o *offboardOptions) escalate(inv *ownership.Inventory, plan *engine.Plan) 
 	for _, h := range inv.Homes {
 		homes = append(homes, h.Name)
 	}
-	observe := func(ctx context.Context) (*cluster.Snapshot, error) {
-		return o.client.Snapshot(ctx, finalize.Scope(homes...))
+	observe := func(ctx context.Context) (*finalize.Observation, error) {
+		return finalize.Observe(ctx, o.client, homes...)
 	}
 	for i := range plan.Phases {
 		if plan.Phases[i].Name == offboard.PhaseNamespaces {
 			plan.Phases[i].Next = finalize.Next(observe, finalize.Options{
-				Owned: inv.IsOwned, Allow: finalize.CastAIOnly(inv.IsOwned), Partial: true, By: o.Name,
+				Owned: inv.IsOwned, Allow: ownFinalizers(o.cat, inv.IsOwned), Partial: true, By: o.Name,
+				Product: product, Known: knownFinalizers(o.cat),
 			})
 		}
 	}
@@ -462,13 +463,14 @@ func (o *offboardOptions) stuck(ctx context.Context, after *ownership.Inventory)
 	if len(names) == 0 {
 		return nil
 	}
-	snap, err := o.client.Snapshot(ctx, finalize.Scope(names...))
+	obs, err := finalize.Observe(ctx, o.client, names...)
 	if err != nil {
 		return nil
 	}
+	rules := finalize.Options{Owned: after.IsOwned, Partial: true, By: o.Name, Product: product, Known: knownFinalizers(o.cat)}
 	var out []*finalize.Diagnosis
 	for _, name := range names {
-		if d, err := finalize.Diagnose(snap, name, finalize.Options{Owned: after.IsOwned, Partial: true, By: o.Name}); err == nil {
+		if d, err := finalize.Diagnose(obs, name, rules); err == nil {
 			out = append(out, d)
 		}
 	}

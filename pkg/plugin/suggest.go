@@ -182,12 +182,12 @@ func (r *Root) causes(ctx context.Context, namespaces []string) (out []finalize.
 	if len(namespaces) == 0 {
 		return nil // the scope of none would be the whole cluster
 	}
-	snap, err := client.Snapshot(ctx, finalize.Scope(namespaces...))
+	obs, err := finalize.Observe(ctx, client, namespaces...)
 	if err != nil {
 		return nil
 	}
 	for _, name := range namespaces {
-		if d, err := finalize.Diagnose(snap, name, finalize.Options{}); err == nil {
+		if d, err := finalize.Diagnose(obs, name, finalize.Options{}); err == nil {
 			out = append(out, d.Causes...)
 		}
 	}

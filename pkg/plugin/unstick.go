@@ -29,13 +29,17 @@ type unstickOptions struct {
 	force       bool
 	finalizers  []string
 	apiServices []string
+	also        []string
 	timeout     time.Duration
 	patience    time.Duration
 	saving      saving
 
 	client *cluster.Client
-	server cluster.Server
+	seen   *finalize.Observation
 	rules  finalize.Options
+	cat    *ownership.Catalogue
+	rest   []*finalize.Diagnosis // with --all: those that can't be freed
+	more   int                   // backups beside the first
 }
 
 func newUnstick(r *Root) *cobra.Command {
@@ -49,6 +53,10 @@ func newUnstick(r *Root) *cobra.Command {
 			force: waits while it makes progress, removes what blocks it, clears finalizers, and finalizes the namespace
 			only when nothing is left in it.
 
+			What is alive is waited for. Finalizers whose controller lives, or may live somewhere else, and those that guard
+			something outside of the cluster (load balancers, disks, machines) are removed only if they are named. What the
+			namespace's own conditions contradict is not done.
+
 			It works for any namespace, whoever made it. Shows what it will do first and asks. Saves what it removes, or
 			removes finalizers from, into a folder first, and records there what it does.`),
 		Example: r.example(`
@@ -57,6 +65,9 @@ func newUnstick(r *Root) *cobra.Command {
 
 			# Only explain it
 			%[1]s unstick-ns castai-agent --diagnose
+
+			# In a pipeline: exit 0 if nothing is stuck, 4 if something is
+			%[1]s unstick-ns --all --diagnose -o json
 
 			# Every namespace that is stuck, in a script
 			%[1]s unstick-ns --all --yes -o json
@@ -72,12 +83,13 @@ func newUnstick(r *Root) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.all, "all", false, "Every namespace that is Terminating")
-	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing")
+	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing; the exit code is 4 if something is stuck")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the diagnosis or report: json or yaml")
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.force, "force", false, "Finalize at once, although content remains, then delete what was orphaned")
 	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
+	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+strings.Join(stepNames(), ", ")+" (repeatable)")
 	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though it is not Cast AI's: VERSION.GROUP (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	waitVar(f, &o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
@@ -88,6 +100,7 @@ func newUnstick(r *Root) *cobra.Command {
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, r.stuckFor(what)) // it is there, and has none
 	}
+	_ = cmd.RegisterFlagCompletionFunc("also", cobra.FixedCompletions(stepNames(), cobra.ShellCompDirectiveNoFileComp)) // as above
 	return cmd
 }
 
@@ -106,10 +119,14 @@ func terminating(ctx context.Context, client *cluster.Client) ([]string, error) 
 	return out, nil
 }
 
-// namespaceNames are the names in NAME or namespace/NAME, each once.
+// namespaceNames are the names in NAME, ns/NAME or namespace/NAME, each once.
 func namespaceNames(args []string) (names []string) {
 	for _, name := range args {
-		if name = strings.TrimPrefix(name, "namespace/"); !slices.Contains(names, name) {
+		kind, rest, typed := strings.Cut(name, "/")
+		if typed && slices.Contains([]string{"namespace", "namespaces", "ns"}, kind) {
+			name = rest
+		}
+		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -117,9 +134,15 @@ func namespaceNames(args []string) (names []string) {
 }
 
 // Complete takes the names.
-func (o *unstickOptions) Complete(_ *cobra.Command, args []string) error {
+func (o *unstickOptions) Complete(_ *cobra.Command, args []string) (err error) {
 	o.names = namespaceNames(args)
-	o.rules = finalize.Options{RemoveAPIServices: o.apiServices, Force: o.force, Patience: o.patience, By: o.Name}
+	if o.cat, err = ownership.LoadCatalogue(); err != nil {
+		return err
+	}
+	o.rules = finalize.Options{
+		RemoveAPIServices: o.apiServices, Force: o.force, Patience: o.patience, By: o.Name,
+		Product: product, Known: knownFinalizers(o.cat), Endure: true, Approve: o.approve,
+	}
 	if len(o.finalizers) > 0 {
 		o.rules.Allow = finalize.Only(o.finalizers...)
 	}
@@ -137,6 +160,11 @@ func (o *unstickOptions) Validate() error {
 		return usage(errors.New("the name of a namespace is empty"))
 	case o.force && len(o.finalizers) > 0:
 		return usage(errors.New("--force clears all finalizers: it can't be combined with --finalizer"))
+	}
+	for _, step := range o.also {
+		if !slices.Contains(stepNames(), step) {
+			return usage(fmt.Errorf("--also takes %s, and not %q", strings.Join(stepNames(), ", "), step))
+		}
 	}
 	if err := o.saving.validate(); err != nil {
 		return err
@@ -163,32 +191,55 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	if o.all {
 		ds = o.skip(ds)
 	}
-	preview := finalize.Preview(ds, o.rules)
-	if err := o.show(ds, preview); err != nil {
+	if ds, err = o.askNames(ctx, ds); err != nil {
 		return err
 	}
-	if len(ds) == 0 {
+	free := ds
+	if o.all {
+		free = o.possible(ds)
+	}
+	preview := finalize.Preview(free, o.rules)
+	if err := o.show(ds, free, preview); err != nil {
+		return err
+	}
+	switch {
+	case len(ds) == 0:
 		return nil
+	case o.diagnose:
+		return stuck(ds)
+	case len(free) == 0:
+		return refused(finalize.Refused(ds, o.rules))
 	}
-	if o.diagnose {
-		return unexplained(ds)
-	}
-	if err := finalize.Refused(ds, o.rules); err != nil {
+	if err := finalize.Refused(free, o.rules); err != nil {
 		return refused(err)
 	}
-	if err := o.allowed(ctx, o.client, "castai-unstick-ns", o.saving.rights(preview, finalize.Rights(ds, o.rules))); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-unstick-ns", o.saving.rights(preview, finalize.Rights(free, o.rules))); err != nil {
 		return err
 	}
 	switch o.dryRun {
 	case dryRunClient:
 		return nil
 	case dryRunServer:
-		return o.check(ctx, ds)
+		return o.check(ctx, free)
 	}
-	if err := o.ask(ctx, ds); err != nil {
+	if err := o.ask(ctx, free); err != nil {
 		return err
 	}
-	return o.free(ctx, ds, preview)
+	return o.free(ctx, free, preview)
+}
+
+// possible returns the namespaces that can be freed, and remembers the others.
+func (o *unstickOptions) possible(ds []*finalize.Diagnosis) []*finalize.Diagnosis {
+	var free []*finalize.Diagnosis
+	o.names = nil
+	for _, d := range ds {
+		if finalize.Refuse(d, o.rules) != nil {
+			o.rest = append(o.rest, d)
+			continue
+		}
+		free, o.names = append(free, d), append(o.names, d.Namespace)
+	}
+	return free
 }
 
 // examine looks at the namespaces and says why they are stuck. Whose a broken
@@ -199,11 +250,7 @@ func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, er
 	if err != nil || o.rules.Owned != nil || !slices.ContainsFunc(ds, needsOwner) {
 		return ds, err
 	}
-	cat, err := ownership.LoadCatalogue()
-	if err != nil {
-		return nil, err
-	}
-	s, err := look(ctx, o.client, cat)
+	s, err := look(ctx, o.client, o.cat)
 	if err != nil {
 		return nil, err
 	}
@@ -212,14 +259,18 @@ func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, er
 }
 
 func (o *unstickOptions) diagnoses(ctx context.Context) ([]*finalize.Diagnosis, error) {
-	snap, err := o.look(ctx)
-	if err != nil {
+	var err error
+	if o.seen, err = o.look(ctx); err != nil {
 		return nil, err
 	}
-	o.server = snap.Server
+	return o.judge(o.names)
+}
+
+// judge says what is to be done about the namespaces, from the last look.
+func (o *unstickOptions) judge(names []string) ([]*finalize.Diagnosis, error) {
 	var ds []*finalize.Diagnosis
-	for _, name := range o.names {
-		d, err := finalize.Diagnose(snap, name, o.rules)
+	for _, name := range names {
+		d, err := finalize.Diagnose(o.seen, name, o.rules)
 		if err != nil {
 			return nil, err
 		}
@@ -232,11 +283,11 @@ func needsOwner(d *finalize.Diagnosis) bool {
 	return slices.ContainsFunc(d.Causes, func(c finalize.Cause) bool { return c.API != nil || c.Webhook != nil })
 }
 
-func (o *unstickOptions) look(ctx context.Context) (*cluster.Snapshot, error) {
+func (o *unstickOptions) look(ctx context.Context) (*finalize.Observation, error) {
 	if len(o.names) == 0 {
-		return &cluster.Snapshot{Server: o.client.Server()}, nil
+		return &finalize.Observation{Snapshot: &cluster.Snapshot{Server: o.client.Server()}}, nil
 	}
-	return o.client.Snapshot(ctx, finalize.Scope(o.names...))
+	return finalize.Observe(ctx, o.client, o.names...)
 }
 
 // skip leaves out the namespaces that are not touched, and says so.
@@ -252,11 +303,11 @@ func (o *unstickOptions) skip(ds []*finalize.Diagnosis) []*finalize.Diagnosis {
 
 // show prints the diagnoses: the document to stdout where one was asked for and
 // nothing else follows, text otherwise.
-func (o *unstickOptions) show(ds []*finalize.Diagnosis, preview *engine.Plan) error {
+func (o *unstickOptions) show(ds, free []*finalize.Diagnosis, preview *engine.Plan) error {
 	only := o.diagnose || o.dryRun == dryRunClient || len(ds) == 0
 	if o.output != "" {
 		if only {
-			return printer.Print(o.Out, o.output, printer.NewDiagnosis(o.server, ds, preview))
+			return printer.Print(o.Out, o.output, printer.NewDiagnosis(o.seen.Server, ds, preview))
 		}
 		return nil
 	}
@@ -267,7 +318,7 @@ func (o *unstickOptions) show(ds []*finalize.Diagnosis, preview *engine.Plan) er
 	switch {
 	case len(ds) == 0:
 		text.NothingStuck()
-	case finalize.Refused(ds, o.rules) == nil:
+	case len(free) > 0 && finalize.Refused(free, o.rules) == nil:
 		patience := o.patience
 		if o.force {
 			patience = 0
@@ -277,14 +328,22 @@ func (o *unstickOptions) show(ds []*finalize.Diagnosis, preview *engine.Plan) er
 	return text.Err()
 }
 
-// unexplained is the error for a namespace about which there is nothing to explain.
-func unexplained(ds []*finalize.Diagnosis) error {
+// stuck is the error of a diagnosis: a namespace about which there is nothing to
+// explain, or one that is stuck.
+func stuck(ds []*finalize.Diagnosis) error {
+	var why []string
 	for _, d := range ds {
 		if d.Refusal != nil && d.State != finalize.Terminating {
 			return refused(d.Refusal)
 		}
+		if d.Stuck() {
+			why = append(why, d.Summary)
+		}
 	}
-	return nil
+	if len(why) == 0 {
+		return nil
+	}
+	return &failure{ExitLeft, errors.New(strings.Join(why, ". "))}
 }
 
 // check lets the server judge every write of the preview that it can judge yet.
@@ -292,7 +351,7 @@ func (o *unstickOptions) check(ctx context.Context, ds []*finalize.Diagnosis) er
 	progress := printer.NewProgress(o.ErrOut, true)
 	report, err := engine.Run(ctx, o.client, finalize.Check(ds, o.rules), engine.Options{DryRun: true, OnEvent: progress.Event})
 	if o.output != "" {
-		if printErr := printer.Print(o.Out, o.output, printer.NewUnstickReport(o.server, report, nil, err)); printErr != nil {
+		if printErr := printer.Print(o.Out, o.output, printer.NewUnstickReport(o.seen.Server, report, nil, err)); printErr != nil {
 			return printErr
 		}
 	}
@@ -303,10 +362,10 @@ func (o *unstickOptions) check(ctx context.Context, ds []*finalize.Diagnosis) er
 }
 
 func (o *unstickOptions) ask(ctx context.Context, ds []*finalize.Diagnosis) error {
-	question := fmt.Sprintf("This frees namespace %s of cluster %s.", o.names[0], o.server.DisplayName())
+	question := fmt.Sprintf("This frees namespace %s of cluster %s.", o.names[0], o.seen.Server.DisplayName())
 	word := o.names[0]
 	if len(o.names) > 1 {
-		word = o.server.DisplayName()
+		word = o.seen.Server.DisplayName()
 		question = fmt.Sprintf("This frees %d namespaces of cluster %s.", len(o.names), word)
 	}
 	for _, d := range ds {
@@ -326,7 +385,7 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 	if err != nil {
 		return refused(err)
 	}
-	journal, err := o.saving.save(ctx, o.client, &ownership.Inventory{Server: o.server}, preview)
+	journal, err := o.saving.save(ctx, o.client, &ownership.Inventory{Server: o.seen.Server}, preview)
 	if err != nil {
 		return err
 	}
@@ -346,11 +405,9 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 	if err != nil {
 		return err
 	}
-	var left []string
-	for i, d := range after {
-		if !d.Freed(before[i]) {
-			left = append(left, d.Summary)
-		}
+	left := finalize.Left(before, after, report)
+	for _, d := range o.rest {
+		left = append(left, finalize.Refuse(d, o.rules).Message)
 	}
 	if len(left) > 0 {
 		return &failure{ExitLeft, errors.New(strings.Join(left, ". "))}
@@ -360,9 +417,12 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 
 func (o *unstickOptions) report(r *engine.Report, before, after []*finalize.Diagnosis, err error) error {
 	if o.output != "" {
-		return printer.Print(o.Out, o.output, printer.NewUnstickReport(o.server, r, after, err))
+		return printer.Print(o.Out, o.output, printer.NewUnstickReport(o.seen.Server, r, slices.Concat(after, o.rest), err))
 	}
 	text := printer.NewText(o.Out)
 	text.Freed(r, before, after)
+	for _, d := range o.rest {
+		text.Refused(finalize.Refuse(d, o.rules))
+	}
 	return text.Err()
 }

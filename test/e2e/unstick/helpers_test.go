@@ -22,7 +22,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
-	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/finalize"
 )
@@ -155,6 +154,12 @@ func begin(t *testing.T, ns string) {
 	})
 }
 
+// known are finalizers of which a caller knows more than the package.
+var known = []finalize.Known{
+	{Name: "castware.cast.ai/cleanup-helm", By: "castware-operator", Workloads: []string{"castware-operator"}},
+	{Name: "crdreplicator.liqo.io/*", By: "liqo-crd-replicator", Workloads: []string{"liqo-crd-replicator"}},
+}
+
 // result is how a run went.
 type result struct {
 	before, after []*finalize.Diagnosis
@@ -166,13 +171,14 @@ type result struct {
 // diagnose looks at namespaces.
 func diagnose(t *testing.T, o finalize.Options, names ...string) []*finalize.Diagnosis {
 	t.Helper()
-	snap, err := client.Snapshot(t.Context(), finalize.Scope(names...))
+	o.Product, o.Known = "Cast AI", known
+	obs, err := finalize.Observe(t.Context(), client, names...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []*finalize.Diagnosis
 	for _, name := range names {
-		d, err := finalize.Diagnose(snap, name, o)
+		d, err := finalize.Diagnose(obs, name, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,13 +198,13 @@ func carryOut(t *testing.T, o finalize.Options, before []*finalize.Diagnosis) re
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	o.Patience, o.By = patience, "a test"
+	o.Patience, o.By, o.Product, o.Known = patience, "a test", "Cast AI", known
 	var names []string
 	for _, d := range before {
 		names = append(names, d.Namespace)
 	}
-	plan, err := finalize.Plan(before, func(ctx context.Context) (*cluster.Snapshot, error) {
-		return client.Snapshot(ctx, finalize.Scope(names...))
+	plan, err := finalize.Plan(before, func(ctx context.Context) (*finalize.Observation, error) {
+		return finalize.Observe(ctx, client, names...)
 	}, o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,392 @@
+package finalize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// ownersScope is what tells who controls what, beside the workloads.
+func ownersScope() cluster.Scope {
+	rules := [][]string{{"rules"}}
+	return cluster.Scope{
+		Kinds: []string{
+			"leases.coordination.k8s.io",
+			"clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
+			"roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io",
+		},
+		Bodies: map[string][][]string{
+			"clusterroles.rbac.authorization.k8s.io": rules, "roles.rbac.authorization.k8s.io": rules,
+		},
+	}
+}
+
+// leaseSlack is how much longer than its duration a Lease counts as held: clocks
+// differ.
+const leaseSlack = 30 * time.Second
+
+// owners finds out who should remove finalizers, from one observation.
+type owners struct {
+	obs *Observation
+	// known are further finalizers and who removes them.
+	known []Known
+}
+
+// workload is one that may be a controller.
+type workload struct {
+	*cluster.Object
+	ready    int64
+	account  string // namespace/name
+	names    []string
+	doomed   bool // it is being deleted, or its namespace is
+	evidence string
+}
+
+func (w *workload) String() string {
+	return fmt.Sprintf("%s %s/%s", w.Resource.Kind, w.Namespace, w.Name)
+}
+
+// of says who should remove a finalizer from these objects, and whether it still
+// can, with the evidence for it.
+func (s *owners) of(finalizer string, objects []*cluster.Object) *Controller {
+	k, known := lookUp(finalizer, s.known)
+	c := &Controller{Name: k.By, Guards: k.Guards, Outside: k.Outside, Alive: AliveUnsure}
+	if known && strings.HasPrefix(k.By, "kube-") {
+		c.Alive, c.Evidence, c.builtIn = Alive, "it is a part of the control plane", true
+		return c
+	}
+	writes := s.writes(finalizer, objects)
+	if !known {
+		c.Name = "an unknown controller"
+		if domain, _, qualified := strings.Cut(finalizer, "/"); qualified || strings.Contains(finalizer, ".") {
+			c.Name = "the unknown controller of " + domain
+		}
+	}
+	found := s.candidates(k, finalizer, objects, writes)
+	if len(found) > 0 && !known {
+		c.Name = found[0].Name
+	}
+	s.judge(c, k, finalizer, found, writes)
+	return c
+}
+
+// judge decides whether the controller is alive.
+func (s *owners) judge(c *Controller, k Known, finalizer string, found []*workload, writes []Write) {
+	var last string
+	if by := managers(writes); len(by) > 0 {
+		last = "last written by " + enumerate(by[:min(len(by), 3)])
+	}
+	for _, w := range found {
+		if w.ready > 0 {
+			c.Alive, c.doomed = Alive, w.doomed
+			c.Evidence = fmt.Sprintf("%s has %d ready pods, and %s", w, w.ready, w.evidence)
+			return
+		}
+	}
+	if lease := s.lease(finalizer, found, append(managers(writes), k.Workloads...)); lease != "" {
+		c.Alive, c.Evidence = Alive, lease
+		return
+	}
+	if sign := signOfLife(writes); sign != "" {
+		c.Alive, c.Evidence = AliveUnsure, sign
+		return
+	}
+	switch {
+	case !s.sawAll():
+		c.Evidence = "not everything that tells could be read"
+	case len(found) > 0:
+		c.Alive, c.Evidence = Gone, fmt.Sprintf("%s has no ready pod, and %s", found[0], found[0].evidence)
+	case len(k.Workloads) > 0:
+		c.Alive, c.Evidence = Gone, "no workload named "+strings.Join(k.Workloads, " or ")+" is in the cluster"
+	case k.By != "":
+		// The control plane of a cloud runs elsewhere.
+	default:
+		c.Alive, c.Evidence = Gone, "no workload, Lease or role of the cluster points to one"
+	}
+	if last != "" && c.Alive != Alive {
+		c.Evidence = strings.TrimPrefix(c.Evidence+"; "+last, "; ")
+	}
+}
+
+// writes returns those of the samples of the objects, the last first.
+func (s *owners) writes(finalizer string, objects []*cluster.Object) []Write {
+	var out []Write
+	seen := map[Class]bool{}
+	for _, o := range objects {
+		class := classOf(o, finalizer)
+		if seen[class] {
+			continue
+		}
+		seen[class] = true
+		sample, ok := s.obs.Samples[class]
+		if ok && len(sample.Writes) > 0 {
+			out = append(out, sample.Writes...)
+			continue
+		}
+		for _, m := range o.Managers {
+			out = append(out, Write{Manager: m})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Write) int { return b.At.Compare(a.At) })
+	return out
+}
+
+// clients are field managers that act for a person or apply what a repository
+// holds: that they wrote an object says nothing about who controls it. Each is the
+// beginning of a name.
+var clients = []string{
+	"kubectl", "helm", "Helm", "argocd", "kustomize-controller", "helm-controller", "flux", "Terraform", "HashiCorp", "pulumi",
+	"curl", "Mozilla", "unknown", "kube-apiserver", "kube-controller-manager", "kubelet", "kube-scheduler", "apply-patch", "before-first-apply",
+}
+
+func isClient(manager string) bool {
+	return slices.ContainsFunc(clients, func(c string) bool { return strings.HasPrefix(manager, c) })
+}
+
+// managers returns the field managers that may be controllers: first those that set
+// the finalizer.
+func managers(writes []Write) []string {
+	var out []string
+	for _, holds := range []bool{true, false} {
+		for _, w := range writes {
+			if w.Holds == holds && !isClient(w.Manager) && !slices.Contains(out, w.Manager) {
+				out = append(out, w.Manager)
+			}
+		}
+	}
+	return out
+}
+
+// signOfLife tells that something wrote an object after its deletion: whoever it
+// is, and wherever it runs, it may be at it.
+func signOfLife(writes []Write) string {
+	for _, w := range writes {
+		if w.After && !isClient(w.Manager) {
+			return fmt.Sprintf("%s wrote it at %s, after its deletion, and is not found in this cluster",
+				w.Manager, w.At.UTC().Format(time.RFC3339))
+		}
+	}
+	return ""
+}
+
+// sawAll tells whether everything that may point to a controller could be read.
+func (s *owners) sawAll() bool {
+	if !sawAll(s.obs.Snapshot, "deployments.apps", "statefulsets.apps", "daemonsets.apps") {
+		return false
+	}
+	return s.obs.Owners != nil && sawAll(s.obs.Owners, ownersScope().Kinds...)
+}
+
+// generic are names that say nothing: what a framework calls its binary or container.
+var generic = []string{"manager", "controller", "operator", "controller-manager", "main", "server", "app", "default"}
+
+// candidates returns the workloads that something points to, the living first.
+func (s *owners) candidates(k Known, finalizer string, objects []*cluster.Object, writes []Write) []*workload {
+	by := managers(writes)
+	var out []*workload
+	for _, w := range s.workloads() {
+		switch name := matching(w.names, by); {
+		case slices.Contains(k.Workloads, w.Name):
+			w.evidence = "it is known to remove this finalizer"
+		case name != "":
+			w.evidence = name + " is a writer of the objects"
+		default:
+			w.evidence = s.mayPatch(w, finalizer, objects)
+		}
+		if w.evidence != "" {
+			out = append(out, w)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *workload) int { return int(min(b.ready, 1) - min(a.ready, 1)) })
+	return out
+}
+
+// matching returns the first name that is in both lists and says something.
+func matching(names, managers []string) string {
+	for _, n := range names {
+		if slices.Contains(managers, n) && !slices.Contains(generic, n) {
+			return n
+		}
+	}
+	return ""
+}
+
+// workloads returns those of the snapshot that may be controllers.
+func (s *owners) workloads() []*workload {
+	going := map[string]bool{}
+	for _, o := range s.obs.Objects {
+		if isNamespace(o) && o.Terminating() {
+			going[o.Name] = true
+		}
+	}
+	var out []*workload
+	for _, o := range s.obs.Objects {
+		field, is := readyField[o.Resource.Kind]
+		if o.Resource.Group != "apps" || !is {
+			continue
+		}
+		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace]}
+		w.ready, _, _ = unstructured.NestedInt64(o.Body, "status", field)
+		pod := []string{"spec", "template", "spec"}
+		account, _, _ := unstructured.NestedString(o.Body, append(pod, "serviceAccountName")...)
+		if account != "" {
+			w.account = o.Namespace + "/" + account
+			w.names = append(w.names, account)
+		}
+		containers, _, _ := unstructured.NestedSlice(o.Body, append(pod, "containers")...)
+		for _, item := range containers {
+			if m, ok := item.(map[string]any); ok {
+				name, _ := m["name"].(string)
+				w.names = append(w.names, name)
+			}
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// readyField is where a kind counts its ready pods.
+var readyField = map[string]string{"Deployment": "readyReplicas", "StatefulSet": "readyReplicas", "DaemonSet": "numberReady"}
+
+// mayPatch returns which role lets a workload write the kind of the objects, if it
+// names their group, or the group of the finalizer. A rule for all groups points to
+// nobody.
+func (s *owners) mayPatch(w *workload, finalizer string, objects []*cluster.Object) string {
+	if s.obs.Owners == nil || w.account == "" {
+		return ""
+	}
+	domain, _, _ := strings.Cut(finalizer, "/")
+	for _, b := range s.obs.Owners.Objects {
+		if !strings.HasSuffix(b.Resource.Kind, "RoleBinding") || !binds(b, w.account) {
+			continue
+		}
+		if b.Namespace != "" && !slices.ContainsFunc(objects, func(o *cluster.Object) bool { return o.Namespace == b.Namespace }) {
+			continue
+		}
+		role := s.role(b)
+		if role == nil || slices.Contains(forPeople, role.Name) {
+			continue
+		}
+		for _, o := range objects[:1] {
+			if group := writable(role, o.Resource, domain); group != "" {
+				return fmt.Sprintf("%s %s lets it write %s", role.Resource.Kind, role.Name, group)
+			}
+		}
+	}
+	return ""
+}
+
+// forPeople are the roles that aggregate those of every custom resource (Kubernetes
+// 1.36.3 plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go).
+var forPeople = []string{"cluster-admin", "admin", "edit", "view"}
+
+// binds tells whether a binding is for a ServiceAccount, namespace/name.
+func binds(b *cluster.Object, account string) bool {
+	subjects, _ := b.Body["subjects"].([]any)
+	return slices.ContainsFunc(subjects, func(item any) bool {
+		m, _ := item.(map[string]any)
+		name, _ := m["name"].(string)
+		ns, _ := m["namespace"].(string)
+		return m["kind"] == "ServiceAccount" && ns+"/"+name == account
+	})
+}
+
+// role returns the role of a binding, or nil.
+func (s *owners) role(b *cluster.Object) *cluster.Object {
+	kind, _, _ := unstructured.NestedString(b.Body, "roleRef", "kind")
+	name, _, _ := unstructured.NestedString(b.Body, "roleRef", "name")
+	for _, o := range s.obs.Owners.Objects {
+		if o.Resource.Kind == kind && o.Name == name && (kind == "ClusterRole" || o.Namespace == b.Namespace) {
+			return o
+		}
+	}
+	return nil
+}
+
+// writable returns what of interest a role lets one write: the resource in its own
+// group, if it is a custom one, or anything in the group that a finalizer names.
+func writable(role *cluster.Object, r *cluster.Resource, domain string) string {
+	rules, _ := role.Body["rules"].([]any)
+	for _, item := range rules {
+		rule, ok := item.(map[string]any)
+		if !ok {
+			continue
+		}
+		list := func(field string) []string { s, _, _ := unstructured.NestedStringSlice(rule, field); return s }
+		verbs, resources := list("verbs"), list("resources")
+		if !slices.Contains(verbs, "*") && !slices.Contains(verbs, "update") && !slices.Contains(verbs, "patch") {
+			continue
+		}
+		for _, group := range list("apiGroups") {
+			own := custom(group) && group == r.Group &&
+				(slices.Contains(resources, "*") || slices.Contains(resources, r.Name) || slices.Contains(resources, r.Name+"/finalizers"))
+			if own {
+				return r.GroupResource().String()
+			}
+			if custom(group) && related(group, domain) {
+				return group
+			}
+		}
+	}
+	return ""
+}
+
+// custom tells whether an API group is not one of Kubernetes' own, nor all.
+func custom(group string) bool {
+	return strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io") && group != "k8s.io"
+}
+
+// related tells whether one of two domains is the other, or below it.
+func related(a, b string) bool {
+	return a == b || strings.HasSuffix(a, "."+b) && strings.Contains(b, ".") || strings.HasSuffix(b, "."+a)
+}
+
+// lease returns the evidence that somebody holds a Lease that a candidate, a writer
+// or the domain of the finalizer points to.
+func (s *owners) lease(finalizer string, found []*workload, by []string) string {
+	if s.obs.Owners == nil {
+		return ""
+	}
+	domain, _, _ := strings.Cut(finalizer, "/")
+	var names []string
+	for _, w := range found {
+		names = append(names, w.Name)
+	}
+	for _, m := range by {
+		if !slices.Contains(generic, m) {
+			names = append(names, m)
+		}
+	}
+	for _, o := range s.obs.Owners.Objects {
+		if o.Resource.Kind != "Lease" || o.Namespace == "kube-node-lease" {
+			continue
+		}
+		holder, _, _ := unstructured.NestedString(o.Body, "spec", "holderIdentity")
+		if holder == "" || !renewed(o, s.obs.Taken) {
+			continue
+		}
+		points := custom(domain) && (o.Name == domain || strings.HasSuffix(o.Name, "."+domain))
+		for _, n := range names {
+			points = points || o.Name == n || strings.HasPrefix(o.Name, n+"-") || holder == n ||
+				strings.HasPrefix(holder, n+"-") || strings.HasPrefix(holder, n+"_")
+		}
+		if points {
+			at, _, _ := unstructured.NestedString(o.Body, "spec", "renewTime")
+			return fmt.Sprintf("%s holds the Lease %s/%s, renewed at %s", holder, o.Namespace, o.Name, at)
+		}
+	}
+	return ""
+}
+
+// renewed tells whether a Lease is held at a time.
+func renewed(o *cluster.Object, now time.Time) bool {
+	text, _, _ := unstructured.NestedString(o.Body, "spec", "renewTime")
+	at, err := time.Parse(time.RFC3339Nano, text)
+	seconds, _, _ := unstructured.NestedInt64(o.Body, "spec", "leaseDurationSeconds")
+	return err == nil && now.Sub(at) < time.Duration(seconds)*time.Second+leaseSlack
+}

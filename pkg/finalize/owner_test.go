@@ -1,0 +1,134 @@
+package finalize
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// TestOwners holds that who should remove a finalizer is found from evidence, and
+// that nothing else is taken for it.
+func TestOwners(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tc := range []struct {
+		name  string
+		build func(w *world, o *cluster.Object)
+		alive Liveness
+		says  string
+	}{
+		{"nobody", func(*world, *cluster.Object) {}, Gone, "no workload, Lease or role"},
+		{"a writer that is a ready Deployment", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("tools", "widget-operator", "default", 1)
+		}, Alive, "Deployment tools/widget-operator has 1 ready pods, and widget-operator is a writer"},
+		{"a writer that is the ServiceAccount of a ready Deployment", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widgets", day)
+			w.operator("tools", "x", "widgets", 1)
+		}, Alive, "widgets is a writer"},
+		{"a writer whose Deployment is not ready", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("tools", "widget-operator", "default", 0)
+		}, Gone, "has no ready pod"},
+		{"a writer that is not in the cluster", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+		}, Gone, "last written by widget-operator"},
+		{"a writer somewhere else that is at it", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", time.Minute)
+		}, AliveUnsure, "after its deletion"},
+		{"a person who wrote after the deletion", func(w *world, o *cluster.Object) {
+			w.wrote(o, "kubectl-edit", time.Minute)
+		}, Gone, ""},
+		{"a framework's name for a binary says nothing", func(w *world, o *cluster.Object) {
+			w.wrote(o, "manager", day)
+			w.operator("tools", "other", "other", 1)
+		}, Gone, ""},
+		{"a role that names the group", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "x", "gadgets", 1)
+			w.lets("tools/gadgets", "example.com", "widgets")
+		}, Alive, "ClusterRole writes-example.com lets it write widgets.example.com"},
+		{"a role for the finalizers of the kind", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "x", "gadgets", 1)
+			w.lets("tools/gadgets", "example.com", "widgets/finalizers")
+		}, Alive, "widgets.example.com"},
+		{"a role for all groups says nothing", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "x", "gadgets", 1)
+			w.lets("tools/gadgets", "*", "*")
+		}, Gone, ""},
+		{"a role of somebody who does not run", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "x", "gadgets", 0)
+			w.lets("tools/gadgets", "example.com", "widgets")
+		}, Gone, "has no ready pod"},
+		{"a Lease that is held, named after the writer", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.lease("tools", "widget-operator-leader", "somewhere", 5*time.Second)
+		}, Alive, "somewhere holds the Lease tools/widget-operator-leader"},
+		{"a Lease that is held, named after the domain", func(w *world, _ *cluster.Object) {
+			w.lease("tools", "4f2a.example.com", "pod_1", 5*time.Second)
+		}, Alive, "holds the Lease"},
+		{"a Lease that was held", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.lease("tools", "widget-operator-leader", "widget-operator-1", time.Hour)
+		}, Gone, ""},
+		{"a Lease of somebody else", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.lease("tools", "other", "other-1", time.Second)
+		}, Gone, ""},
+		{"roles that can't be read", func(w *world, _ *cluster.Object) {
+			w.owners.Unreadable = []cluster.Unreadable{{What: "clusterroles.rbac.authorization.k8s.io", Forbidden: true}}
+		}, AliveUnsure, "not everything that tells could be read"},
+		{"an API that does not answer, but has nothing to do with it", func(w *world, _ *cluster.Object) {
+			w.owners.Unreadable = []cluster.Unreadable{{What: "example.com/v1", GroupVersion: "example.com/v1"}}
+		}, Gone, ""},
+		{"workloads that can be read only here", func(w *world, _ *cluster.Object) {
+			w.snap.Elsewhere = []string{"deployments.apps"}
+		}, AliveUnsure, "not everything that tells could be read"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld()
+			w.namespace("x")
+			o := w.add("widgets", "x", "a", deleting, held("example.com/hold"))
+			tc.build(w, o)
+			d := diagnose(t, w, "x", options())
+			c := d.Causes[0]
+			if c.Controller.Alive != tc.alive || !strings.Contains(c.Controller.Evidence, tc.says) {
+				t.Fatalf("%s: %s", c.Controller.Alive, c.Controller.Evidence)
+			}
+			stripped := len(clearActions(d, false)) > 0
+			if want := tc.alive == Gone; stripped != want || c.Asks != (tc.alive == AliveUnsure) {
+				t.Errorf("stripped: %t, asks: %t", stripped, c.Asks)
+			}
+			for _, p := range Preview([]*Diagnosis{d}, options()).Phases {
+				if (p.Name == "clear" || p.Name == "later") && tc.alive != Gone {
+					t.Errorf("phase %s", p.Name)
+				}
+			}
+			o2 := options()
+			o2.Force = true
+			if refused := Refuse(d, o2) != nil; refused != (tc.alive == Alive) {
+				t.Errorf("refused by force: %t", refused)
+			}
+			o2 = options()
+			o2.Named = []string{"example.com/hold"}
+			if c := diagnose(t, w, "x", o2).Causes[0]; c.Action != ClearFinalizers {
+				t.Errorf("named: %s", c.Action)
+			}
+		})
+	}
+}
+
+// TestDoomedOwner holds that an owner which goes with the namespaces may be followed
+// by what it should have done.
+func TestDoomedOwner(t *testing.T) {
+	w := newWorld()
+	w.namespace("x")
+	o := w.add("widgets", "x", "a", deleting, held("example.com/hold"))
+	w.wrote(o, "widget-operator", time.Hour*24)
+	w.operator("x", "widget-operator", "default", 1)
+	d := diagnose(t, w, "x", options())
+	i := len(d.Causes) - 1
+	if c := d.Causes[i]; c.Action != Wait || c.Controller.Alive != Alive || len(clearActions(d, true)) != 1 {
+		t.Errorf("%+v", d.Causes)
+	}
+}

@@ -1,0 +1,150 @@
+package finalize
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// What the server says when admission refuses a write. The texts are those of
+// k8s.io/apiserver v0.36.3: pkg/admission/plugin/webhook/errors/statuserror.go
+// (denied), pkg/admission/plugin/webhook/error.go (not answered) and
+// pkg/admission/plugin/policy/validating/dispatcher.go.
+var (
+	webhookDenied = regexp.MustCompile(`admission webhook "([^"]+)" denied the request`)
+	webhookFailed = regexp.MustCompile(`failed calling webhook "([^"]+)"`)
+	policyDenied  = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']+)' with binding '([^']+)' denied request`)
+	invalidObject = regexp.MustCompile(`^(\S+) "[^"]*" is invalid: `)
+)
+
+// refuser is who refuses a write, as far as the answer tells.
+type refuser struct {
+	what    string // in a sentence: "the ... refuses"
+	remedy  string
+	command string
+	webhook string // the name of the webhook, if it is one
+	policy  string
+}
+
+// readRefusal finds out from an answer who refuses, and what relaxes it for this
+// namespace.
+func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
+	if m := policyDenied.FindStringSubmatch(answer); m != nil {
+		return refuser{
+			policy:  m[1],
+			what:    fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
+			remedy:  fmt.Sprintf("let the policy pass namespace %s, or let its binding only report until this is done", e.Namespace),
+			command: fmt.Sprintf(`kubectl patch validatingadmissionpolicybinding %s --type=merge -p '{"spec":{"validationActions":["Audit"]}}'`, m[2]),
+		}
+	}
+	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed} {
+		if m := pattern.FindStringSubmatch(answer); m != nil {
+			return e.refusingWebhook(m[1], pattern == webhookFailed)
+		}
+	}
+	if m := invalidObject.FindStringSubmatch(answer); m != nil && custom(o.Resource.Group) {
+		crd := o.Resource.GroupResource().String()
+		return refuser{
+			what: "the schema of the CustomResourceDefinition " + crd,
+			remedy: fmt.Sprintf("write what the schema asks for into the object in the same patch, or relax the schema until the object is gone: "+
+				"save the definition (kubectl get crd %[1]s -o yaml > %[1]s.yaml), remove the rule, run this again, and put it back (kubectl replace -f %[1]s.yaml)", crd),
+			command: "kubectl edit crd " + crd,
+		}
+	}
+	return refuser{what: "the API server", remedy: "remove what refuses it", command: stripCommand(o, o.Finalizers)}
+}
+
+// refusingWebhook finds the configuration of a webhook and how to leave out the
+// namespace.
+func (e *examination) refusingWebhook(name string, silent bool) refuser {
+	r := refuser{webhook: name, what: "the admission webhook " + name}
+	for _, config := range e.snap.Objects {
+		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind, "WebhookConfiguration") {
+			continue
+		}
+		webhooks, _ := config.Body["webhooks"].([]any)
+		for i, item := range webhooks {
+			w, ok := item.(map[string]any)
+			if !ok || w["name"] != name {
+				continue
+			}
+			r.what = fmt.Sprintf("the webhook %s of %s %s", name, config.Resource.Kind, config.Name)
+			if by := owner(config); by != "" {
+				r.what += " (" + by + ")"
+			}
+			r.remedy = fmt.Sprintf("let the webhook leave out namespace %s until this is done", e.Namespace)
+			if silent {
+				r.remedy = "repair the webhook, or " + r.remedy
+			}
+			r.command = leaveOut(config, i, w, e.Namespace)
+			return r
+		}
+	}
+	r.remedy = "repair the webhook, or remove its configuration if it is not needed any more"
+	r.command = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+	return r
+}
+
+// leaveOut is the command that makes a webhook leave out a namespace. What its
+// selector says already stays.
+func leaveOut(config *cluster.Object, index int, w map[string]any, ns string) string {
+	old, _, _ := unstructured.NestedSlice(w, "namespaceSelector", "matchExpressions")
+	selector, _, _ := unstructured.NestedMap(w, "namespaceSelector")
+	if selector == nil {
+		selector = map[string]any{}
+	}
+	selector["matchExpressions"] = append(slices.Clone(old), map[string]any{
+		"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": []any{ns},
+	})
+	// What came from JSON always marshals.
+	patch, _ := json.Marshal([]any{map[string]any{
+		"op": "add", "path": fmt.Sprintf("/webhooks/%d/namespaceSelector", index), "value": selector,
+	}})
+	return fmt.Sprintf("kubectl patch %s --type=json -p %s", typeName(config), quote(string(patch)))
+}
+
+// findRefusals makes a cause of each class of objects from which the server refuses
+// to remove a finalizer that is to be removed.
+func (e *examination) findRefusals() {
+	type key struct{ who, kind string }
+	seen := map[key]bool{}
+	for _, c := range slices.Clone(e.Causes) {
+		if c.Type != Finalizer || c.Action != ClearFinalizers && !c.Asks {
+			continue
+		}
+		for _, o := range c.objects {
+			s := e.obs.Samples[classOf(o, c.Finalizer)]
+			if s.Refused == "" {
+				continue
+			}
+			r := e.readRefusal(s.Refused, o)
+			k := key{r.what, o.Resource.GroupResource().String()}
+			if seen[k] || e.blames(r.webhook) {
+				continue
+			}
+			seen[k] = true
+			var hit []*cluster.Object
+			for _, other := range c.objects {
+				if other.Resource == o.Resource {
+					hit = append(hit, other)
+				}
+			}
+			e.add(Cause{
+				Type: RefusedUpdate, Action: Nothing, Blocks: true, Since: c.Since, objects: hit, Finalizer: c.Finalizer,
+				Summary: fmt.Sprintf("%s refuses the removal of the finalizer %s from %s: %s", r.what, c.Finalizer, describe(hit), s.Refused),
+				Remedy:  r.remedy, Command: r.command,
+			})
+		}
+	}
+}
+
+// blames tells whether a cause names the webhook already.
+func (e *examination) blames(webhook string) bool {
+	return webhook != "" && slices.ContainsFunc(e.Causes, func(c Cause) bool { return c.Webhook != nil && c.Webhook.Name == webhook })
+}
