@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/pkg/cluster"
-	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // turn sets a switch of the autoscaler and makes sure that it stays so. Others may
@@ -196,74 +194,4 @@ func newPods(objects []*cluster.Object) ([]*Pod, error) {
 		pods = append(pods, p)
 	}
 	return pods, nil
-}
-
-// removal has nodes removed, and asks again where that fails.
-type removal struct {
-	runner *Runner
-	mu     sync.Mutex
-	nodes  map[cluster.Ref]*removing
-}
-
-// removing is the removal of one node.
-type removing struct {
-	node      *Node
-	operation string
-	asked     int
-	err       error
-}
-
-// action asks Cast AI to drain and delete a node. What its budgets do not allow to
-// be evicted goes with the node after that time: when all nodes go, there is
-// nowhere to evict the last pods to.
-func (m *removal) action(n *Node) engine.Action {
-	return engine.Action{
-		Verb: engine.Call, Target: n.Target(), Operation: operationRemove, Why: "Cast AI drains it, for as long as pods may take to be evicted, and deletes it",
-		Do: func(ctx context.Context, _ func(string)) error {
-			id, err := m.runner.API.DeleteNode(ctx, m.runner.ClusterID, n.Console.Id, m.runner.Drain, true)
-			if castai.IsGone(err) {
-				err = nil
-			}
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			one := m.nodes[n.Ref()]
-			if one == nil {
-				one = &removing{node: n}
-				m.nodes[n.Ref()] = one
-			}
-			one.operation, one.err = id, err
-			one.asked++
-			return err
-		},
-	}
-}
-
-// next asks again for the nodes whose removal has failed, a few times, and goes on
-// waiting for the others.
-func (m *removal) next(ctx context.Context, left []cluster.Target) (*engine.Step, error) {
-	step, waiting := &engine.Step{Patience: polling}, 0
-	for _, t := range left {
-		m.mu.Lock()
-		one := m.nodes[t.Ref]
-		m.mu.Unlock()
-		if one == nil {
-			continue // never asked for
-		}
-		if one.err == nil && one.operation != "" {
-			if o, err := m.runner.API.Operation(ctx, one.operation); err == nil {
-				one.err = failed(o)
-			}
-		}
-		switch {
-		case one.err == nil:
-			waiting++
-		case one.asked < removals:
-			step.Title = "Ask again for what failed"
-			step.Actions = append(step.Actions, m.action(one.node))
-		}
-	}
-	if waiting == 0 && len(step.Actions) == 0 {
-		return nil, nil // no further step: the phase ends with these left
-	}
-	return step, nil
 }

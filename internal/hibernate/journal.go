@@ -16,7 +16,6 @@ const (
 	keyTime       = "last_run_time"
 	keyJournal    = "journal"
 	statusSuccess = "success"
-	statusFailed  = "exception"
 	// vendorTime is the form in which Cast AI's job reads a time, in UTC.
 	vendorTime = "2006-01-02T15:04:05"
 )
@@ -34,6 +33,9 @@ const (
 	Pausing  Phase = "pausing"
 	Paused   Phase = "paused"
 	Resuming Phase = "resuming"
+	// Woken is a pause of which somebody else has turned the autoscaler on again.
+	// No journal has it: it is seen.
+	Woken Phase = "woken"
 )
 
 // Journal is what runs write down before they do it, so that the next run knows
@@ -48,8 +50,12 @@ type Journal struct {
 	Since time.Time `json:"since"`
 	// Policies is what the autoscaler was before the pause.
 	Policies *Policies `json:"policies,omitempty"`
+	// Adopted: Cast AI's job had begun the pause, and this plugin went on with it.
+	Adopted bool `json:"adopted,omitempty"`
 	// Node is the one that the cluster sleeps on.
 	Node *SleepNode `json:"node,omitempty"`
+	// Kept are the other nodes that stay through the pause.
+	Kept []string `json:"kept,omitempty"`
 	// Remove are the nodes that were to be removed, and Tolerate the workloads
 	// that were to get the toleration.
 	Remove   []string `json:"remove,omitempty"`
@@ -61,6 +67,9 @@ type Journal struct {
 	Unschedulable int `json:"unschedulable,omitempty"`
 	// Error says why the last run did not finish.
 	Error string `json:"error,omitempty"`
+	// Written is the time that was written for Cast AI's job beside the journal. If
+	// another one is there, that job has run since.
+	Written string `json:"written,omitempty"`
 }
 
 // Policies is the autoscaler before a pause.
@@ -81,8 +90,10 @@ type SleepNode struct {
 	ID           string `json:"id,omitempty"`
 	Operation    string `json:"operation,omitempty"`
 	InstanceType string `json:"instanceType,omitempty"`
-	// Labels that it was made with.
+	// Labels that it gets for the time of the pause, and Was what those of them
+	// were that it had before.
 	Labels map[string]string `json:"labels,omitempty"`
+	Was    map[string]string `json:"was,omitempty"`
 	// Made: the pause made it. Otherwise it was there.
 	Made bool `json:"made,omitempty"`
 }
@@ -104,6 +115,8 @@ type Record struct {
 	// Status and Time are those of the last run, in the words of Cast AI's job.
 	Status string
 	Time   time.Time
+	// Vendor: Cast AI's job wrote them, and not this plugin.
+	Vendor bool
 }
 
 // readRecord reads the state; o is nil if there is none.
@@ -121,6 +134,7 @@ func readRecord(o *cluster.Object) (Record, error) {
 				r.Time = t
 			}
 		}
+		r.Vendor = r.Time.Year() >= firstRun
 	}
 	text, _ := data[keyJournal].(string)
 	if text == "" {
@@ -133,21 +147,36 @@ func readRecord(o *cluster.Object) (Record, error) {
 	if r.Journal.Phase != Awake && (r.Journal.Policies == nil || r.Journal.Run == "") {
 		return r, fmt.Errorf("the journal in %s says that the cluster is %s, but not what the autoscaler was before: correct it, or remove the key %q from it and run resume --repair", o.Ref(), r.Journal.Phase, keyJournal)
 	}
+	r.Vendor = r.Vendor && r.Journal.wroteOther(data[keyTime], r.Time)
 	return r, nil
 }
 
-// content is the state ConfigMap that holds the journal.
+// firstRun is the year of the first release of Cast AI's job. Its chart ships the
+// state of a run in 2022, which never was.
+const firstRun = 2023
+
+// wroteOther tells whether the time in the state is not the one that came with the
+// journal. Journals of older releases do not have it; they were written within
+// seconds of Since.
+func (j *Journal) wroteOther(text any, at time.Time) bool {
+	if j.Written != "" {
+		return text != j.Written
+	}
+	return at.Sub(j.Since).Abs() > time.Minute
+}
+
+// content is the state ConfigMap that holds the journal. Cast AI's job always
+// reads success in it: beside policies that are off, any other status makes it turn
+// them on in the middle of a pause (HB app/main.py, handle_suspend).
 func (j *Journal) content(namespace string, now time.Time) (map[string]any, error) {
-	text, err := json.MarshalIndent(j, "", "  ")
+	written := *j
+	written.Written = now.UTC().Format(vendorTime)
+	text, err := json.MarshalIndent(written, "", "  ")
 	if err != nil {
 		return nil, err
 	}
-	status := statusSuccess
-	if j.Phase == Pausing || j.Phase == Resuming || j.Error != "" {
-		status = statusFailed
-	}
 	m := newManifest("", "ConfigMap", "configmaps", namespace, stateName, map[string]any{
-		"data": map[string]any{keyStatus: status, keyTime: now.UTC().Format(vendorTime), keyJournal: string(text)},
+		"data": map[string]any{keyStatus: statusSuccess, keyTime: written.Written, keyJournal: string(text)},
 	})
 	meta, _ := m.content["metadata"].(map[string]any)
 	meta["annotations"] = map[string]any{PhaseAnnotation: string(j.Phase)}

@@ -22,8 +22,9 @@ const runLabel = "castai.kubectl.dev/hibernate-run"
 // mark is what a pause did to an object.
 type mark struct {
 	Run string `json:"run"`
-	// Cordoned, Tainted, Tolerated: it was not before.
+	// Cordoned, Tainted, Tolerated, Suspended: it was not before.
 	Cordoned  bool `json:"cordoned,omitempty"`
+	Suspended bool `json:"suspended,omitempty"`
 	Tainted   bool `json:"tainted,omitempty"`
 	Tolerated bool `json:"tolerated,omitempty"`
 	// Labels that were set.
@@ -54,7 +55,7 @@ func readMark(o *cluster.Object) (m mark, ok bool, err error) {
 
 // annotation is the mark as part of a merge patch; an empty one is taken off.
 func (m mark) annotation() (map[string]any, error) {
-	if !m.Cordoned && !m.Tainted && !m.Tolerated && len(m.Labels) == 0 {
+	if !m.Cordoned && !m.Tainted && !m.Tolerated && !m.Suspended && len(m.Labels) == 0 {
 		return map[string]any{MarkAnnotation: nil}, nil
 	}
 	text, err := json.Marshal(m)
@@ -176,58 +177,74 @@ func untaint(o *cluster.Object) (map[string]any, error) {
 	return map[string]any{"metadata": map[string]any{"annotations": annotations}, "spec": map[string]any{"taints": orNull(rest)}}, err
 }
 
-// wake returns the patch that takes back what a pause did to a node. What was
-// changed since is somebody else's by now, and stays.
-//
-// made are the labels of a node that a pause made. It has them, and the taint, from
-// its first moment, and may not have got its mark.
-func wake(made map[string]string) func(o *cluster.Object) (map[string]any, error) {
+// wake returns the patch that takes back from a node what pauses did to it. The
+// mark alone proves nothing: a kubelet can write annotations and most labels of its
+// own node. So what is taken back is what the journal, or the managed fields of the
+// node, say as well, and only keys that a pause can have set. What somebody has
+// changed since stays; only the mark goes.
+func wake(j *Journal) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
 		m, ok, err := readMark(o)
 		if err != nil {
 			return nil, err
 		}
-		if !ok && o.Labels[runLabel] != "" {
-			m = mark{Tainted: true, Labels: map[string]labelChange{runLabel: {Is: o.Labels[runLabel]}}}
-			for key, value := range made {
-				m.Labels[key] = labelChange{Is: value}
-			}
-			ok = true
-		}
-		if !ok {
+		if !ok && o.Labels[runLabel] == "" {
 			return map[string]any{}, nil
 		}
-		return m.takeBack(o), nil
+		made := j.made(o)
+		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{MarkAnnotation: nil}}}
+		spec := map[string]any{}
+		if m.Cordoned && (j.removes(o) || wrote(o, cluster.FieldManager, "spec", "unschedulable")) {
+			spec["unschedulable"] = nil
+		}
+		if rest, found := without(listAt(o, "spec", "taints"), isPausedTaint); found && (m.Tainted || made) {
+			spec["taints"] = orNull(rest)
+		}
+		if back := j.labelsBack(o, m, made); len(back) > 0 {
+			patch["metadata"] = map[string]any{"annotations": map[string]any{MarkAnnotation: nil}, "labels": back}
+		}
+		if len(spec) > 0 {
+			patch["spec"] = spec
+		}
+		return patch, nil
 	}
 }
 
-// takeBack returns the patch that takes back from a node what the mark says.
-func (m mark) takeBack(o *cluster.Object) map[string]any {
-	meta, spec := map[string]any{"annotations": map[string]any{MarkAnnotation: nil}}, map[string]any{}
-	if m.Cordoned {
-		spec["unschedulable"] = nil
-	}
-	if rest, found := without(listAt(o, "spec", "taints"), isPausedTaint); found && m.Tainted {
-		spec["taints"] = orNull(rest)
-	}
+// made tells whether a node is the one that the pause made.
+func (j *Journal) made(o *cluster.Object) bool {
+	return j != nil && j.Node != nil && j.Node.Made && o.Labels[runLabel] == j.Run
+}
+
+// removes tells whether a node is one of those that the pause was to remove, and so
+// cordons.
+func (j *Journal) removes(o *cluster.Object) bool {
+	return j != nil && slices.Contains(j.Remove, o.Name)
+}
+
+// labelsBack returns what the labels of a node are set to: those of this plugin and
+// of Cast AI's job go; those of the settings get the value that the journal has.
+func (j *Journal) labelsBack(o *cluster.Object, m mark, made bool) map[string]any {
 	back := map[string]any{}
-	for key, change := range m.Labels {
-		switch {
-		case o.Labels[key] != change.Is:
-		case change.Was == nil:
+	if o.Labels[runLabel] != "" {
+		back[runLabel] = nil
+	}
+	if is := o.Labels[PausedKey]; is != "" && (made || m.Labels[PausedKey].Is == is) {
+		back[PausedKey] = nil
+	}
+	if j == nil || j.Node == nil || j.Node.Name != o.Name && !made {
+		return back
+	}
+	for key, is := range j.Node.Labels {
+		if o.Labels[key] != is || m.Labels[key].Is != is && !made {
+			continue
+		}
+		if was, had := j.Node.Was[key]; had && !made {
+			back[key] = was
+		} else {
 			back[key] = nil
-		default:
-			back[key] = *change.Was
 		}
 	}
-	if len(back) > 0 {
-		meta["labels"] = back
-	}
-	patch := map[string]any{"metadata": meta}
-	if len(spec) > 0 {
-		patch["spec"] = spec
-	}
-	return patch
+	return back
 }
 
 // toleration is the one that Cast AI's job adds, too (HB app/k8s_utils.py).

@@ -2,6 +2,7 @@ package hibernate
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"testing"
 
@@ -99,7 +100,7 @@ func TestPatchesAreTakenBack(t *testing.T) {
 	const plainNode = `
 apiVersion: v1
 kind: Node
-metadata: {name: n, labels: {team: day, zone: a}, annotations: {a: b}}
+metadata: {name: node-1, labels: {team: day, zone: a}, annotations: {a: b}}
 spec: {providerID: "aws:///x", taints: [{key: dedicated, effect: NoSchedule}]}
 `
 	const workload = `
@@ -108,19 +109,20 @@ kind: Deployment
 metadata: {name: w, namespace: kube-system}
 spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: scheduling.cast.ai/paused-cluster, operator: Equal, value: "no"}], containers: [{name: c, image: i}]}}}
 `
+	journal := &Journal{Run: "r1", Remove: []string{"node-1"}, Node: &SleepNode{Name: "node-1", Labels: labels, Was: labelsBefore(map[string]string{"team": "day"}, labels)}}
 	for name, tc := range map[string]struct {
 		manifest string
 		do       []patchFunc
 		back     patchFunc
 	}{
-		"a cordon":                    {plainNode, []patchFunc{cordon("r1")}, wake(nil)},
-		"the node to sleep on":        {plainNode, []patchFunc{settle("r1", labels, false)}, wake(nil)},
-		"and its untainting":          {plainNode, []patchFunc{settle("r1", labels, false), untaint}, wake(nil)},
-		"killed and tainted again":    {plainNode, []patchFunc{settle("r1", labels, false), untaint, settle("r2", labels, false)}, wake(nil)},
-		"both":                        {plainNode, []patchFunc{cordon("r1"), settle("r1", labels, false)}, wake(nil)},
+		"a cordon":                    {plainNode, []patchFunc{cordon("r1")}, wake(journal)},
+		"the node to sleep on":        {plainNode, []patchFunc{settle("r1", labels, false)}, wake(journal)},
+		"and its untainting":          {plainNode, []patchFunc{settle("r1", labels, false), untaint}, wake(journal)},
+		"killed and tainted again":    {plainNode, []patchFunc{settle("r1", labels, false), untaint, settle("r2", labels, false)}, wake(journal)},
+		"both":                        {plainNode, []patchFunc{cordon("r1"), settle("r1", labels, false)}, wake(journal)},
 		"a toleration":                {workload, []patchFunc{tolerate("r1")}, withdraw},
 		"the first toleration":        {"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n", []patchFunc{tolerate("r1")}, withdraw},
-		"nothing, as it was cordoned": {"apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {unschedulable: true}\n", []patchFunc{cordon("r1")}, wake(nil)},
+		"nothing, as it was cordoned": {"apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\nspec: {unschedulable: true}\n", []patchFunc{cordon("r1")}, wake(journal)},
 		"nothing, as it tolerates all": {
 			"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {tolerations: [{operator: Exists}]}}}\n",
 			[]patchFunc{tolerate("r1")}, withdraw,
@@ -152,9 +154,9 @@ spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: schedul
 	}
 
 	t.Run("a node that the pause made", func(t *testing.T) {
-		const born = "apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {own: x, team: night, scheduling.cast.ai/paused-cluster: \"true\", castai.kubectl.dev/hibernate-run: r1}}\n" +
+		const born = "apiVersion: v1\nkind: Node\nmetadata: {name: node-1, labels: {own: x, team: night, scheduling.cast.ai/paused-cluster: \"true\", castai.kubectl.dev/hibernate-run: r1}}\n" +
 			"spec: {taints: [{key: scheduling.cast.ai/paused-cluster, value: \"true\", effect: NoSchedule}]}\n"
-		bare := text(t, object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {own: x}}\n"))
+		bare := text(t, object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: node-1, labels: {own: x}}\n"))
 		killed := object(t, born)
 		for name, o := range map[string]*cluster.Object{"marked": nil, "killed before it was marked": killed} {
 			if o == nil {
@@ -164,7 +166,7 @@ spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: schedul
 				}
 				o = patched(t, killed, patch)
 			}
-			patch, err := wake(map[string]string{PausedKey: "true", "team": "night"})(o)
+			patch, err := wake(&Journal{Run: "r1", Node: &SleepNode{Made: true, Name: "node-1", Labels: map[string]string{PausedKey: "true", "team": "night"}}})(o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +179,7 @@ spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: schedul
 
 // What somebody has changed since is theirs.
 func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
-	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: n}\nspec: {}\n")
+	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\nspec: {}\n")
 	patch, err := settle("r1", map[string]string{"team": "night"}, false)(node)
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +189,7 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 		"metadata": map[string]any{"labels": map[string]any{"team": "theirs"}},
 		"spec":     map[string]any{"taints": []any{map[string]any{"key": PausedKey, "effect": "NoExecute"}}},
 	})
-	if patch, err = wake(nil)(node); err != nil {
+	if patch, err = wake(&Journal{Run: "r1", Node: &SleepNode{Name: "node-1", Labels: map[string]string{"team": "night"}}})(node); err != nil {
 		t.Fatal(err)
 	}
 	node = patched(t, node, patch)
@@ -210,10 +212,50 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 }
 
 func TestABadMarkIsAnError(t *testing.T) {
-	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: n, annotations: {castai.kubectl.dev/hibernate: nonsense}}\nspec: {}\n")
+	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: node-1, annotations: {castai.kubectl.dev/hibernate: nonsense}}\nspec: {}\n")
 	for name, do := range map[string]patchFunc{"wake": wake(nil), "cordon": cordon("r1"), "untaint": untaint, "settle": settle("r1", nil, false), "withdraw": withdraw} {
 		if _, err := do(node); err == nil {
 			t.Errorf("%s went on", name)
+		}
+	}
+}
+
+// A kubelet may write annotations and most labels of its own node. It must not get
+// anything by a mark but what a pause can have done.
+func TestAForgedMarkGivesNothing(t *testing.T) {
+	const forged = `{"run":"r1","cordoned":true,"labels":{"node-role.kubernetes.io/control-plane":{"was":"","is":"x"},` +
+		`"node-restriction.kubernetes.io/tenant":{"was":"other","is":"mine"},"team":{"was":"root","is":"night"}}}`
+	manifest := func(managed string) string {
+		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: node-1, %s labels: {node-role.kubernetes.io/control-plane: x, node-restriction.kubernetes.io/tenant: mine, team: night}, annotations: {castai.kubectl.dev/hibernate: '%s'}}\nspec: {unschedulable: true}\n", managed, forged)
+	}
+	sleeping := &Journal{Run: "r1", Phase: Paused, Remove: []string{"other"}, Node: &SleepNode{Name: "sleeper", Labels: map[string]string{"team": "night"}}}
+	onIt := &Journal{Run: "r1", Phase: Paused, Node: &SleepNode{Name: "node-1", Labels: map[string]string{"team": "night"}, Was: map[string]string{"team": "day"}}}
+	for name, tc := range map[string]struct {
+		journal *Journal
+		managed string
+		want    string // the patch beside the mark
+	}{
+		"without a journal":            {want: `null`},
+		"on another node":              {journal: sleeping, want: `null`},
+		"on the node that is slept on": {journal: onIt, want: `{"team":"day"}`},
+		"what this plugin cordoned": {
+			managed: "managedFields: [{manager: kubectl-castai, operation: Update, fieldsType: FieldsV1, fieldsV1: {f:spec: {f:unschedulable: {}}}}],", want: `null`,
+		},
+	} {
+		patch, err := wake(tc.journal)(object(t, manifest(tc.managed)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		meta, _ := patch["metadata"].(map[string]any)
+		got, err := json.Marshal(meta["labels"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != tc.want {
+			t.Errorf("%s: labels become %s, want %s", name, got, tc.want)
+		}
+		if _, uncordoned := patch["spec"]; uncordoned != (tc.managed != "") {
+			t.Errorf("%s: it uncordons the node: %t", name, uncordoned)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func namespaceRules() []any {
 		namedRule("", []string{"configmaps"}, []string{stateName}, "get", "patch", "update"),
 		rule("coordination.k8s.io", []string{"leases"}, "create"),
 		namedRule("coordination.k8s.io", []string{"leases"}, []string{leaseName}, "get", "update", "delete"),
+		// What else pauses and resumes is kept from running meanwhile.
+		rule("batch", []string{"cronjobs"}, "get", "list", "patch"),
+		rule("batch", []string{"jobs"}, "list", "watch"),
 	}
 }
 
@@ -170,8 +173,9 @@ func (c Configuration) cronJob(namespace, name string) manifest {
 		// Nothing may keep it from starting on a full node.
 		pod["priorityClassName"] = "system-cluster-critical"
 	}
+	// Without suspend: a new CronJob runs, and one that somebody suspended stays so.
 	spec := map[string]any{
-		"schedule": schedule, "suspend": false, "concurrencyPolicy": "Forbid", "startingDeadlineSeconds": startDeadline,
+		"schedule": schedule, "concurrencyPolicy": "Forbid", "startingDeadlineSeconds": startDeadline,
 		"jobTemplate": map[string]any{
 			"metadata": map[string]any{"labels": labels()},
 			"spec": map[string]any{

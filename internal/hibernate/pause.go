@@ -21,9 +21,22 @@ type PauseOptions struct {
 	Foreign bool
 	// JobNode is the name of the node that this runs on, in a Job.
 	JobNode string
+	// Accept are the names of the refusals that the user goes on against.
+	Accept []string
 	// Run and By are of the journal.
 	Run, By string
 }
+
+// The refusals that --accept takes.
+const (
+	// AutoscalerOff: it is off before the pause, so that nothing makes nodes after it.
+	AutoscalerOff = "autoscaler-off"
+	// LostPods: pods without a controller are on nodes that go.
+	LostPods = "lost-pods"
+)
+
+// Refusals are those that --accept takes.
+func Refusals() []string { return []string{AutoscalerOff, LostPods} }
 
 // defaultNodes are the instance types of hibernation nodes (HB app/main.py).
 var defaultNodes = map[string]string{"gke": "e2-standard-2", "eks": "m5a.large", "aks": "Standard_D2as_v5"}
@@ -68,8 +81,16 @@ type Pause struct {
 	// Essential are the workloads that run through the pause, and Tolerate those
 	// of them that get the toleration.
 	Essential, Tolerate []*Workload
+	// Coming are nodes that Cast AI is making and that are not in the cluster yet.
+	// They go, too, once they are.
+	Coming []castai.Node
+	// Suspend are the CronJobs that are kept from running meanwhile, and Restore those
+	// that are let run again afterwards.
+	Suspend, Restore []*CronJob
 	// Warnings are for the user to know.
 	Warnings []string
+	// resting: the cluster is paused by this plugin, and says so.
+	resting string
 }
 
 // KeptNode is a node that a pause leaves alone.
@@ -82,7 +103,7 @@ type KeptNode struct {
 // in, which may be that of a pause that did not finish.
 func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 	p := &Pause{Journal: &Journal{Run: o.Run, Phase: Pausing, By: o.By}}
-	if err := p.judge(s, o); err != nil || p.Already != "" {
+	if err := p.judge(s, o); err != nil {
 		return p, err
 	}
 	kind, err := s.instanceType(o.Settings)
@@ -97,8 +118,18 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 	p.Essential = s.essential(o.NamespacesToKeep)
 	p.chooseNode(s, o, kind)
 	p.sort(s, o)
-	if len(p.going()) == 0 && p.Journal.Node == nil {
-		return nil, refuse("there is no node that a pause could remove: Cast AI made none of those that are not protected (--include-foreign-nodes removes others, too)")
+	p.Coming = s.inFlight()
+	if len(p.going()) == 0 && len(p.Coming) == 0 {
+		switch {
+		case p.resting != "":
+			return &Pause{Already: p.resting}, nil
+		case p.Journal.Node != nil, p.Journal.Adopted:
+		default:
+			return nil, refuse("there is no node that a pause could remove: Cast AI made none of those that are not protected (--include-foreign-nodes removes others, too)")
+		}
+	}
+	if err := p.lost(s, o); err != nil {
+		return nil, err
 	}
 	if p.Node != nil {
 		stays := map[string]bool{}
@@ -110,6 +141,7 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 		}
 		p.warn(s)
 	}
+	p.Suspend, p.Restore = s.apart()
 	p.write()
 	return p, nil
 }
@@ -129,26 +161,53 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 	case s.Record.Journal != nil && s.Record.Journal.Phase == Resuming:
 		return refuse("a resume by %s has not finished: run resume to finish it first", s.Record.Journal.By)
 	}
-	on, err := switched(s.Console.Policies, o.Switch)
+	return p.begin(s, o)
+}
+
+// begin says what the pause starts from: nothing, a pause that is on or did not
+// finish, or one by Cast AI's job.
+func (p *Pause) begin(s *State, o PauseOptions) error {
+	sleep, j := s.Sleep(), s.Record.Journal
+	if sleep.Job != "" {
+		return refuse("%s: wait for it to end", sleep)
+	}
+	makes, err := makesNodes(s.Console.Policies)
 	if err != nil {
 		return err
 	}
-	j := s.Record.Journal
-	if j != nil && j.Phase == Paused && (!on || j.Policies.Switch != o.Switch) {
-		p.Already = fmt.Sprintf("the cluster is paused since %s, by %s", j.Since.Format("2006-01-02 15:04 MST"), j.By)
-		return nil
-	}
-	if j != nil && j.Phase == Pausing {
+	if sleep.Who == Ours && sleep.Asleep() {
 		// Go on: what was before that pause is what counts.
+		kept := *j
+		p.Journal = &kept
+		p.Journal.Phase, p.Journal.By, p.Journal.Error = Pausing, o.By, ""
+	}
+	switch {
+	case sleep.Phase == Paused && sleep.Who == Ours:
+		p.resting = "the cluster is " + sleep.String()
+		return nil
+	case sleep.Phase == Pausing && sleep.Who == Ours:
 		if j.Policies.Switch != o.Switch {
 			return refuse("a pause that did not finish turned off the policy %q: go on with --policy=%s, or run resume first", j.Policies.Switch, j.Policies.Switch)
 		}
-		kept := *j
-		p.Journal = &kept
-		p.Journal.By, p.Journal.Error = o.By, ""
 		return nil
+	case sleep.Asleep() && sleep.Who == CastAI:
+		// It pauses only what is on, and turns off all policies.
+		p.Journal.Adopted = true
+		p.Journal.Policies = &Policies{Switch: SwitchAll, Enabled: true, Original: s.Console.Policies}
+		p.Warnings = append(p.Warnings, "the cluster is "+sleep.String()+": this pause takes it over, and its resume turns the autoscaler on")
+	case !makes && !slices.Contains(o.Accept, AutoscalerOff):
+		return refuse("the autoscaler is off, which no pause did that is known of: a resume would leave it off, and nothing would make nodes for the pods that wait. Turn it on first, or pass --accept=%s; resume --start-autoscaler turns it on then", AutoscalerOff)
+	default:
+		on, err := switched(s.Console.Policies, o.Switch)
+		if err != nil {
+			return err
+		}
+		p.Journal.Policies = &Policies{Switch: o.Switch, Enabled: on, Original: s.Console.Policies}
+		if !makes {
+			p.Warnings = append(p.Warnings, "the autoscaler is off and stays off at resume: nothing will make nodes then, unless it is resumed with --start-autoscaler")
+		}
 	}
-	p.Journal.Policies = &Policies{Switch: o.Switch, Enabled: on, Original: s.Console.Policies}
+	p.Journal.Unready = nil
 	for _, w := range s.essential(o.NamespacesToKeep) {
 		if w.Ready == 0 {
 			p.Journal.Unready = append(p.Journal.Unready, w.Ref().String())
@@ -211,7 +270,8 @@ func (p *Pause) chooseNode(s *State, o PauseOptions, kind string) {
 
 // chosen tells whether an unfinished pause chose or made the node.
 func (p *Pause) chosen(n *Node) bool {
-	return p.Journal.Node != nil && (n.Object.Labels[runLabel] == p.Journal.Run || n.Object.Name == p.Journal.Node.Name)
+	j := p.Journal.Node
+	return j != nil && (j.Made && n.Object.Labels[runLabel] == p.Journal.Run || n.Object.Name == j.Name)
 }
 
 // sort says which nodes are removed, and why others are not.
@@ -223,6 +283,8 @@ func (p *Pause) sort(s *State, o PauseOptions) {
 			continue
 		case n.Console == nil:
 			why = "Cast AI does not know it"
+		case p.resting != "" && slices.Contains(p.Journal.Kept, n.Object.Name):
+			why = "the pause that is on keeps it"
 		case o.ProtectRemovalDisabled && n.protected():
 			why = "protected: " + removalDisabled
 		case !n.own() && !o.Foreign:
@@ -277,13 +339,20 @@ func (p *Pause) warn(s *State) {
 func (p *Pause) write() {
 	j := p.Journal
 	if j.Node == nil {
-		j.Node = &SleepNode{}
+		j.Node = &SleepNode{Labels: p.Labels}
 		if p.Node == nil {
-			j.Node.Made, j.Node.InstanceType, j.Node.Labels = true, p.Make.InstanceType, p.Labels
+			j.Node.Made, j.Node.InstanceType = true, p.Make.InstanceType
 		}
 	}
 	if p.Node != nil {
+		if j.Node.Name != p.Node.Object.Name && !j.Node.Made {
+			j.Node.Was = labelsBefore(p.Node.Object.Labels, j.Node.Labels)
+		}
 		j.Node.Name, j.Node.InstanceType = p.Node.Object.Name, p.Node.instanceType()
+	}
+	j.Kept = nil
+	for _, k := range p.Keep {
+		j.Kept = append(j.Kept, k.Object.Name)
 	}
 	for _, n := range p.going() {
 		if !slices.Contains(j.Remove, n.Object.Name) {
@@ -295,4 +364,54 @@ func (p *Pause) write() {
 			j.Tolerate = append(j.Tolerate, ref)
 		}
 	}
+}
+
+// labelsBefore returns what those labels are that a pause will change.
+func labelsBefore(are, become map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, value := range become {
+		if is, found := are[key]; found && is != value {
+			out[key] = is
+		}
+	}
+	return out
+}
+
+// inFlight returns the nodes that Cast AI is making and that are not in the cluster.
+func (s *State) inFlight() []castai.Node {
+	joined := map[string]bool{}
+	for _, n := range s.Nodes {
+		if n.Console != nil {
+			joined[n.Console.Id] = true
+		}
+	}
+	var out []castai.Node
+	for _, n := range s.Console.Nodes {
+		if n.AddedBy == castAI && !joined[n.Id] && slices.Contains([]string{"pending", "creating"}, n.State.Phase) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// lost refuses to remove nodes with pods on them that nobody would make again.
+func (p *Pause) lost(s *State, o PauseOptions) error {
+	going := map[string]bool{}
+	for _, n := range p.going() {
+		going[n.Object.Name] = true
+	}
+	var lost []string
+	for _, pod := range s.Pods {
+		if going[pod.Spec.NodeName] && pod.alone() {
+			lost = append(lost, pod.Object.Namespace+"/"+pod.Object.Name)
+		}
+	}
+	switch {
+	case len(lost) == 0:
+	case slices.Contains(o.Accept, LostPods):
+		p.Warnings = append(p.Warnings, "these pods have no controller and will be lost: "+strings.Join(lost, ", "))
+	default:
+		return refuse("these pods are on nodes that go and have no controller that would make them again: %s. Remove them, keep their namespaces (--namespaces-to-keep), or pass --accept=%s", strings.Join(lost, ", "), LostPods)
+	}
+	return nil
 }

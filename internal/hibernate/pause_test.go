@@ -85,9 +85,10 @@ func aWorkload(kind, ref, podSpec string, ready int) string {
 }
 
 func aPod(ref, node, app, containers string, ready bool) string {
+	const owner = ", ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: rs, uid: u, controller: true}]"
 	namespace, name, _ := strings.Cut(ref, "/")
-	return fmt.Sprintf("---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s, labels: {app: %s}}\nspec: {nodeName: %q, containers: [%s]}\nstatus: {phase: Running, conditions: [{type: Ready, status: %q}]}\n",
-		name, namespace, app, node, containers, map[bool]string{true: "True", false: "False"}[ready])
+	return fmt.Sprintf("---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s, labels: {app: %s}%s}\nspec: {nodeName: %q, containers: [%s]}\nstatus: {phase: Running, conditions: [{type: Ready, status: %q}]}\n",
+		name, namespace, app, owner, node, containers, map[bool]string{true: "True", false: "False"}[ready])
 }
 
 func options() PauseOptions { return PauseOptions{Switch: SwitchAll, Run: "r1", By: "me"} }
@@ -301,15 +302,22 @@ func TestPauseRefuses(t *testing.T) {
 }
 
 func TestASecondPauseIsNone(t *testing.T) {
-	journal := &Journal{Run: "r0", Phase: Paused, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true}}
+	journal := &Journal{Run: "r0", Phase: Paused, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true}, Node: &SleepNode{Name: "a"}}
 	off := castai.Policies(`{"enabled": false}`)
 	s := situation(t, aNode("a"), func(s *State) { s.Record.Journal, s.Console.Policies = journal, off })
 	if p := plan(t, s, options()); !strings.Contains(p.Already, "by them") {
 		t.Errorf("it plans %+v", p)
 	}
-	// Somebody has turned the autoscaler on since: it is awake.
+	// Nodes that have come since go, and those that it kept stay.
+	journal.Kept = []string{"kept"}
+	s = situation(t, aNode("a")+aNode("late")+aNode("kept"), func(s *State) { s.Record.Journal, s.Console.Policies = journal, off })
+	journal.Node = &SleepNode{Name: "a"}
+	if p := plan(t, s, options()); p.Already != "" || nodeList(p.going()) != "late" || p.Journal.Run != "r0" || p.Journal.Phase != Pausing {
+		t.Errorf("it plans %+v, %+v", p, p.Journal)
+	}
+	// Somebody has turned the autoscaler on since: what was done is known still.
 	s.Console.Policies = castai.Policies(policiesOn)
-	if p := plan(t, s, options()); p.Already != "" || p.Journal.Run != "r1" || !p.Journal.Policies.Enabled {
+	if p := plan(t, s, options()); p.Already != "" || p.Journal.Run != "r0" || !p.Journal.Policies.Enabled || nodeList(p.going()) != "kept late" {
 		t.Errorf("it plans %+v, %+v", p, p.Journal)
 	}
 }
@@ -329,10 +337,21 @@ func TestAPauseGoesOn(t *testing.T) {
 	if _, err := PlanPause(s, o); err == nil {
 		t.Error("it goes on with another policy")
 	}
-	// An autoscaler that was off before stays off.
+	// An autoscaler that was off before is turned off by nobody, and nothing turns it
+	// on: that has to be said.
 	s.Record.Journal = nil
-	if p := plan(t, s, options()); p.Journal.Policies.Enabled {
-		t.Error("an autoscaler that was off would be turned on")
+	if _, err := PlanPause(s, options()); err == nil || !strings.Contains(err.Error(), AutoscalerOff) {
+		t.Errorf("it pauses a cluster that nothing would wake: %v", err)
+	}
+	s.Console.Policies = castai.Policies(`{"enabled": true, "unschedulablePods": {"enabled": false}}`)
+	if _, err := PlanPause(s, options()); err == nil || !strings.Contains(err.Error(), AutoscalerOff) {
+		t.Errorf("it pauses a cluster whose pods would get no nodes: %v", err)
+	}
+	s.Console.Policies = castai.Policies(`{"enabled": false}`)
+	o = options()
+	o.Accept = []string{AutoscalerOff}
+	if p := plan(t, s, o); p.Journal.Policies.Enabled || len(p.Warnings) == 0 {
+		t.Errorf("an autoscaler that was off would be turned on, or nothing is said: %v", p.Warnings)
 	}
 }
 
@@ -408,8 +427,8 @@ func TestJournalIsReadAsItWasWritten(t *testing.T) {
 		if r.Journal.Phase != phase || r.Journal.Run != "r1" || !r.Journal.Policies.Enabled || o.Annotations[PhaseAnnotation] != string(phase) {
 			t.Errorf("%s: %+v", phase, r.Journal)
 		}
-		if want := map[bool]string{true: statusSuccess, false: statusFailed}[phase == Awake || phase == Paused]; r.Status != want {
-			t.Errorf("%s: Cast AI's job reads %s", phase, r.Status)
+		if r.Status != statusSuccess || r.Vendor {
+			t.Errorf("%s: Cast AI's job reads %s, and it is said to be that job's: %t", phase, r.Status, r.Vendor)
 		}
 	}
 	for name, data := range map[string]string{"nonsense": "nonsense", "without what it was": `{"phase": "paused", "run": "r1"}`} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -12,6 +13,8 @@ import (
 
 // The names of the phases of a pause and a resume.
 const (
+	phaseQuiet      = "quiet"
+	phaseRestore    = "restore"
 	phaseRecord     = "record"
 	phaseAutoscaler = "autoscaler"
 	phaseNode       = "node"
@@ -41,11 +44,11 @@ func (r *Runner) Phases(p *Pause) []engine.Phase {
 		shown.Node = &Node{Object: &cluster.Object{Resource: nodesResource(), Name: "(a new " + p.Make.InstanceType + ")"}}
 	}
 	phases = append(phases, r.fallAsleep(&shown)...)
-	phases = append(phases, r.untainting(&shown), r.record(p.Journal, "Write down how it went"))
+	phases = append(phases, r.removing(&shown), r.untainting(&shown), r.record(p.Journal, "Write down how it went"))
 	if p.Last != nil {
 		phases = append(phases, r.ending(p))
 	}
-	return phases
+	return slices.Concat(r.suspending(p.Suspend, p.Journal.Run), phases, r.restoring(p.Restore))
 }
 
 // console is the target of what is done at Cast AI.
@@ -91,7 +94,7 @@ func (r *Runner) switching(name string, on bool) engine.Action {
 }
 
 // fallAsleep is what a pause does once there is a node to sleep on: nothing new
-// starts elsewhere, what is essential moves there, and the others go.
+// starts elsewhere, and what is essential moves there.
 func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 	labels := maps.Clone(p.Labels)
 	made := p.Journal.Node != nil && p.Journal.Node.Made
@@ -107,10 +110,6 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 		r.record(p.Journal, "Write down which node to sleep on"),
 		{Name: phaseNode, Title: "Prepare the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step, Actions: []engine.Action{settleNode, ready}},
 	}
-	cordons := engine.Phase{Name: phaseCordon, Title: "Cordon the nodes that go", Gate: true, Timeout: r.Step}
-	for _, n := range p.going() {
-		cordons.Actions = append(cordons.Actions, change(n.Object, "it goes: nothing new may start on it", cordon(p.Journal.Run)))
-	}
 	tolerations := engine.Phase{Name: phaseTolerate, Title: "Let what is essential run on the node to sleep on", Gate: true, Timeout: r.Step}
 	for _, w := range p.Tolerate {
 		tolerations.Actions = append(tolerations.Actions, change(w.Object, "it runs through the pause", tolerate(p.Journal.Run)))
@@ -119,12 +118,21 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 		Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait, Why: "waits until each essential workload has a pod that runs on a node that stays",
 		Do: func(ctx context.Context, tell func(string)) error { return r.awaitEssential(ctx, p, tell) },
 	}}}
-	for _, phase := range []engine.Phase{cordons, tolerations, essential, r.removing(p)} {
+	for _, phase := range []engine.Phase{r.cordoning(p), tolerations, essential} {
 		if len(phase.Actions) > 0 {
 			phases = append(phases, phase)
 		}
 	}
 	return phases
+}
+
+// cordoning is the phase in which nothing new may start any more on what goes.
+func (r *Runner) cordoning(p *Pause) engine.Phase {
+	phase := engine.Phase{Name: phaseCordon, Title: "Cordon the nodes that go", Gate: true, Timeout: r.Step}
+	for _, n := range p.going() {
+		phase.Actions = append(phase.Actions, change(n.Object, "it goes: nothing new may start on it", cordon(p.Journal.Run)))
+	}
+	return phase
 }
 
 // removing is the phase in which Cast AI drains and deletes the nodes.
@@ -170,7 +178,9 @@ var wakePhases = []string{phaseAutoscaler, phaseWake, phaseNode}
 
 // Awakening returns all of the plan, for a person.
 func (r *Runner) Awakening(p *Resume) []engine.Phase {
-	return append(r.wakeUp(p), r.record(p.Journal, "Write down how it went"))
+	return slices.Concat(
+		r.suspending(p.Suspend, p.Journal.Run), r.wakeUp(p), []engine.Phase{r.record(p.Journal, "Write down how it went")}, r.restoring(p.Restore),
+	)
 }
 
 // wakeUp is all of a resume but its end.
@@ -180,20 +190,24 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 		wake.Actions = append(wake.Actions, change(c.Object, c.Why, c.patch))
 	}
 	p.Journal.Since = time.Now().UTC().Truncate(time.Second)
-	phases := []engine.Phase{r.record(p.Journal, "Write down what is about to be done")}
+	var start, unmade, phases []engine.Phase
 	if p.Policies != nil {
-		phases = append(phases, engine.Phase{
+		start = []engine.Phase{{
 			Name: phaseAutoscaler, Title: "Start the autoscaler", Timeout: r.Step, Actions: []engine.Action{r.switching(p.Policies.Switch, p.Policies.Enabled)},
-		})
-	}
-	if len(wake.Actions) > 0 {
-		phases = append(phases, wake)
+		}}
 	}
 	if p.Unmade != "" {
-		phases = append(phases, engine.Phase{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step, Actions: []engine.Action{{
+		unmade = []engine.Phase{{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step, Actions: []engine.Action{{
 			Verb: engine.Call, Target: r.console(), Operation: operationRemove, Why: "it was made to sleep on and never was ready",
 			Do: func(ctx context.Context, tell func(string)) error { return r.giveUp(ctx, p.Unmade, tell) },
-		}}})
+		}}}}
 	}
-	return phases
+	if len(wake.Actions) > 0 {
+		phases = []engine.Phase{wake}
+	}
+	record := []engine.Phase{r.record(p.Journal, "Write down what is about to be done")}
+	if p.clusterFirst {
+		return slices.Concat(record, phases, start, unmade)
+	}
+	return slices.Concat(record, start, phases, unmade)
 }

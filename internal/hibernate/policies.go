@@ -53,3 +53,14 @@ func withSwitch(p castai.Policies, name string, on bool) (castai.Policies, error
 	}
 	return json.Marshal(fields)
 }
+
+// makesNodes tells whether the autoscaler makes nodes for pods that wait: all its
+// policies are on, and the one for unscheduled pods is.
+func makesNodes(p castai.Policies) (bool, error) {
+	for _, name := range []string{SwitchAll, SwitchUnschedulable} {
+		if on, err := switched(p, name); err != nil || !on {
+			return false, err
+		}
+	}
+	return true, nil
+}

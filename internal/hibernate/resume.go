@@ -24,6 +24,13 @@ type Resume struct {
 	Changes []Change
 	// Unmade is Cast AI's id of a node that was being made and is of no use.
 	Unmade string
+	// Suspend are the CronJobs that are kept from running meanwhile, and Restore those
+	// that are let run again afterwards.
+	Suspend, Restore []*CronJob
+	// Warnings are for the user to know.
+	Warnings []string
+	// clusterFirst: Cast AI may not answer.
+	clusterFirst bool
 }
 
 // Change is what a pause did to an object and what takes it back.
@@ -36,40 +43,76 @@ type Change struct {
 	patch  func(*cluster.Object) (map[string]any, error)
 }
 
+// ResumeOptions are what a user decides about a resume.
+type ResumeOptions struct {
+	// Repair: also take back what earlier runs left.
+	Repair bool
+	// Start: turn the autoscaler on, whatever it was before the pause.
+	Start bool
+	// Run and By are of the journal.
+	Run, By string
+}
+
 // PlanResume says what has to be done to wake a cluster from the state that it is
-// in. With repair it also takes back what earlier runs left, of this plugin and of
-// Cast AI's job.
-func PlanResume(s *State, by string, repair bool) (*Resume, error) {
-	j := s.Record.Journal
-	asleep := j != nil && j.Phase != Awake
-	if !asleep && !repair {
-		r := &Resume{Already: "the cluster is not paused, as far as this plugin knows"}
-		if left := Leftovers(s); len(left) > 0 {
-			r.Already += fmt.Sprintf("; earlier runs left something on %d objects: resume --repair takes it back", len(left))
+// in, whoever has paused it. With Repair it also takes back what earlier runs left,
+// of this plugin and of Cast AI's job.
+func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
+	sleep, j := s.Sleep(), s.Record.Journal
+	on, known := s.Autoscaler()
+	// What Cast AI's job pauses had the autoscaler on: it does not pause otherwise.
+	r := &Resume{Journal: &Journal{Run: o.Run, Policies: &Policies{Switch: SwitchAll, Enabled: on || sleep.Who == CastAI && sleep.Asleep()}}}
+	switch {
+	case sleep.Job != "":
+		return nil, refuse("%s: wait for it to end", sleep)
+	case !sleep.Asleep():
+		if o.Repair {
+			r.Changes = Leftovers(s)
 		}
-		return r, nil
-	}
-	r := &Resume{Journal: &Journal{Phase: Resuming, By: by}}
-	if asleep {
-		kept := *j
-		r.Journal = &kept
-		r.Journal.Phase, r.Journal.By, r.Journal.Error = Resuming, by, ""
-		if j.Policies.Enabled {
-			r.Policies = j.Policies
-		}
-		r.Unmade = s.unmade(j)
-		r.Changes = marked(s)
-	}
-	if repair {
-		if !asleep && vendorPaused(s) {
-			r.Policies = &Policies{Switch: SwitchAll, Enabled: true}
-		}
+	case sleep.Who == CastAI:
 		r.Changes = Leftovers(s)
+	default:
+		kept := *j
+		r.Journal, r.Unmade, r.Changes = &kept, s.unmade(j), marked(s)
+		if o.Repair || j.Adopted {
+			r.Changes = Leftovers(s)
+		}
 	}
-	if !asleep && len(r.Changes) == 0 && r.Policies == nil {
-		return &Resume{Already: "nothing is left of earlier runs"}, nil
+	r.Journal.Phase, r.Journal.By, r.Journal.Error = Resuming, o.By, ""
+	start := sleep.Asleep() && r.Journal.Policies.Enabled
+	if o.Start {
+		r.Journal.Policies = &Policies{Switch: r.Journal.Policies.Switch, Enabled: true, Original: r.Journal.Policies.Original}
+		start = start || !on || !known || sleep.Asleep()
 	}
+	if start {
+		r.Policies = r.Journal.Policies
+	}
+	if !sleep.Asleep() && len(r.Changes) == 0 && r.Policies == nil {
+		return &Resume{Already: s.nothingToResume(o)}, nil
+	}
+	r.Suspend, r.Restore = s.apart()
+	r.warn(s, sleep)
 	return r, nil
+}
+
+// nothingToResume says why, and what else could be done.
+func (s *State) nothingToResume(o ResumeOptions) string {
+	out := "the cluster is not paused, as far as can be seen"
+	if o.Repair {
+		out = "nothing is left of earlier runs"
+	} else if left := Leftovers(s); len(left) > 0 {
+		out += fmt.Sprintf("; earlier runs left something on %d objects: resume --repair takes it back", len(left))
+	}
+	if on, known := s.Autoscaler(); known && !on {
+		out += "; the autoscaler is off, which no pause did that is known of: resume --start-autoscaler turns it on"
+	}
+	return out
+}
+
+// warn says what stays as it is and may surprise.
+func (r *Resume) warn(s *State, sleep Sleep) {
+	if on, known := s.Autoscaler(); known && !on && r.Policies == nil && sleep.Asleep() {
+		r.Warnings = append(r.Warnings, "the autoscaler was off before the pause and stays off: nothing makes nodes for the pods that wait; --start-autoscaler turns it on")
+	}
 }
 
 // marked returns what marks say that pauses did, and what is on the nodes that
@@ -79,7 +122,7 @@ func marked(s *State) []Change {
 	for _, n := range s.Nodes {
 		_, has, err := unstructured.NestedString(n.Object.Body, markFields...)
 		if has && err == nil || n.Object.Labels[runLabel] != "" {
-			out = append(out, Change{Object: n.Object, Why: "a pause cordoned, tainted or labelled it", patch: wake(s.madeLabels())})
+			out = append(out, Change{Object: n.Object, Why: "a pause cordoned, tainted or labelled it", patch: wake(s.Record.Journal)})
 		}
 	}
 	for _, w := range s.Workloads {
@@ -88,14 +131,6 @@ func marked(s *State) []Change {
 		}
 	}
 	return out
-}
-
-// madeLabels are those of the node that a pause made, if it did.
-func (s *State) madeLabels() map[string]string {
-	if j := s.Record.Journal; j != nil && j.Node != nil && j.Node.Made {
-		return j.Node.Labels
-	}
-	return nil
 }
 
 // unmade returns Cast AI's id of a node that the pause began to make and that is
@@ -127,6 +162,11 @@ const vendorManager = "OpenAPI-Generator"
 // is on, its own marks are part of it, and returned, too.
 func Leftovers(s *State) []Change {
 	out := marked(s)
+	for _, c := range s.CronJobs {
+		if c.ours() {
+			out = append(out, Change{Object: c.Object, Why: "a run that was killed suspended it", patch: unsuspend})
+		}
+	}
 	known := map[cluster.Ref]bool{}
 	for _, c := range out {
 		known[c.Ref()] = true
@@ -137,13 +177,16 @@ func Leftovers(s *State) []Change {
 		}
 		taint, tainted := n.taint()
 		cordoned := n.Spec.Unschedulable && wrote(n.Object, vendorManager, "spec", "unschedulable")
+		patch := vendorWake(n.Console != nil && !n.spot())
 		switch {
 		case tainted && taint.Effect == corev1.TaintEffectNoSchedule && cordoned:
-			out = append(out, Change{Object: n.Object, Why: "Cast AI's job tainted and cordoned it", Vendor: true, patch: vendorWake})
+			out = append(out, Change{Object: n.Object, Why: "Cast AI's job tainted and cordoned it", Vendor: true, patch: patch})
 		case tainted && taint.Effect == corev1.TaintEffectNoSchedule:
-			out = append(out, Change{Object: n.Object, Why: "it has the taint of a hibernation node", Vendor: true, patch: vendorWake})
+			out = append(out, Change{Object: n.Object, Why: "it has the taint of a hibernation node", Vendor: true, patch: patch})
 		case cordoned:
-			out = append(out, Change{Object: n.Object, Why: "Cast AI's job cordoned it", Vendor: true, patch: vendorWake})
+			out = append(out, Change{Object: n.Object, Why: "Cast AI's job cordoned it", Vendor: true, patch: patch})
+		case n.Object.Labels[PausedKey] != "":
+			out = append(out, Change{Object: n.Object, Why: "it has the label of a hibernation node", Vendor: true, patch: patch})
 		}
 	}
 	for _, w := range s.Workloads {
@@ -157,21 +200,32 @@ func Leftovers(s *State) []Change {
 	return out
 }
 
-// vendorWake takes back what Cast AI's job did to a node.
-func vendorWake(o *cluster.Object) (map[string]any, error) {
-	spec, patch := map[string]any{}, map[string]any{}
-	if rest, found := without(listAt(o, "spec", "taints"), isPausedTaint); found {
-		spec["taints"] = orNull(rest)
-		patch["metadata"] = map[string]any{"labels": map[string]any{PausedKey: nil}}
+// vendorWake returns the patch that takes back what Cast AI's job did to a node. It
+// labels the node to sleep on as spot, although it has made an on-demand one.
+func vendorWake(onDemand bool) func(o *cluster.Object) (map[string]any, error) {
+	return func(o *cluster.Object) (map[string]any, error) {
+		spec, patch, labels := map[string]any{}, map[string]any{}, map[string]any{}
+		rest, tainted := without(listAt(o, "spec", "taints"), isPausedTaint)
+		if tainted {
+			spec["taints"] = orNull(rest)
+		}
+		if o.Labels[PausedKey] != "" {
+			labels[PausedKey] = nil
+		}
+		if onDemand && o.Labels[spotLabel] == "true" && (tainted || len(labels) > 0) {
+			labels[spotLabel] = nil
+		}
+		if cordoned, _ := specOf(o)["unschedulable"].(bool); cordoned && wrote(o, vendorManager, "spec", "unschedulable") {
+			spec["unschedulable"] = nil
+		}
+		if len(labels) > 0 {
+			patch["metadata"] = map[string]any{"labels": labels}
+		}
+		if len(spec) > 0 {
+			patch["spec"] = spec
+		}
+		return patch, nil
 	}
-	if cordoned, _ := specOf(o)["unschedulable"].(bool); cordoned && wrote(o, vendorManager, "spec", "unschedulable") {
-		spec["unschedulable"] = nil
-	}
-	if len(spec) == 0 {
-		return map[string]any{}, nil
-	}
-	patch["spec"] = spec
-	return patch, nil
 }
 
 // vendorWithdraw takes back the tolerations that Cast AI's job added to a
@@ -189,17 +243,6 @@ func vendorWithdraw(o *cluster.Object) (map[string]any, error) {
 		return map[string]any{}, nil
 	}
 	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": orNull(rest)}}}}, nil
-}
-
-// vendorPaused tells whether Cast AI's job has the autoscaler turned off: it is
-// off, the job says that it ran and ended well, and the node is there that it
-// makes for a pause.
-func vendorPaused(s *State) bool {
-	if s.Console == nil || s.Record.Journal != nil && s.Record.Journal.Phase != Awake || s.Record.Time.Year() < 2023 {
-		return false
-	}
-	on, err := switched(s.Console.Policies, SwitchAll)
-	return err == nil && !on && slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Object.Labels[PausedKey] == "true" })
 }
 
 // Repair returns the phase that takes back what earlier runs left; ok is false if

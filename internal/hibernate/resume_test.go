@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/castai/kubectl-castai/internal/castai"
 )
@@ -48,7 +49,7 @@ func TestWhatCastAIsJobLeft(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	if want := []string{"both", "cordoned", "dns", "tainted"}; !slices.Equal(names, want) {
+	if want := []string{"both", "cordoned", "dns", "labelled", "tainted"}; !slices.Equal(names, want) {
 		t.Errorf("leftovers of %v, want %v", names, want)
 	}
 	if !strings.Contains(patches["dns"], `{"key":"x","operator":"Exists"}`) {
@@ -65,6 +66,7 @@ func TestPlanResume(t *testing.T) {
 		policies string
 		ran      int // the year in which Cast AI's job ran
 		repair   bool
+		start    bool
 		already  string
 		enable   bool
 		changes  int
@@ -76,9 +78,13 @@ func TestPlanResume(t *testing.T) {
 		"paused":                      {nodes: marked, journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll, Enabled: true}}, policies: off, enable: true, changes: 1},
 		"paused, and it was off":      {nodes: marked, journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll}}, policies: off, changes: 1},
 		"half resumed":                {nodes: aNode("a"), journal: &Journal{Run: "r0", Phase: Resuming, Policies: &Policies{Switch: SwitchAll, Enabled: true}}, policies: off, enable: true},
-		"by Cast AI's job":            {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, repair: true, enable: true},
-		"by Cast AI's job, no repair": {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, already: "not paused"},
-		"the job never ran":           {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2022, repair: true, already: "nothing is left"},
+		"by Cast AI's job":            {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, repair: true, enable: true, changes: 1},
+		"by Cast AI's job, no repair": {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, enable: true, changes: 1},
+		"and it is off":               {nodes: aNode("a"), policies: off, already: "--start-autoscaler"},
+		"and it is to be started":     {nodes: aNode("a"), policies: off, start: true, enable: true},
+		"it is on":                    {nodes: aNode("a"), start: true, already: "not paused"},
+		"paused, to be started":       {nodes: aNode("a"), journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll}}, policies: off, start: true, enable: true},
+		"the job never ran":           {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2022, repair: true, changes: 1},
 		"turned off by a person":      {nodes: aNode("a"), policies: off, ran: 2026, repair: true, already: "nothing is left"},
 		"nothing to repair":           {nodes: aNode("a"), repair: true, already: "nothing is left"},
 	} {
@@ -89,10 +95,10 @@ func TestPlanResume(t *testing.T) {
 					s.Console.Policies = castai.Policies(tc.policies)
 				}
 				if tc.ran != 0 {
-					s.Record.Status, s.Record.Time = statusSuccess, s.Record.Time.AddDate(tc.ran-1, 0, 0)
+					s.Record = Record{Journal: tc.journal, Status: statusSuccess, Time: time.Time{}.AddDate(tc.ran-1, 0, 0), Vendor: tc.ran >= firstRun}
 				}
 			})
-			r, err := PlanResume(s, "me", tc.repair)
+			r, err := PlanResume(s, ResumeOptions{Run: "r9", By: "me", Repair: tc.repair, Start: tc.start})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,7 +131,7 @@ func TestANodeInTheMaking(t *testing.T) {
 		"gone":          {nodes: aNode("a"), node: castai.Node{Id: "new", Labels: creating.Labels, State: castai.NodeState{Phase: "deleted"}}},
 	} {
 		s := situation(t, tc.nodes, func(s *State) { s.Record.Journal, s.Console.Nodes = journal, append(s.Console.Nodes, tc.node) })
-		r, err := PlanResume(s, "me", false)
+		r, err := PlanResume(s, ResumeOptions{Run: "r9", By: "me", Repair: false})
 		if err != nil || r.Unmade != tc.want {
 			t.Errorf("%s: gives up %q, want %q (%v)", name, r.Unmade, tc.want, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -58,15 +59,34 @@ type Runner struct {
 
 // Bounds of waiting.
 const (
-	polling  = 2 * time.Second // between two looks at an operation of Cast AI's
-	takeBack = 3 * time.Minute // to take back what was done
-	settling = 5 * time.Minute // for a node to go after it was drained
-	removals = 3               // how often a node's removal is asked for
+	polling  = 2 * time.Second  // between two looks at an operation of Cast AI's
+	takeBack = 3 * time.Minute  // to take back what was done
+	settling = 5 * time.Minute  // for a node to go after it was drained
+	removals = 3                // how often a node's removal is asked for
+	quietly  = 15 * time.Second // without a node on its way, since the autoscaler stopped
 )
 
 // Observe looks at the cluster, and, with an API, at what Cast AI says of it.
 func (r *Runner) Observe(ctx context.Context) (*State, error) {
-	snap, err := r.Cluster.Snapshot(ctx, Scope())
+	var console *Console
+	if r.API != nil {
+		var err error
+		if console, err = r.ask(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s, err := r.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Console = console
+	s.match()
+	return s, nil
+}
+
+// look looks at the cluster alone.
+func (r *Runner) look(ctx context.Context) (*State, error) {
+	snap, err := r.Cluster.Snapshot(ctx, Scope(r.Namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +94,7 @@ func (r *Runner) Observe(ctx context.Context) (*State, error) {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("the state of hibernation can't be read: %w", err)
 	}
-	var console *Console
-	if r.API != nil {
-		if console, err = r.ask(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return NewState(snap, r.Namespace, record, console)
+	return NewState(snap, r.Namespace, record, nil)
 }
 
 func (r *Runner) ask(ctx context.Context) (c *Console, err error) {
@@ -111,24 +125,38 @@ func (r *Runner) Hold(ctx context.Context) (held context.Context, release func()
 // What was done is in the report in any case.
 func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.Report, error) {
 	report := &engine.Report{DryRun: r.DryRun}
+	restore := p.Restore
+	if err := r.apart(ctx, report, p.Suspend, p.Journal.Run); err != nil {
+		return report, errors.Join(err, r.restore(ctx, report, restore))
+	}
+	err := r.fall(ctx, report, p, o)
+	return report, errors.Join(err, r.restore(ctx, report, restore))
+}
+
+// fall is a pause, once nobody else is at it.
+func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o PauseOptions) error {
+	stopped := time.Now()
 	err := r.run(ctx, report, r.prepare(p))
-	if err == nil && p.Node == nil && !r.DryRun {
-		p, err = r.again(ctx, o)
+	if err == nil && !r.DryRun {
+		p, err = r.ready(ctx, report, p, o)
 	}
 	if err == nil && p.Node != nil {
-		err = r.run(ctx, report, r.fallAsleep(p))
+		if err = r.run(ctx, report, r.fallAsleep(p)); err == nil {
+			err = r.guard(ctx, report, p, []engine.Phase{r.removing(p)})
+		}
 	}
 	if r.DryRun {
-		return report, err
+		return err
 	}
-	if left := left(report); err == nil && len(left) > 0 {
-		err = &LeftError{fmt.Sprintf("%d nodes are still there: %s%s: run pause again to go on, or resume", len(left), names(left, func(s string) string { return s }), because(report))}
+	if err == nil && len(left(report)) == 0 {
+		err = r.follow(ctx, report, p, o, stopped)
 	}
+	err = unfinished(report, err)
 	if errors.Is(context.Cause(ctx), cluster.ErrLost) {
-		return report, err // what was done is the other one's to go on with
+		return err // what was done is the other one's to go on with
 	}
 	if err != nil && !removed(report) {
-		return report, r.rollBack(ctx, report, err)
+		return r.rollBack(ctx, report, err)
 	}
 	// Nodes that are gone do not come back: from here on, on.
 	j := p.Journal
@@ -138,7 +166,46 @@ func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.R
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
 	defer cancel()
-	return report, errors.Join(err, r.end(ctx, report, p))
+	return errors.Join(err, r.end(ctx, report, p))
+}
+
+// ready returns the plan of a cluster whose autoscaler is off and whose node to
+// sleep on is there. A Job of Cast AI's may have begun in the moment before its
+// CronJob was suspended: it is waited for, and whatever it has done is looked at
+// anew.
+func (r *Runner) ready(ctx context.Context, report *engine.Report, p *Pause, o PauseOptions) (*Pause, error) {
+	waited, err := r.awaitOthers(ctx)
+	if err != nil || !waited && p.Node != nil {
+		return p, err
+	}
+	if waited {
+		if err := r.turn(ctx, p.Journal.Policies.Switch, false); err != nil {
+			return p, err
+		}
+	}
+	next, err := r.again(ctx, o)
+	if err != nil {
+		return p, err
+	}
+	return next, nil
+}
+
+// unfinished is the error of a pause that went to its end and has left nodes, or
+// that stopped among them for a reason that another run does not go away by.
+func unfinished(report *engine.Report, err error) error {
+	nodes := left(report)
+	stopped := errors.Is(err, errWoken) || refusedKey(err)
+	if err == nil && len(nodes) == 0 || err != nil && !(stopped && removed(report)) {
+		return err
+	}
+	message := because(report)
+	if len(nodes) > 0 {
+		message = fmt.Sprintf("%d nodes are still there: %s%s", len(nodes), names(nodes, func(s string) string { return s }), message)
+	}
+	if err != nil {
+		message = strings.TrimPrefix(message+"; ", "; ") + err.Error()
+	}
+	return &LeftError{message + ": run pause again to go on, or resume"}
 }
 
 // end writes down how a pause went. Its last act, on a pause that went well, is to
@@ -234,21 +301,31 @@ func left(report *engine.Report) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// rollBack takes back what a pause has done, and says so.
+// rollBack takes back what a pause has done, and says so. What is in the cluster is
+// taken back whether Cast AI answers or not.
 func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause error) error {
 	r.Tell(fmt.Sprintf("The pause failed: %v. Taking back what was done.", cause))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
 	defer cancel()
-	s, err := r.Observe(ctx)
+	s, err := r.look(ctx)
+	silent := error(nil)
 	if err == nil {
+		if s.Console, silent = r.ask(ctx); silent != nil {
+			s.Console = nil
+		}
+		s.match()
 		var resume *Resume
-		if resume, err = PlanResume(s, r.By, false); err == nil && resume.Already == "" {
+		if resume, err = PlanResume(s, ResumeOptions{By: r.By}); err == nil && resume.Already == "" {
 			resume.Journal.Error = cause.Error()
-			err = r.Resume(ctx, report, resume)
+			resume.clusterFirst = silent != nil
+			if j := resume.Journal; silent != nil && j.Node != nil && j.Node.Made {
+				resume.Unmade = j.Node.ID
+			}
+			err = r.wake(ctx, report, resume)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%w; and taking it back failed, too: %w: run resume", cause, err)
+		return fmt.Errorf("%w; and this could not be taken back: %w: run resume", cause, err)
 	}
 	return fmt.Errorf("%w; everything was taken back", cause)
 }
@@ -256,6 +333,15 @@ func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause erro
 // Resume carries out what is planned, and adds to the report. A failure leaves the
 // journal as it is, so that the next resume goes on.
 func (r *Runner) Resume(ctx context.Context, report *engine.Report, p *Resume) error {
+	err := r.apart(ctx, report, p.Suspend, p.Journal.Run)
+	if err == nil {
+		err = r.wake(ctx, report, p)
+	}
+	return errors.Join(err, r.restore(ctx, report, p.Restore))
+}
+
+// wake is a resume, once nobody else is at it.
+func (r *Runner) wake(ctx context.Context, report *engine.Report, p *Resume) error {
 	why, whole := p.Journal.Error, report
 	report = &engine.Report{}
 	defer func() {
@@ -265,19 +351,34 @@ func (r *Runner) Resume(ctx context.Context, report *engine.Report, p *Resume) e
 	if r.DryRun {
 		return err
 	}
-	for _, o := range report.Outcomes {
-		if o.Result == engine.ResultFailed && slices.Contains(wakePhases, o.Phase) {
-			err = errors.Join(err, failure(o))
-		}
-	}
+	err = errors.Join(err, notTakenBack(report))
 	j := p.Journal
 	j.Since, j.Error = time.Now().UTC().Truncate(time.Second), why
 	if err != nil {
 		j.Error = err.Error()
 	} else {
-		j.Phase, j.Remove, j.Tolerate, j.Unready = Awake, nil, nil, nil
+		j.Phase, j.Adopted, j.Remove, j.Kept, j.Tolerate, j.Unready = Awake, false, nil, nil, nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
 	defer cancel()
 	return errors.Join(err, r.run(ctx, report, []engine.Phase{r.record(j, "Write down how it went")}))
+}
+
+// notTakenBack names what a resume has left of a pause, and why.
+func notTakenBack(report *engine.Report) error {
+	var out []error
+	for _, o := range report.Outcomes {
+		if !slices.Contains(wakePhases, o.Phase) || o.Result == engine.ResultDone || o.Result == engine.ResultGone {
+			continue
+		}
+		switch o.Phase {
+		case phaseAutoscaler:
+			out = append(out, fmt.Errorf("the autoscaler is not as it was (%s)", cmp.Or(o.Message, "it was not come to that")))
+		case phaseNode:
+			out = append(out, fmt.Errorf("the node that was being made may still come (%s)", cmp.Or(o.Message, "it was not come to that")))
+		default:
+			out = append(out, fmt.Errorf("%s: %s", o.Object, cmp.Or(o.Message, "it was not come to that")))
+		}
+	}
+	return errors.Join(out...)
 }

@@ -30,6 +30,7 @@ const (
 	envProtect        = "PROTECT_REMOVAL_DISABLED"
 	envProtectOldName = "PROTECT_EVICTION_DISABLED"
 	envJobNode        = "MY_NODE_NAME"
+	envAccept         = "ACCEPT" // of this plugin alone
 	actionPause       = "pause"
 	actionResume      = "resume"
 )
@@ -120,12 +121,14 @@ type Job struct {
 	Node string
 	// Pause: it pauses. Otherwise it resumes.
 	Pause bool
+	// Accept are the names of the refusals that it goes on against.
+	Accept []string
 }
 
 // JobFromEnv reads the variables of a Job. Cast AI's own job takes any action
 // other than resume for a pause.
 func JobFromEnv(get func(string) string) (Job, error) {
-	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)), Node: strings.TrimSpace(get(envJobNode))}
+	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)), Node: strings.TrimSpace(get(envJobNode)), Accept: SplitNames(get(envAccept))}
 	var err error
 	if j.Settings, err = SettingsFromEnv(get); err != nil {
 		return j, err

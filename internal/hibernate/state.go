@@ -23,6 +23,10 @@ type State struct {
 	Nodes     []*Node
 	Workloads []*Workload
 	Pods      []*Pod
+	// CronJobs are those in the namespace that pause or resume, and Running their
+	// Jobs that have not ended.
+	CronJobs []*CronJob
+	Running  []OtherRun
 	// Namespaces are the names of all there are.
 	Namespaces []string
 	// Console is what Cast AI says; nil if it was not asked.
@@ -86,15 +90,21 @@ func workloadFields() [][]string {
 	return [][]string{{"spec", "selector"}, tolerations, {"status"}, {"metadata", "managedFields"}, markFields}
 }
 
-// Scope is what a state needs of a cluster, beside the state ConfigMap.
-func Scope() cluster.Scope {
+// Scope is what a state needs of a cluster, beside the state ConfigMap: of what
+// pauses clusters, what is in the namespace.
+func Scope(namespace string) cluster.Scope {
+	whole := []string{"nodes", "pods", "namespaces", "deployments.apps", "statefulsets.apps", "daemonsets.apps"}
 	return cluster.Scope{
-		Kinds: []string{"nodes", "pods", "namespaces", "deployments.apps", "statefulsets.apps", "daemonsets.apps"},
+		Namespaces: []string{namespace}, Whole: whole, Kinds: append([]string{"cronjobs.batch", "jobs.batch"}, whole...),
 		Bodies: map[string][][]string{
-			"nodes": nodeFields(), "pods": podFields(),
+			"nodes": nodeFields(), "pods": podFields(), "cronjobs.batch": {{"spec"}}, "jobs.batch": jobFields(),
 			"deployments.apps": workloadFields(), "statefulsets.apps": workloadFields(), "daemonsets.apps": workloadFields(),
 		},
 	}
+}
+
+func jobFields() [][]string {
+	return [][]string{{"spec", "template"}, {"spec", "suspend"}, {"status"}}
 }
 
 // Readable is an error if one of the kinds (PLURAL.GROUP) is not in a snapshot
@@ -111,7 +121,7 @@ func Readable(snap *cluster.Snapshot, kinds ...string) error {
 // NewState reads a snapshot of Scope, the state ConfigMap (nil: there is none),
 // and what Cast AI says (nil: it was not asked).
 func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, console *Console) (*State, error) {
-	if err := Readable(snap, Scope().Kinds...); err != nil {
+	if err := Readable(snap, Scope(namespace).Kinds...); err != nil {
 		return nil, err
 	}
 	s := &State{Server: snap.Server, Namespace: namespace, Console: console}
@@ -137,6 +147,10 @@ func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, c
 			}
 		case "Namespace":
 			s.Namespaces = append(s.Namespaces, o.Name)
+		case "CronJob.batch", "Job.batch":
+			if err := s.readOther(o); err != nil {
+				return nil, err
+			}
 		case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps":
 			w, err := newWorkload(o)
 			if err != nil {
@@ -236,6 +250,9 @@ func (s *State) match() {
 	}
 }
 
+// castAI is who added the nodes that Cast AI made (terraform-provider-castai #768).
+const castAI = "cast"
+
 // own tells whether Cast AI made the node: it says so itself, or its label does
 // (cluster-controller internal/types.go; terraform-provider-castai PR 768).
 func (n *Node) own() bool {
@@ -243,7 +260,7 @@ func (n *Node) own() bool {
 		return false
 	}
 	if n.Console.AddedBy != "" {
-		return n.Console.AddedBy == "cast"
+		return n.Console.AddedBy == castAI
 	}
 	return n.Object.Labels[provisioner+"managed-by"] == "cast.ai"
 }
@@ -303,6 +320,13 @@ func (p *Pod) running() bool {
 	})
 }
 
+// alone tells whether nobody makes the pod again when it is gone, beside a kubelet
+// its own static pods.
+func (p *Pod) alone() bool {
+	_, mirror := p.Object.Annotations[corev1.MirrorPodAnnotationKey]
+	return p.Object.Controller() == nil && !mirror && !p.Object.Terminating()
+}
+
 // unschedulable tells whether no node has room for the pod.
 func (p *Pod) unschedulable() bool {
 	return p.Spec.NodeName == "" && !p.Object.Terminating() && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
@@ -319,14 +343,6 @@ func Unschedulable(pods []*Pod) int {
 		}
 	}
 	return n
-}
-
-// Phase is what the cluster is at, as the journal says.
-func (s *State) Phase() Phase {
-	if s.Record.Journal == nil {
-		return Awake
-	}
-	return s.Record.Journal.Phase
 }
 
 // Autoscaler tells whether all policies are on; known is false if Cast AI was not

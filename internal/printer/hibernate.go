@@ -16,8 +16,11 @@ import (
 type Hibernation struct {
 	TypeMeta `json:",inline"`
 	Metadata Metadata `json:"metadata"`
-	// Phase is what the cluster is at.
+	// Phase is what the cluster is at, Whose tells who has paused it, and State says
+	// it in a sentence.
 	Phase hibernate.Phase `json:"phase"`
+	Whose hibernate.Who   `json:"whose,omitempty"`
+	State string          `json:"state,omitempty"`
 	// Journal is what the last pause or resume by this plugin wrote down.
 	Journal *hibernate.Journal `json:"journal,omitempty"`
 	// Autoscaler tells whether all policies are on, if Cast AI was asked.
@@ -57,7 +60,8 @@ type Leftover struct {
 func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Installation) *Hibernation {
 	doc := &Hibernation{TypeMeta: TypeMeta{APIVersion, "Hibernation"}, Metadata: NewMetadata(server), Phase: hibernate.Awake, Leftovers: []Leftover{}}
 	if s != nil {
-		doc.Phase, doc.Journal = s.Phase(), s.Record.Journal
+		sleep := s.Sleep()
+		doc.Phase, doc.Whose, doc.State, doc.Journal = sleep.Phase, sleep.Who, sleep.String(), s.Record.Journal
 		if on, known := s.Autoscaler(); known {
 			doc.Autoscaler = &on
 		}
@@ -81,7 +85,7 @@ const mostRuns = 4
 
 // Hibernation shows what a cluster is at.
 func (t *Text) Hibernation(doc *Hibernation) {
-	rows := [][]string{{"Cluster", fmt.Sprintf("%s, %s", doc.Metadata.Cluster, doc.Metadata.Server)}, {"State", doc.state()}}
+	rows := [][]string{{"Cluster", fmt.Sprintf("%s, %s", doc.Metadata.Cluster, doc.Metadata.Server)}, {"State", doc.State}}
 	if j := doc.Journal; j != nil {
 		if j.Error != "" {
 			rows = append(rows, []string{"Last error", j.Error})
@@ -136,8 +140,7 @@ func (t *Text) Hibernation(doc *Hibernation) {
 	}
 }
 
-// localTime is how the user's own clock shows a time.
-const localTime = "Mon 2 Jan 2006 15:04 MST"
+const localTime = hibernate.LocalTime
 
 func next(n *hibernate.Times, of func(*hibernate.Times) time.Time) string {
 	if n == nil {
@@ -153,26 +156,12 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// state is what the cluster is at, and since when.
-func (doc *Hibernation) state() string {
-	j := doc.Journal
-	if j == nil {
-		return "awake, and never paused by this plugin"
-	}
-	since := fmt.Sprintf("since %s, by %s", j.Since.Local().Format(localTime), j.By)
-	switch doc.Phase {
-	case hibernate.Pausing:
-		return "a pause has begun and not ended, " + since + ": run pause again to go on, or resume"
-	case hibernate.Resuming:
-		return "a resume has begun and not ended, " + since + ": run resume again"
-	case hibernate.Awake, hibernate.Paused:
-	}
-	return string(doc.Phase) + " " + since
-}
-
 // before is what the autoscaler was before a pause that is on.
 func (doc *Hibernation) before() string {
-	if doc.Journal == nil || doc.Journal.Policies == nil || doc.Phase == hibernate.Awake {
+	if doc.Phase == hibernate.Awake && !*doc.Autoscaler {
+		return ", which no pause did that is known of"
+	}
+	if doc.Journal == nil || doc.Journal.Policies == nil || doc.Whose != hibernate.Ours {
 		return ""
 	}
 	return fmt.Sprintf(" (before the pause, %s: %s)", doc.Journal.Policies.Switch, onOff(doc.Journal.Policies.Enabled))
@@ -187,6 +176,9 @@ func (t *Text) PausePlan(s cluster.Server, p *hibernate.Pause, phases []engine.P
 		byReason[k.Why] = append(byReason[k.Why], k.Object.Name)
 	}
 	t.kept(byReason)
+	if n := len(p.Coming); n > 0 {
+		t.line("\nCast AI is making %s, not in the cluster yet: waited for, then removed.", count(n, "more node"))
+	}
 	for _, w := range p.Warnings {
 		t.line("\nNote: %s", w)
 	}
@@ -203,9 +195,12 @@ func (t *Text) kept(byReason map[string][]string) {
 }
 
 // ResumePlan shows what a resume will do.
-func (t *Text) ResumePlan(s cluster.Server, phases []engine.Phase) {
+func (t *Text) ResumePlan(s cluster.Server, phases []engine.Phase, warnings []string) {
 	t.line("Cluster %s", s.DisplayName())
 	t.phases(phases)
+	for _, w := range warnings {
+		t.line("\nNote: %s", w)
+	}
 }
 
 func (t *Text) phases(phases []engine.Phase) {

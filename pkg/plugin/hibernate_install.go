@@ -172,7 +172,7 @@ func (o *configureOptions) judge(ctx context.Context) (*ownership.Inventory, err
 		return nil, err
 	}
 	// Whose an object is, is not known to those who don't see who else uses it.
-	kinds := slices.Concat(hibernate.InstallationScope(o.namespace()).Kinds, hibernate.Scope().Kinds)
+	kinds := slices.Concat(hibernate.InstallationScope(o.namespace()).Kinds, hibernate.Scope(o.namespace()).Kinds)
 	if err := hibernate.Readable(s.snap, kinds...); err != nil {
 		return nil, refused(err)
 	}

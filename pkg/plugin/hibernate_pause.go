@@ -199,7 +199,7 @@ func (o *nightOptions) agreed(ctx context.Context, s *hibernate.State, phases []
 	if err := o.show(s, phases, plan); err != nil || o.dryRun == dryRunClient {
 		return false, err
 	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching()...)); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching(o.namespace())...)); err != nil {
 		return false, err
 	}
 	if o.dryRun == dryRunNone {
@@ -227,12 +227,13 @@ func (o *nightOptions) show(s *hibernate.State, phases []engine.Phase, plan func
 }
 
 // watching are the rights that waiting needs, beside those of a plan.
-func watching() []cluster.Right {
+func watching(namespace string) []cluster.Right {
 	var out []cluster.Right
-	for _, resource := range []string{"nodes", "pods"} {
-		for _, verb := range []string{"list", "watch"} {
+	for _, verb := range []string{"list", "watch"} {
+		for _, resource := range []string{"nodes", "pods"} {
 			out = append(out, cluster.Right{Resource: resource, Verb: verb})
 		}
+		out = append(out, cluster.Right{Group: "batch", Resource: "jobs", Namespace: namespace, Verb: verb})
 	}
 	return out
 }
@@ -244,6 +245,7 @@ type hibernatePauseOptions struct {
 	namespaces []string
 	policy     string
 	foreign    bool
+	accept     []string
 }
 
 func newHibernatePause(r *Root) *cobra.Command {
@@ -279,6 +281,7 @@ func newHibernatePause(r *Root) *cobra.Command {
 	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
 	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
 	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.Refusals(), " or ")+" (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 45*time.Minute, "How long the pause may take")
 	waitVar(f, &o.drain, "drain-timeout", 5*time.Minute, "How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
 	return cmd
@@ -301,7 +304,20 @@ func (o *hibernatePauseOptions) Validate() error {
 	if !slices.Contains([]string{hibernate.SwitchAll, hibernate.SwitchUnschedulable}, o.policy) {
 		return usage(fmt.Errorf("--policy=%s is unknown: it is %s or %s", o.policy, hibernate.SwitchAll, hibernate.SwitchUnschedulable))
 	}
+	if err := acceptable(o.accept); err != nil {
+		return usage(fmt.Errorf("--accept: %w", err))
+	}
 	return o.validate()
+}
+
+// acceptable tells whether all of these are refusals that a pause may go on against.
+func acceptable(names []string) error {
+	for _, name := range names {
+		if !slices.Contains(hibernate.Refusals(), name) {
+			return fmt.Errorf("%s is unknown: it is %s", name, strings.Join(hibernate.Refusals(), " or "))
+		}
+	}
+	return nil
 }
 
 // Run plans, shows, asks and pauses.
@@ -313,7 +329,7 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	if o.inCluster {
 		return o.inJob(ctx, "pause")
 	}
-	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Run: newRun(), By: o.runner.By}
+	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept, Run: newRun(), By: o.runner.By}
 	state, plan, err := o.plan(ctx, options)
 	if err != nil {
 		return err
@@ -323,6 +339,9 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	}
 	phases := o.runner.Phases(plan)
 	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.Server.DisplayName(), len(plan.Remove), len(state.Nodes))
+	if n := len(plan.Coming); n > 0 {
+		question = fmt.Sprintf("%s %d more are being made and go, too.", question, n)
+	}
 	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.PausePlan(state.Server, plan, phases) }); !agreed {
 		return err
 	}

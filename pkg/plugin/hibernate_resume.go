@@ -17,6 +17,7 @@ import (
 type hibernateResumeOptions struct {
 	nightOptions
 	repair bool
+	start  bool
 	wait   bool
 }
 
@@ -28,9 +29,10 @@ func newHibernateResume(r *Root) *cobra.Command {
 		Long: templates.LongDesc(`
 			Sets the autoscaler to what it was before the pause, and takes back what the pause did to nodes and workloads:
 			exactly that, and nothing that somebody has changed since. Waits until no more pods wait for a node than before.
+			A pause by Cast AI's own job is resumed just so, though that job never takes anything back itself.
 
-			With --repair it also takes back what earlier runs left, those of Cast AI's own job included, which never takes
-			anything back.`),
+			With --repair it also takes back what earlier runs left on a cluster that is awake. With --start-autoscaler it
+			turns the autoscaler on, whatever it was before.`),
 		Example: r.example(`
 			%[1]s hibernate resume
 
@@ -41,6 +43,7 @@ func newHibernateResume(r *Root) *cobra.Command {
 	f := cmd.Flags()
 	o.addFlags(f)
 	f.BoolVar(&o.repair, "repair", false, "Also take back what earlier runs left, those of Cast AI's own job included")
+	f.BoolVar(&o.start, "start-autoscaler", false, "Turn the autoscaler on, even if it was off before the pause")
 	f.BoolVar(&o.wait, "wait", true, "Wait until the pods have nodes")
 	waitVar(f, &o.timeout, "timeout", 30*time.Minute, "How long it may take until the pods have nodes")
 	return cmd
@@ -48,8 +51,8 @@ func newHibernateResume(r *Root) *cobra.Command {
 
 // Validate checks the flags.
 func (o *hibernateResumeOptions) Validate() error {
-	if o.inCluster && o.repair {
-		return usage(errors.New("the CronJob can't --repair: leave out --in-cluster"))
+	if o.inCluster && (o.repair || o.start) {
+		return usage(errors.New("the CronJob can't --repair or --start-autoscaler: leave out --in-cluster"))
 	}
 	return o.validate()
 }
@@ -72,7 +75,7 @@ func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
 	}
 	phases := o.runner.Awakening(plan)
 	question := fmt.Sprintf("This resumes cluster %s.", state.Server.DisplayName())
-	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.ResumePlan(state.Server, phases) }); !agreed {
+	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.ResumePlan(state.Server, phases, plan.Warnings) }); !agreed {
 		return err
 	}
 	return o.resume(ctx)
@@ -83,7 +86,7 @@ func (o *hibernateResumeOptions) plan(ctx context.Context) (*hibernate.State, *h
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := hibernate.PlanResume(state, o.runner.By, o.repair)
+	plan, err := hibernate.PlanResume(state, hibernate.ResumeOptions{Repair: o.repair, Start: o.start, Run: newRun(), By: o.runner.By})
 	return state, plan, refusal(err)
 }
 

@@ -52,6 +52,9 @@ func (o *hibernateRunOptions) Validate() error {
 	if o.access.url == "" {
 		return usage(errors.New("API_URL is empty: it is https://api.cast.ai or https://api.eu.cast.ai"))
 	}
+	if err := acceptable(o.job.Accept); err != nil {
+		return usage(fmt.Errorf("ACCEPT: %w", err))
+	}
 	return o.validate()
 }
 
@@ -75,7 +78,7 @@ func (o *hibernateRunOptions) Run(cmd *cobra.Command) error {
 		return o.resume(ctx)
 	}
 	return o.pause(ctx, hibernate.PauseOptions{
-		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Run: newRun(), By: o.runner.By,
+		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Accept: o.job.Accept, Run: newRun(), By: o.runner.By,
 	})
 }
 

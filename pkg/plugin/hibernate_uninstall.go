@@ -62,8 +62,8 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if phase := state.Phase(); phase != hibernate.Awake {
-		return refused(fmt.Errorf("the cluster is %s: run hibernate resume first, or nobody will know what to take back", phase))
+	if sleep := state.Sleep(); sleep.Asleep() {
+		return refused(fmt.Errorf("the cluster is %s. Wake it first, or nobody will know what to take back", sleep))
 	}
 	plan, kept, err := o.plan(ctx, state)
 	if err != nil {
@@ -97,7 +97,7 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 	doc.Phases = plan.Phases
 	if o.output == "" {
 		text := printer.NewText(o.Out)
-		text.ResumePlan(server, plan.Phases)
+		text.ResumePlan(server, plan.Phases, nil)
 		if len(plan.Phases) == 0 {
 			text.Message("Nothing of it is in namespace " + o.in.Namespace)
 		}

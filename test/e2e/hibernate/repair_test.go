@@ -38,13 +38,9 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: castai-hibernate-state, namespace: castai-agent}
 data: {last_run_status: success, last_run_time: %q}
-`, time.Now().UTC().Add(-time.Hour).Format("2006-01-02T15:04:05"))
+`, time.Now().UTC().Format("2006-01-02T15:04:05"))
 	check(t, server.Apply(t.Context(), state))
-	fake.Update(clusterID, func(c *fakecastai.Cluster) {
-		off, err := castai.WithEnabled(c.Policies, false)
-		check(t, err)
-		c.Policies = off
-	})
+	switchPolicies(t, false)
 }
 
 // What Cast AI's job has left is taken back, and nothing else: what people have
@@ -68,7 +64,19 @@ func TestRepair(t *testing.T) {
 	left := written(t)
 
 	var doc printer.Hibernation
-	check(t, json.Unmarshal([]byte(document(t, "status", "-o", "json")), &doc))
+	check(t, json.Unmarshal([]byte(document(t, known("status", "-o", "json")...)), &doc))
+	if doc.Phase != "paused" || doc.Whose != "castai-hibernate" || len(doc.Leftovers) > 0 {
+		t.Errorf("the status says %s by %q: %s", doc.Phase, doc.Whose, doc.State)
+	}
+	if r := hibernate(t, 3, "uninstall", "--yes"); !strings.Contains(r.Stderr, "Cast AI's job") {
+		t.Errorf("it does not say whose pause it is: %s", r)
+	}
+	// That job's own resume turns the autoscaler on, and nothing else.
+	switchPolicies(t, true)
+	check(t, json.Unmarshal([]byte(document(t, known("status", "-o", "json")...)), &doc))
+	if doc.Phase != "awake" {
+		t.Errorf("the status says %s: %s", doc.Phase, doc.State)
+	}
 	var found []string
 	for _, l := range doc.Leftovers {
 		if !l.CastAI {
@@ -87,7 +95,7 @@ func TestRepair(t *testing.T) {
 	for _, dry := range []string{"--dry-run", "--dry-run=server"} {
 		hibernate(t, 0, known("resume", "--repair", "--yes", dry)...)
 	}
-	if differences := unlike(left, written(t)); len(differences) > 0 || enabled(t) {
+	if differences := unlike(left, written(t)); len(differences) > 0 {
 		t.Errorf("something was changed before it was asked for:\n%s", strings.Join(differences, "\n"))
 	}
 
@@ -96,4 +104,28 @@ func TestRepair(t *testing.T) {
 	if r := hibernate(t, 0, known("resume", "--repair", "--yes")...); !strings.Contains(r.Stdout, "nothing is left") {
 		t.Errorf("a second repair: %s", r)
 	}
+
+	// Before that, any resume takes it all back.
+	vendorsPause(t)
+	hibernate(t, 0, known("resume", "--yes")...)
+	asBefore(t, before)
+
+	// And a pause goes on with it, and knows that the autoscaler was on.
+	vendorsPause(t)
+	if r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled")...); !strings.Contains(r.Stdout, "takes it over") {
+		t.Errorf("it does not say so: %s", r)
+	}
+	w.addNodes(t, fresh(4))
+	hibernate(t, 0, known("resume", "--yes")...)
+	asBefore(t, before)
+}
+
+// switchPolicies turns the autoscaler on or off, as another tool does.
+func switchPolicies(t *testing.T, on bool) {
+	t.Helper()
+	fake.Update(clusterID, func(c *fakecastai.Cluster) {
+		policies, err := castai.WithEnabled(c.Policies, on)
+		check(t, err)
+		c.Policies = policies
+	})
 }
