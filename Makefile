@@ -5,6 +5,7 @@ NODES   ?= 1
 NAME    ?=
 FUZZTIME ?= 10m
 CHAOS   ?=
+VERSIONS ?= 1.30 1.33 1.36@1.35 1.36 1.37
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE    ?= $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
@@ -58,6 +59,10 @@ fuzz: ## Fuzz each parser (FUZZTIME=10m)
 	    echo "fuzz $$target" && go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 || exit 1; \
 	  done; \
 	done
+
+.PHONY: test-versions
+test-versions: build ## Run the demo and the end-to-end tests on several versions of Kubernetes (VERSIONS="1.30 1.36@1.35")
+	go -C test run ./cmd/versions $(VERSIONS)
 
 .PHONY: chaos
 chaos: build controlplane ## Disturb offboardings in every way, and count (CHAOS="-samples=-1 -together=10": every fault at every request)

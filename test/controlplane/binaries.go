@@ -29,15 +29,51 @@ const (
 
 const modulePath = "github.com/castai/kubectl-castai/test/controlplane"
 
-// sources says where each binary comes from: a package, and the module below
+// VersionVariable names the environment variable that chooses the version of
+// Kubernetes, as MINOR or MINOR@EMULATED: 1.30, or 1.36@1.35 for a server of
+// 1.36 that behaves as 1.35. The default is the version of binaries/kubernetes.
+const VersionVariable = "KUBERNETES_VERSION"
+
+// version is the content of VersionVariable.
+type version struct{ minor, emulated string }
+
+func chosenVersion() version {
+	minor, emulated, _ := strings.Cut(os.Getenv(VersionVariable), "@")
+	return version{minor, emulated}
+}
+
+// module returns the folder below binaries/ that pins this version.
+func (v version) module(src string) (string, error) {
+	const module = "kubernetes"
+	pinned, err := os.ReadFile(filepath.Join(src, "binaries", module, "go.mod"))
+	if err != nil {
+		return "", fmt.Errorf("read the version of Kubernetes: %w", err)
+	}
+	if found := kubernetesVersion.FindSubmatch(pinned); v.minor == "" || found != nil && v.minor == fmt.Sprintf("%s.%s", found[2], found[3]) {
+		return module, nil
+	}
+	other := module + "-" + v.minor
+	if _, err := os.Stat(filepath.Join(src, "binaries", other, "go.mod")); err != nil {
+		return "", fmt.Errorf("%s=%s: binaries/%s has no go.mod: %w", VersionVariable, v.minor, other, err)
+	}
+	return other, nil
+}
+
+// source says where a binary comes from: a package, and the module below
 // binaries/ whose go.mod pins it.
-var sources = []struct{ name, module, pkg string }{
-	{Etcd, "etcd", "go.etcd.io/etcd/server/v3"},
-	{APIServer, "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
-	{ControllerManager, "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"},
-	{Scheduler, "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"},
-	{"kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl"},
-	{Kwok, "kwok", "sigs.k8s.io/kwok/cmd/kwok"},
+type source struct{ name, module, pkg string }
+
+// sources returns where the binaries come from, those of Kubernetes from the
+// given module.
+func sources(kubernetes string) []source {
+	return []source{
+		{Etcd, "etcd", "go.etcd.io/etcd/server/v3"},
+		{APIServer, kubernetes, "k8s.io/kubernetes/cmd/kube-apiserver"},
+		{ControllerManager, kubernetes, "k8s.io/kubernetes/cmd/kube-controller-manager"},
+		{Scheduler, kubernetes, "k8s.io/kubernetes/cmd/kube-scheduler"},
+		{"kubectl", kubernetes, "k8s.io/kubernetes/cmd/kubectl"},
+		{Kwok, "kwok", "sigs.k8s.io/kwok/cmd/kwok"},
+	}
 }
 
 // Bin holds the paths of the binaries.
@@ -67,12 +103,13 @@ func CacheDir() (string, error) {
 func Binaries(ctx context.Context) (Bin, error) {
 	paths := map[string]string{}
 	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	for _, s := range sources {
+	all := sources("")
+	for _, s := range all {
 		if path := filepath.Join(assets, s.name); assets != "" && executable(path) {
 			paths[s.name] = path
 		}
 	}
-	if len(paths) < len(sources) {
+	if len(paths) < len(all) {
 		if err := buildMissing(ctx, paths); err != nil {
 			return Bin{}, err
 		}
@@ -93,11 +130,7 @@ func buildMissing(ctx context.Context, paths map[string]string) error {
 	if err != nil {
 		return err
 	}
-	ldflags, err := stamps(src)
-	if err != nil {
-		return err
-	}
-	key, err := cacheKey(src, ldflags)
+	kubernetes, err := chosenVersion().module(src)
 	if err != nil {
 		return err
 	}
@@ -105,20 +138,28 @@ func buildMissing(ctx context.Context, paths map[string]string) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(cache, key)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create the folder for binaries: %w", err)
-	}
 
 	var unlock func()
-	for _, s := range sources {
+	for _, s := range sources(kubernetes) {
 		if paths[s.name] != "" {
 			continue
+		}
+		ldflags, err := stamps(filepath.Join(src, "binaries", s.module))
+		if err != nil {
+			return err
+		}
+		key, err := cacheKey(src, s.module, ldflags)
+		if err != nil {
+			return err
+		}
+		dir := filepath.Join(cache, s.module+"-"+key)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("create the folder for binaries: %w", err)
 		}
 		path := filepath.Join(dir, s.name)
 		// Once the lock is held, look again: somebody else may have built it.
 		if !executable(path) && unlock == nil {
-			if unlock, err = lock(ctx, dir+".lock"); err != nil {
+			if unlock, err = lock(ctx, filepath.Join(cache, "build.lock")); err != nil {
 				return err
 			}
 			defer unlock()
@@ -141,7 +182,7 @@ func build(ctx context.Context, dir, pkg, ldflags, path string) error {
 	begin := time.Now()
 	part := path + ".part"
 	//nolint:gosec // all arguments are constants of this package and paths below the cache
-	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-tags="+buildTags,
 		"-ldflags="+ldflags, "-o", part, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
@@ -173,27 +214,36 @@ func sourceDir(ctx context.Context) (string, error) {
 
 var kubernetesVersion = regexp.MustCompile(`(?m)^\s*k8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)`)
 
-// stamps returns the linker flags that give the binaries the version of the
-// Kubernetes release they are built from.
-func stamps(src string) (string, error) {
-	mod, err := os.ReadFile(filepath.Join(src, "binaries", "kubernetes", "go.mod"))
+// buildTags leaves the clouds out of releases up to 1.30, which would need their
+// SDKs; later ones do not know the tag.
+const buildTags = "providerless"
+
+// stamps returns the linker flags for the binaries of a module. Those of
+// Kubernetes get the version of the release that they are built from.
+func stamps(module string) (string, error) {
+	mod, err := os.ReadFile(filepath.Join(module, "go.mod"))
 	if err != nil {
 		return "", fmt.Errorf("read the version of Kubernetes: %w", err)
 	}
+	flags := []string{"-s", "-w"}
 	v := kubernetesVersion.FindSubmatch(mod)
 	if v == nil {
-		return "", errors.New("read the version of Kubernetes: binaries/kubernetes/go.mod does not require k8s.io/kubernetes")
+		return strings.Join(flags, " "), nil
 	}
-	const pkg = "-X k8s.io/component-base/version."
-	return fmt.Sprintf("-s -w %[1]sgitVersion=%[2]s %[1]sgitMajor=%[3]s %[1]sgitMinor=%[4]s %[1]sgitCommit= %[1]sgitTreeState=clean",
-		pkg, v[1], v[2], v[3]), nil
+	// kubectl and the servers up to 1.27 read the one of client-go.
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		flags = append(flags, fmt.Sprintf(
+			"-X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s -X %[1]s.gitCommit= -X %[1]s.gitTreeState=clean",
+			pkg, v[1], v[2], v[3]))
+	}
+	return strings.Join(flags, " "), nil
 }
 
-// cacheKey hashes everything that the binaries depend on.
-func cacheKey(src, ldflags string) (string, error) {
+// cacheKey hashes everything that the binaries of a module depend on.
+func cacheKey(src, module, ldflags string) (string, error) {
 	h := sha256.New()
-	_, _ = fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, ldflags, sources)
-	files, err := filepath.Glob(filepath.Join(src, "binaries", "*", "go.*"))
+	_, _ = fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, ldflags, buildTags, sources(module))
+	files, err := filepath.Glob(filepath.Join(src, "binaries", module, "go.*"))
 	if err != nil {
 		return "", fmt.Errorf("hash the sources: %w", err)
 	}

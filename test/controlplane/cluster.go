@@ -88,6 +88,8 @@ type state struct {
 	Detached    bool       `json:"detached,omitempty"`
 	ContextName string     `json:"contextName"`
 	Bin         Bin        `json:"bin"`
+	Minor       string     `json:"minor,omitempty"`    // of Kubernetes, where it is not the default
+	Emulated    string     `json:"emulated,omitempty"` // the version that Kubernetes behaves as
 	Ports       ports      `json:"ports"`
 	Processes   []*process `json:"processes"` // in the order of their start
 }
@@ -102,7 +104,10 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 
-	c := &Cluster{state: state{Dir: opts.Dir, Detached: opts.Detached, ContextName: opts.ContextName, Bin: bin}}
+	v := chosenVersion()
+	c := &Cluster{state: state{
+		Dir: opts.Dir, Detached: opts.Detached, ContextName: opts.ContextName, Bin: bin, Minor: v.minor, Emulated: v.emulated,
+	}}
 	if c.state.ContextName == "" {
 		c.state.ContextName = "castai-test"
 	}

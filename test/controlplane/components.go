@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -103,7 +104,22 @@ func (c *Cluster) apiServer() component {
 	if _, err := os.Stat(c.tokenFile()); err == nil {
 		args = append(args, "--token-auth-file="+c.tokenFile())
 	}
+	args = append(args, c.emulation()...)
+	if slices.Contains([]string{"1.28", "1.29"}, c.state.Minor) {
+		// Generally available in 1.30 (KEP-3488).
+		args = append(args, "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
+			"--feature-gates=ValidatingAdmissionPolicy=true")
+	}
 	return component{APIServer, c.state.Bin.APIServer, args, c.apiServerReady}
+}
+
+// emulation returns the flag that makes a component behave as an older version,
+// if that was asked for (KEP-4330, from 1.31 on).
+func (c *Cluster) emulation() []string {
+	if c.state.Emulated == "" {
+		return nil
+	}
+	return []string{"--emulated-version=" + c.state.Emulated}
 }
 
 func (c *Cluster) apiServerReady(ctx context.Context) error { return c.get(ctx, c.URL()+"/readyz") }
@@ -120,6 +136,7 @@ func (c *Cluster) controllerManager(quick bool) component {
 		"--cluster-signing-cert-file=" + pki.cert("ca"),
 		"--cluster-signing-key-file=" + pki.key("ca"),
 	}
+	args = append(args, c.emulation()...)
 	if quick {
 		args = append(args, "--kube-api-qps=200", "--kube-api-burst=300")
 	}
@@ -130,11 +147,12 @@ func (c *Cluster) controllerManager(quick bool) component {
 }
 
 func (c *Cluster) scheduler() component {
-	return component{Scheduler, c.state.Bin.Scheduler, []string{
-		"--kubeconfig=" + c.kubeconfigOf("system:kube-scheduler"),
+	args := append(c.emulation(),
+		"--kubeconfig="+c.kubeconfigOf("system:kube-scheduler"),
 		"--secure-port=0",
 		"--leader-elect=false",
-	}, func(context.Context) error { return nil }}
+	)
+	return component{Scheduler, c.state.Bin.Scheduler, args, func(context.Context) error { return nil }}
 }
 
 func (c *Cluster) kwok() component {

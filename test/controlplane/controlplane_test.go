@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -243,7 +244,7 @@ func stop(t *testing.T, c *Cluster) {
 		t.Error(err)
 	}
 	for _, p := range processes {
-		if left := commandLine(p.PID); left == strings.Join(p.Args, " ") {
+		if born(p.PID) == p.Born {
 			t.Errorf("%s still runs as process %d", p.Name, p.PID)
 		}
 	}
@@ -290,9 +291,40 @@ func TestOpen(t *testing.T) {
 
 // A process number that was given to another program must not be stopped.
 func TestStopAnotherProgram(t *testing.T) {
-	p := &process{Name: Etcd, PID: os.Getpid(), Args: []string{"/bin/etcd", "--data-dir=x"}}
+	p := &process{Name: Etcd, PID: os.Getpid(), Born: "before this one"}
 	if err := p.stop(time.Second); err != nil {
 		t.Error(err)
+	}
+}
+
+// What a wrapper around a program started ends with it, also when a later process
+// stops it.
+func TestStopWrapper(t *testing.T) {
+	dir := t.TempDir()
+	wrapper, child := filepath.Join(dir, "etcd"), filepath.Join(dir, "child")
+	//nolint:gosec // executable
+	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nsleep 600 &\necho $! > \"$1\"\nwait\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	started, err := startProcess(Etcd, []string{wrapper, child}, nil, filepath.Join(dir, "log"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	written := func() bool {
+		content, err := os.ReadFile(child)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(content)))
+		return err == nil && pid > 0
+	}
+	if !poll(time.After(10*time.Second), written) {
+		t.Fatal("the wrapper has started nothing")
+	}
+	later := &process{Name: Etcd, PID: started.PID, Born: started.Born}
+	if err := later.stop(10 * time.Second); err != nil {
+		t.Error(err)
+	}
+	if !poll(time.After(10*time.Second), func() bool { return born(pid) == "" }) {
+		t.Errorf("process %d survives the wrapper that started it", pid)
 	}
 }
 
@@ -369,7 +401,7 @@ func TestParentDies(t *testing.T) {
 func TestKubebuilderAssets(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("KUBEBUILDER_ASSETS", dir)
-	for _, s := range sources {
+	for _, s := range sources("kubernetes") {
 		if err := os.WriteFile(filepath.Join(dir, s.name), nil, 0o700); err != nil { //nolint:gosec // executable
 			t.Fatal(err)
 		}

@@ -20,6 +20,8 @@ type process struct {
 	PID  int      `json:"pid"`
 	Args []string `json:"args"` // with the program
 	Log  string   `json:"log"`
+	// Born tells this process from a later one with its number: when it started.
+	Born string `json:"born"`
 
 	logStart int64
 	handle   *os.Process
@@ -62,6 +64,7 @@ func startProcess(name string, args, env []string, log string, detach bool) (*pr
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	p.handle, p.PID = cmd.Process, cmd.Process.Pid
+	p.Born = born(p.PID)
 	return p, nil
 }
 
@@ -76,7 +79,7 @@ func (p *process) running() bool {
 			return true
 		}
 	}
-	return commandLine(p.PID) == strings.Join(p.Args, " ")
+	return p.Born != "" && born(p.PID) == p.Born
 }
 
 // died returns an error with the end of the log if the process has ended.
@@ -132,8 +135,14 @@ func (p *process) stop(grace time.Duration) error {
 	return nil
 }
 
-func (p *process) signal(handle *os.Process, sig os.Signal) error {
-	if err := handle.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+// signal reaches the process and what it started: a program may be a wrapper
+// around the real one.
+func (p *process) signal(handle *os.Process, sig syscall.Signal) error {
+	err := signalGroup(p.PID, sig)
+	if errors.Is(err, syscall.ESRCH) { // it leads no group
+		err = handle.Signal(sig)
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop %s (process %d): %w", p.Name, p.PID, err)
 	}
 	return nil
@@ -145,16 +154,21 @@ func (p *process) waitGone(timeout time.Duration) bool {
 	return poll(time.After(timeout), func() bool { return !p.running() })
 }
 
-// commandLine returns the program and arguments of a process, separated by
-// spaces, or nothing if there is no such process.
-func commandLine(pid int) string {
-	if raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline"); err == nil {
-		return string(bytes.ReplaceAll(bytes.TrimSuffix(raw, []byte{0}), []byte{0}, []byte{' '}))
+// born returns when a process started, in the system's own words, or nothing if
+// there is no such process. On Linux that is field 22 of /proc/PID/stat (proc(5)).
+func born(pid int) string {
+	if raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil {
+		// The second field is the program's name, which may hold anything.
+		fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+		if len(fields) < 20 || fields[0] == "Z" {
+			return ""
+		}
+		return fields[19]
 	}
 	if _, err := os.Stat("/proc/self"); err == nil {
 		return ""
 	}
-	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output() //nolint:gosec // a number
+	out, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output() //nolint:gosec // a number
 	if err != nil {
 		return ""
 	}

@@ -11,3 +11,6 @@ func childAttr(detach bool) *syscall.SysProcAttr {
 	}
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
+
+// signalGroup sends a signal to a process group.
+func signalGroup(leader int, sig syscall.Signal) error { return syscall.Kill(-leader, sig) }

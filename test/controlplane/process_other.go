@@ -9,3 +9,6 @@ import "syscall"
 func childAttr(detach bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: detach}
 }
+
+// signalGroup sends a signal to a process group.
+func signalGroup(leader int, sig syscall.Signal) error { return syscall.Kill(-leader, sig) }
