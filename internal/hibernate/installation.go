@@ -21,8 +21,8 @@ type Installation struct {
 	Namespace string
 	// Configuration is that of the CronJobs.
 	Configuration Configuration
-	// Suspended: the CronJobs are there and do nothing.
-	Suspended bool
+	// Suspended tells of each CronJob whether it does nothing.
+	Suspended Suspended
 	// Release is the Helm release that it comes from; empty: none.
 	Release string
 	// Runs are those that are still known, the newest first.
@@ -31,6 +31,12 @@ type Installation struct {
 	objects map[cluster.Ref]*cluster.Object
 	// admin grants the jobs the role admin, and nobody else anything.
 	admin *cluster.Object
+}
+
+// Suspended tells which of the two CronJobs are suspended.
+type Suspended struct {
+	Pause  bool `json:"pause"`
+	Resume bool `json:"resume"`
 }
 
 // Run is a Job of one of the CronJobs.
@@ -134,11 +140,11 @@ func (in *Installation) readCronJobs() error {
 		if job.Spec.TimeZone != nil {
 			c.TimeZone = *job.Spec.TimeZone
 		}
-		in.Suspended = in.Suspended || job.Spec.Suspend != nil && *job.Spec.Suspend
+		suspended := job.Spec.Suspend != nil && *job.Spec.Suspend
 		if name == ResumeCronJob {
-			c.Resume = job.Spec.Schedule
+			c.Resume, in.Suspended.Resume = job.Spec.Schedule, suspended
 		} else {
-			c.Pause = job.Spec.Schedule
+			c.Pause, in.Suspended.Pause = job.Spec.Schedule, suspended
 		}
 		containers := job.Spec.JobTemplate.Spec.Template.Spec.Containers
 		if len(containers) == 0 {

@@ -36,10 +36,10 @@ type Schedule struct {
 	TimeZone string `json:"timeZone,omitempty"`
 }
 
-// Times are the next ones of a schedule.
+// Times are the next ones of a schedule; what is suspended has none.
 type Times struct {
-	Pause  time.Time `json:"pause"`
-	Resume time.Time `json:"resume"`
+	Pause  time.Time `json:"pause,omitzero"`
+	Resume time.Time `json:"resume,omitzero"`
 }
 
 // parsed is a schedule that can be asked for times.
@@ -91,6 +91,22 @@ func (s Schedule) Next(now time.Time) (pause, resume time.Time, err error) {
 	}
 	now = now.In(p.zone)
 	return p.pause.Next(now), p.resume.Next(now), nil
+}
+
+// NextTimes returns the next times of what is not suspended.
+func (in *Installation) NextTimes(now time.Time) (*Times, error) {
+	pause, resume, err := in.Configuration.Next(now)
+	if err != nil {
+		return nil, err
+	}
+	t := &Times{Pause: pause, Resume: resume}
+	if in.Suspended.Pause {
+		t.Pause = time.Time{}
+	}
+	if in.Suspended.Resume {
+		t.Resume = time.Time{}
+	}
+	return t, nil
 }
 
 // Validate checks that the schedule can be carried out and makes sense from now

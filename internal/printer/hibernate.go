@@ -41,10 +41,10 @@ type HibernateInstallation struct {
 	Namespace               string `json:"namespace"`
 	hibernate.Configuration `json:",inline"`
 	// Release is the Helm release that it comes from.
-	Release   string           `json:"release,omitempty"`
-	Suspended bool             `json:"suspended"`
-	Next      *hibernate.Times `json:"next,omitempty"`
-	Runs      []hibernate.Run  `json:"runs"`
+	Release   string              `json:"release,omitempty"`
+	Suspended hibernate.Suspended `json:"suspended"`
+	Next      *hibernate.Times    `json:"next,omitempty"`
+	Runs      []hibernate.Run     `json:"runs"`
 }
 
 // Leftover is what a run left on an object.
@@ -73,8 +73,8 @@ func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Ins
 	}
 	if in != nil && in.Installed() {
 		doc.Installation = &HibernateInstallation{Namespace: in.Namespace, Configuration: in.Configuration, Release: in.Release, Suspended: in.Suspended, Runs: orEmpty(in.Runs)}
-		if pause, resume, err := in.Configuration.Next(time.Now()); err == nil {
-			doc.Installation.Next = &hibernate.Times{Pause: pause, Resume: resume}
+		if times, err := in.NextTimes(time.Now()); err == nil {
+			doc.Installation.Next = times
 		}
 	}
 	return doc
@@ -102,17 +102,13 @@ func (t *Text) Hibernation(doc *Hibernation) {
 		rows = append(rows, []string{"Autoscaler", onOff(*doc.Autoscaler) + doc.before()})
 	}
 	if in := doc.Installation; in != nil {
-		state := ""
-		if in.Suspended {
-			state = " (suspended)"
-		}
 		zone := in.TimeZone
 		if zone == "" {
 			zone = "the controller manager's zone"
 		}
 		rows = append(
-			rows, []string{"Pauses", in.Pause + " " + zone + state + next(in.Next, func(n *hibernate.Times) time.Time { return n.Pause })},
-			[]string{"Resumes", in.Resume + " " + zone + state + next(in.Next, func(n *hibernate.Times) time.Time { return n.Resume })},
+			rows, []string{"Pauses", in.Pause + " " + zone + next(in.Suspended.Pause, in.Next, func(n *hibernate.Times) time.Time { return n.Pause })},
+			[]string{"Resumes", in.Resume + " " + zone + next(in.Suspended.Resume, in.Next, func(n *hibernate.Times) time.Time { return n.Resume })},
 			[]string{"Job", in.Image},
 		)
 		if in.Release != "" {
@@ -142,8 +138,11 @@ func (t *Text) Hibernation(doc *Hibernation) {
 
 const localTime = hibernate.LocalTime
 
-func next(n *hibernate.Times, of func(*hibernate.Times) time.Time) string {
-	if n == nil {
+func next(suspended bool, n *hibernate.Times, of func(*hibernate.Times) time.Time) string {
+	switch {
+	case suspended:
+		return " (suspended)"
+	case n == nil:
 		return ""
 	}
 	return ", next " + of(n).Local().Format(localTime)

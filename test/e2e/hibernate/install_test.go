@@ -107,7 +107,13 @@ func TestInstallSetUninstall(t *testing.T) {
 		t.Errorf("a second install: %s", again)
 	}
 
+	// What a person suspends stays so, and status says which of the two it is.
+	_, err = server.Kubectl(t.Context(), "patch", "cronjob", "-n", "castai-agent", "hibernate-resume", "-p", `{"spec":{"suspend":true}}`)
+	check(t, err)
 	hibernate(t, 0, "set", as, "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
+	if *cronJobOf(t, "hibernate-pause").Spec.Suspend || !*cronJobOf(t, "hibernate-resume").Spec.Suspend {
+		t.Error("set has changed which CronJobs are suspended")
+	}
 	pause = cronJobOf(t, "hibernate-pause")
 	env = environment(pause)
 	if pause.Spec.Schedule != "0 20 * * *" || *pause.Spec.TimeZone != "Europe/Vilnius" || env["HIBERNATE_NODE"] != "m6a.large" ||
@@ -122,13 +128,14 @@ func TestInstallSetUninstall(t *testing.T) {
 
 	var doc struct {
 		Installation struct {
-			Schedule struct{ Pause, Resume, TimeZone string }
-			Settings struct{ HibernateNode string }
-			Next     struct{ Pause, Resume string }
+			Schedule  struct{ Pause, Resume, TimeZone string }
+			Settings  struct{ HibernateNode string }
+			Next      struct{ Pause, Resume string }
+			Suspended struct{ Pause, Resume bool }
 		}
 	}
 	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", as, "-o", "json").Stdout), &doc))
-	if in := doc.Installation; in.Schedule.Pause != "0 20 * * *" || in.Settings.HibernateNode != "m6a.large" || in.Next.Pause == "" {
+	if in := doc.Installation; in.Schedule.Pause != "0 20 * * *" || in.Settings.HibernateNode != "m6a.large" || in.Next.Pause == "" || in.Next.Resume != "" || in.Suspended.Pause || !in.Suspended.Resume {
 		t.Errorf("status: %+v", in)
 	}
 
