@@ -23,6 +23,7 @@ var Controllers = []struct {
 	{"kube-apiserver", []string{"Lease.coordination.k8s.io", "APIService.apiregistration.k8s.io", "CustomResourceDefinition.apiextensions.k8s.io", "ConfigMap", "FlowSchema.flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io", "Endpoints", "EndpointSlice.discovery.k8s.io"}, "its own identity, what it serves, and the tracking of legacy tokens"},
 	{"api-priority-and-fairness-config-consumer-v1", []string{"FlowSchema.flowcontrol.apiserver.k8s.io"}, "status"},
 	{"kwok", []string{"Node", "Pod", "Lease.coordination.k8s.io"}, "the kubelets of the test cluster"},
+	{"kubelet", []string{"Node", "Pod", "Lease.coordination.k8s.io"}, "the kubelet of the nodes that run processes"},
 }
 
 // written tells whether controllers alone changed an object.
