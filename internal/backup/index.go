@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -76,6 +77,8 @@ type Entry struct {
 	// NotRestored says why restore leaves it out.
 	NotRestored string `json:"notRestored,omitempty"`
 
+	// root is the folder that its file is in, once that is open.
+	root *os.Root
 	// controllerless are the finalizers that lose their controllers with the plan.
 	controllerless []string
 }

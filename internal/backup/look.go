@@ -15,8 +15,8 @@ import (
 // state is what became of one object since the backup.
 type state struct {
 	found *unstructured.Unstructured // its metadata only
-	// whole: everything that was saved of it is there.
-	whole bool
+	// differs are the fields that were saved and are not there as they were.
+	differs []Field
 	// undo is the merge patch that takes back what the offboarding changed in
 	// it, and changed are the fields in which somebody else did since.
 	undo    map[string]any
@@ -73,40 +73,10 @@ func (b *Backup) Look(ctx context.Context, from Reader) (*Situation, error) {
 
 // compare says what became of an object of which saved is in the backup.
 func compare(e *Entry, saved, live *unstructured.Unstructured) state {
-	st := state{whole: contains(live.Object, saved.Object)}
+	st := state{differs: differences(saved.Object, live.Object, e.Group == "" && e.Kind == "Secret")}
 	st.undo, st.changed = undo(merge(e.Patches), saved.Object, live.Object, "")
 	st.found = &unstructured.Unstructured{Object: map[string]any{"metadata": live.Object["metadata"]}}
 	return st
-}
-
-// contains tells whether every field of want is in have, with the same value.
-// A list must be as long, and its elements contain those of the other.
-func contains(have, want any) bool {
-	switch w := want.(type) {
-	case map[string]any:
-		h, ok := have.(map[string]any)
-		if !ok {
-			return false
-		}
-		for key, value := range w {
-			if !contains(h[key], value) {
-				return false
-			}
-		}
-		return true
-	case []any:
-		h, ok := have.([]any)
-		if !ok || len(h) != len(w) {
-			return false
-		}
-		for i := range w {
-			if !contains(h[i], w[i]) {
-				return false
-			}
-		}
-		return true
-	}
-	return same(have, want)
 }
 
 // same compares values as JSON does: 1 and 1.0 are the same number.

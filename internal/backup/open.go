@@ -25,6 +25,12 @@ const (
 // Backup is a folder that has been checked.
 type Backup struct {
 	Index *Index
+	// Dir is the folder, and Digest the checksum of its index, which holds those
+	// of all objects: who knows it knows that nothing was changed.
+	Dir    string
+	Digest string
+	// Edited: a file is not as it was when the backup was made.
+	Edited bool
 
 	root   *os.Root
 	edited map[cluster.Ref]bool
@@ -39,7 +45,7 @@ func Open(dir string, acceptEdits bool) (*Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backup{root: root, edited: map[cluster.Ref]bool{}}
+	b := &Backup{Dir: dir, root: root, edited: map[cluster.Ref]bool{}}
 	if err := b.check(dir, acceptEdits); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -59,18 +65,20 @@ func (b *Backup) check(dir string, acceptEdits bool) error {
 	if err != nil {
 		return err
 	}
-	raw, err := b.read(IndexName, largestIndex)
+	raw, err := read(b.root, IndexName, largestIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not a backup: it has no %s", dir, IndexName)
 	}
 	if err != nil {
 		return err
 	}
+	b.Digest = digest(raw)
 	if b.Index, err = ReadIndex(raw); err != nil {
 		return fmt.Errorf("%s can't be used: %w", IndexName, err)
 	}
 	for i := range b.Index.Objects {
 		e := &b.Index.Objects[i]
+		e.root = b.root
 		_, sum, err := b.load(e)
 		if err != nil {
 			return err
@@ -79,7 +87,7 @@ func (b *Backup) check(dir string, acceptEdits bool) error {
 			if !acceptEdits {
 				return refuse("%s has been changed since the backup was made: --accept-edits restores it as it is now", e.File)
 			}
-			b.edited[e.Ref], e.SHA256 = true, sum // as it is now, and no other way
+			b.Edited, b.edited[e.Ref], e.SHA256 = true, true, sum // as it is now, and no other way
 		}
 	}
 	return nil
@@ -96,7 +104,7 @@ func (b *Backup) object(e *Entry) (*unstructured.Unstructured, error) {
 
 // load reads a file and makes sure that it holds the object that it should.
 func (b *Backup) load(e *Entry) (u *unstructured.Unstructured, sum string, err error) {
-	raw, err := b.read(e.File, largestObject)
+	raw, err := read(e.root, e.File, largestObject)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", refuse("%s is missing: it is in the index, but not in the folder", e.File)
 	}
@@ -131,9 +139,9 @@ func parse(raw []byte) (*unstructured.Unstructured, error) {
 	return u, nil
 }
 
-// read reads a file inside the folder, up to a size.
-func (b *Backup) read(name string, largest int64) ([]byte, error) {
-	f, err := b.root.Open(name)
+// read reads a file inside a folder, up to a size.
+func read(root *os.Root, name string, largest int64) ([]byte, error) {
+	f, err := root.Open(name)
 	if err != nil {
 		return nil, err
 	}

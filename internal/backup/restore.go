@@ -101,17 +101,43 @@ type Restoration struct {
 	// Impossible can't come back, ever. Held can't for now, or not without
 	// undoing what somebody did since.
 	Impossible, Held []Leftover
+	// Conflicts are objects that were removed, are there again, and differ. They
+	// are held, unless they are to be overwritten.
+	Conflicts []Conflict
+	// Grants are what the plan grants by RBAC, the widest first.
+	Grants []Grant
 }
 
-// Restore plans how to put a backup back. Each phase is bounded by timeout.
-func (b *Backup) Restore(s *Situation, c Cluster, timeout time.Duration) *Restoration {
+// Conflict is an object that somebody has made anew, and how it differs.
+type Conflict struct {
+	Object cluster.Ref `json:"object"`
+	Fields []Field     `json:"fields"`
+	// Overwritten: the plan puts the saved values in place of those.
+	Overwritten bool `json:"overwritten"`
+}
+
+// RestoreOptions say how to put a backup back.
+type RestoreOptions struct {
+	// Timeout bounds each phase.
+	Timeout time.Duration
+	// Overwrite puts the saved values into objects that somebody has made anew.
+	Overwrite bool
+}
+
+// Restore plans how to put a backup back. The error says which file could not
+// be read any more.
+func (b *Backup) Restore(s *Situation, c Cluster, o RestoreOptions) (*Restoration, error) {
 	r := &Restoration{Plan: &engine.Plan{}}
 	order := newOrder(b.Index)
 	actions := map[position][]engine.Action{}
 	var started []engine.Action
 	for i := range b.Index.Objects {
 		e := &b.Index.Objects[i]
-		a, why, held := b.decide(e, s, c)
+		st := s.states[e.Ref]
+		a, why, held := b.decide(e, s, c, o.Overwrite)
+		if e.Deleted && st.remade(e) && len(st.differs) > 0 {
+			r.Conflicts = append(r.Conflicts, Conflict{Object: e.Ref, Fields: st.differs, Overwritten: a != nil})
+		}
 		switch {
 		case held:
 			r.Held = append(r.Held, Leftover{e.Ref, why})
@@ -127,7 +153,7 @@ func (b *Backup) Restore(s *Situation, c Cluster, timeout time.Duration) *Restor
 		}
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(actions), position.compare) {
-		phase := engine.Phase{Name: stages[p.stage].name, Title: stages[p.stage].title, Actions: actions[p], Timeout: timeout}
+		phase := engine.Phase{Name: stages[p.stage].name, Title: stages[p.stage].title, Actions: actions[p], Timeout: o.Timeout}
 		if p.depth > 0 {
 			phase.Name = fmt.Sprintf("%s-%d", phase.Name, p.depth)
 			phase.Title = fmt.Sprintf("Put back what belongs to them (%d)", p.depth)
@@ -139,10 +165,17 @@ func (b *Backup) Restore(s *Situation, c Cluster, timeout time.Duration) *Restor
 	}
 	if len(started) > 0 {
 		r.Plan.Phases = append(r.Plan.Phases, engine.Phase{
-			Name: PhaseStarted, Title: "Take back what the offboarding changed in objects that are still there", Actions: started, Timeout: timeout,
+			Name: PhaseStarted, Title: "Take back what the offboarding changed in objects that are still there", Actions: started, Timeout: o.Timeout,
 		})
 	}
-	return r
+	var err error
+	r.Grants, err = b.grants(r.Plan)
+	return r, err
+}
+
+// remade tells whether another object has the name of a saved one.
+func (st *state) remade(e *Entry) bool {
+	return st.found != nil && st.found.GetDeletionTimestamp() == nil && st.found.GetUID() != e.UID
 }
 
 // served waits until the kinds that were put back are served.
@@ -158,7 +191,7 @@ func served(c Cluster, definitions []engine.Action) func(context.Context) error 
 
 // decide says what to do with one object: an action, nothing (it is there), or
 // why it is left out, and whether that is only for now.
-func (b *Backup) decide(e *Entry, s *Situation, c Cluster) (a *engine.Action, why string, held bool) {
+func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *engine.Action, why string, held bool) {
 	st := s.states[e.Ref]
 	switch {
 	case e.NotRestored != "" && !b.edited[e.Ref]:
@@ -168,7 +201,7 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster) (a *engine.Action, wh
 	case st.found == nil && !e.Deleted:
 		return nil, "the offboarding only changed it, and somebody has deleted it since", false
 	case st.found == nil:
-		return b.apply(e, c, "the backup has it, and the cluster does not"), "", false
+		return b.apply(e, c, nil, "the backup has it, and the cluster does not"), "", false
 	case st.found.GetDeletionTimestamp() != nil:
 		return nil, "it is being deleted: run it again when it is gone", true
 	case st.found.GetUID() == e.UID:
@@ -181,18 +214,22 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster) (a *engine.Action, wh
 		return revert(e, st), "", false
 	case !e.Deleted:
 		return nil, "the offboarding only changed it, and there is another one of that name now", false
-	case st.whole:
+	case len(st.differs) == 0:
 		return nil, "", false
+	case !overwrite:
+		return nil, "somebody has made it anew, and it differs: --overwrite puts the saved one in its place", true
 	}
-	return b.apply(e, c, "it was made anew, and differs from the backup"), "", false
+	return b.apply(e, c, st.found, "it was made anew, and differs from the backup"), "", false
 }
 
-// apply returns the action that puts an object back.
-func (b *Backup) apply(e *Entry, c Cluster, why string) *engine.Action {
+// apply returns the action that puts an object back. Fields of others are taken
+// over only in an object that is to be overwritten, and only as it was judged:
+// one that appears meanwhile is somebody's.
+func (b *Backup) apply(e *Entry, c Cluster, over *unstructured.Unstructured, why string) *engine.Action {
 	t := e.Target
 	t.UID, t.ResourceVersion = "", ""
 	return &engine.Action{
-		Verb: engine.Apply, Target: t, Why: why, Force: true,
+		Verb: engine.Apply, Target: t, Why: why, Force: over != nil,
 		Command: "kubectl apply --server-side -f " + e.File,
 		Content: func(ctx context.Context) (map[string]any, error) {
 			u, err := b.object(e)
@@ -206,9 +243,26 @@ func (b *Backup) apply(e *Entry, c Cluster, why string) *engine.Action {
 			if u.SetOwnerReferences(owners); len(owners) == 0 {
 				unstructured.RemoveNestedField(u.Object, "metadata", "ownerReferences")
 			}
-			return u.Object, nil
+			return u.Object, asJudged(ctx, c, t, over, u)
 		},
 	}
+}
+
+// asJudged makes the server refuse to overwrite another object than the one that
+// was judged, and refuses itself if that one has changed since.
+func asJudged(ctx context.Context, c Cluster, t cluster.Target, over, u *unstructured.Unstructured) error {
+	if over == nil {
+		return nil
+	}
+	live, err := c.Get(ctx, t)
+	if err != nil {
+		return fmt.Errorf("can't read %s, which is to be overwritten: %w", t.Ref, err)
+	}
+	if live.UID != over.GetUID() || live.ResourceVersion != over.GetResourceVersion() {
+		return fmt.Errorf("%s has changed since the plan was made: run it again", t.Ref)
+	}
+	u.SetUID(over.GetUID())
+	return nil
 }
 
 // revert returns the action that takes back what the offboarding changed. In an

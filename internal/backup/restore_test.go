@@ -23,7 +23,7 @@ func (c *content) Get(_ context.Context, t cluster.Target, _ ...[]string) (*clus
 	if u == nil || t.UID != "" && u.GetUID() != t.UID {
 		return nil, apierrors.NewNotFound(t.GVR().GroupResource(), t.Name)
 	}
-	return &cluster.Object{UID: u.GetUID()}, nil
+	return &cluster.Object{UID: u.GetUID(), ResourceVersion: u.GetResourceVersion()}, nil
 }
 
 func (c *content) Established(context.Context, []string) error { return nil }
@@ -31,6 +31,12 @@ func (c *content) Established(context.Context, []string) error { return nil }
 // restoration plans the restore of a fresh backup into a cluster that change
 // has changed since.
 func restoration(t *testing.T, change func(c *content)) *Restoration {
+	t.Helper()
+	r, _ := restored(t, change, RestoreOptions{Timeout: time.Minute})
+	return r
+}
+
+func restored(t *testing.T, change func(c *content), o RestoreOptions) (*Restoration, *content) {
 	t.Helper()
 	dir, c := write(t, Options{})
 	b, err := Open(dir, false)
@@ -43,7 +49,11 @@ func restoration(t *testing.T, change func(c *content)) *Restoration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Restore(s, c, time.Minute)
+	r, err := b.Restore(s, c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, c
 }
 
 var agentRef = cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castai-agent"}
@@ -66,7 +76,7 @@ func TestRestoreIntoAnEmptyCluster(t *testing.T) {
 	for _, p := range r.Plan.Phases {
 		phases = append(phases, p.Name)
 		for _, a := range p.Actions {
-			if a.Verb != engine.Apply || a.Target.UID != "" || !a.Force {
+			if a.Verb != engine.Apply || a.Target.UID != "" || a.Force {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -121,18 +131,46 @@ func TestRestoreOfWhatSomebodyChanged(t *testing.T) {
 	}
 }
 
-func TestRestoreOverWhatWasMadeAnew(t *testing.T) {
-	r := restoration(t, func(c *content) {
-		u := c.objects[agentRef]
-		u.SetUID("new")
-		_ = unstructured.SetNestedField(u.Object, int64(7), "spec", "replicas")
-	})
-	if a := action(r, agentRef); a == nil || a.Verb != engine.Apply {
-		t.Errorf("%+v", a)
+// made anew, with other replicas than the backup has
+func anew(c *content) {
+	u := c.objects[agentRef]
+	u.SetUID("new")
+	u.SetResourceVersion("7")
+	_ = unstructured.SetNestedField(u.Object, int64(7), "spec", "replicas")
+}
+
+func TestRestoreKeepsWhatWasMadeAnew(t *testing.T) {
+	r := restoration(t, anew)
+	if a := action(r, agentRef); a != nil || len(r.Held) != 1 || !strings.Contains(r.Held[0].Why, "--overwrite") {
+		t.Errorf("%+v, held %+v", a, r.Held)
+	}
+	want := []Conflict{{Object: agentRef, Fields: []Field{{Path: "spec.replicas", Backup: int64(2), Cluster: int64(7)}}}}
+	if diff := cmp.Diff(want, r.Conflicts); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 	r = restoration(t, func(c *content) { c.objects[agentRef].SetUID("restored before") })
-	if a := action(r, agentRef); a != nil {
-		t.Errorf("%+v", a)
+	if a := action(r, agentRef); a != nil || len(r.Held)+len(r.Conflicts) > 0 {
+		t.Errorf("%+v, %+v", a, r)
+	}
+}
+
+func TestOverwriteIsOfWhatWasShown(t *testing.T) {
+	r, c := restored(t, anew, RestoreOptions{Timeout: time.Minute, Overwrite: true})
+	a := action(r, agentRef)
+	if a == nil || a.Verb != engine.Apply || !a.Force || len(r.Conflicts) != 1 || !r.Conflicts[0].Overwritten {
+		t.Fatalf("%+v, %+v", a, r.Conflicts)
+	}
+	body, err := a.Content(t.Context())
+	if uid, _, _ := unstructured.NestedString(body, "metadata", "uid"); err != nil || uid != "new" {
+		t.Errorf("the server could overwrite another one: uid %q, %v", uid, err)
+	}
+	c.objects[agentRef].SetResourceVersion("8")
+	if _, err := a.Content(t.Context()); err == nil || !strings.Contains(err.Error(), "run it again") {
+		t.Errorf("one that has changed since: %v", err)
+	}
+	delete(c.objects, agentRef)
+	if _, err := a.Content(t.Context()); err == nil {
+		t.Error("one that has gone since would come back")
 	}
 }
 
@@ -177,23 +215,69 @@ func TestUndo(t *testing.T) {
 	}
 }
 
-func TestContains(t *testing.T) {
+func TestDifferences(t *testing.T) {
 	type m = map[string]any
 	for name, test := range map[string]struct {
-		have, want any
-		ok         bool
+		live, saved m
+		secret      bool
+		want        []Field
 	}{
-		"more than that":      {m{"a": int64(1), "b": "x"}, m{"a": 1.0}, true},
-		"another value":       {m{"a": int64(1)}, m{"a": int64(2)}, false},
-		"a field is missing":  {m{}, m{"a": "x"}, false},
-		"no map":              {"x", m{"a": "x"}, false},
-		"a list with more":    {[]any{"a", "b"}, []any{"a"}, false},
-		"a list with more in": {[]any{m{"a": "x", "b": "y"}}, []any{m{"a": "x"}}, true},
-		"no list":             {m{}, []any{}, false},
+		"more than that":      {m{"a": int64(1), "b": "x"}, m{"a": 1.0}, false, nil},
+		"another value":       {m{"a": int64(1)}, m{"a": int64(2)}, false, []Field{{Path: "a", Backup: int64(2), Cluster: int64(1)}}},
+		"a field is missing":  {m{}, m{"a": m{"b": "x"}}, false, []Field{{Path: "a.b", Backup: "x"}}},
+		"no map":              {m{"a": "x"}, m{"a": m{"b": "x"}}, false, []Field{{Path: "a", Backup: m{"b": "x"}, Cluster: "x"}}},
+		"an empty map":        {m{}, m{"a": m{}}, false, []Field{{Path: "a", Backup: m{}}}},
+		"a list with more":    {m{"l": []any{"a", "b"}}, m{"l": []any{"a"}}, false, []Field{{Path: "l", Backup: []any{"a"}, Cluster: []any{"a", "b"}}}},
+		"a list with more in": {m{"l": []any{m{"a": "x", "b": "y"}}}, m{"l": []any{m{"a": "x"}}}, false, nil},
+		"an element":          {m{"l": []any{m{"a": "x"}}}, m{"l": []any{m{"a": "y"}}}, false, []Field{{Path: "l[0].a", Backup: "y", Cluster: "x"}}},
+		"no list":             {m{"l": m{}}, m{"l": []any{}}, false, []Field{{Path: "l", Backup: []any{}, Cluster: m{}}}},
+		"owners":              {m{}, m{"metadata": m{"ownerReferences": []any{m{"uid": "old"}}}}, false, []Field{}},
+		"the data of a Secret": {m{"data": m{"a": "cGFzcw=="}, "type": "x"}, m{"data": m{"a": "d29yZA=="}, "type": "y"}, true,
+			[]Field{{Path: "data.a", Secret: true}, {Path: "type", Backup: "y", Cluster: "x"}}},
+		"its annotations": {m{}, m{"metadata": m{"annotations": m{"kubectl.kubernetes.io/last-applied-configuration": "cGFzcw=="}}}, true,
+			[]Field{{Path: "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration", Secret: true}}},
 	} {
-		if contains(test.have, test.want) != test.ok {
-			t.Error(name)
+		if diff := cmp.Diff(test.want, differences(test.saved, test.live, test.secret)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
 		}
+	}
+}
+
+func TestGrant(t *testing.T) {
+	type m = map[string]any
+	account := cluster.Ref{Kind: "ServiceAccount", Namespace: "castai-agent", Name: "castai-agent"}
+	saved := map[cluster.Ref]*Entry{account: {}}
+	binding := func(role string, subjects ...any) m {
+		return m{"roleRef": m{"kind": "ClusterRole", "name": role}, "subjects": subjects}
+	}
+	agent := m{"kind": "ServiceAccount", "namespace": "castai-agent", "name": "castai-agent"}
+	rule := func(verbs, groups, resources string) m {
+		return m{"rules": []any{m{"verbs": []any{verbs}, "apiGroups": []any{groups}, "resources": []any{resources}}}}
+	}
+	for _, test := range []struct {
+		name, kind, namespace string
+		object                m
+		wide                  bool
+		text                  string
+	}{
+		{"Cast AI's own", "ClusterRoleBinding", "", binding("castai-agent", agent), false, "ClusterRole castai-agent to ServiceAccount castai-agent/castai-agent"},
+		{"its own namespace is meant", "RoleBinding", "castai-agent", binding("castai-agent", m{"kind": "ServiceAccount", "name": "castai-agent"}), false, "castai-agent/castai-agent"},
+		{"cluster-admin", "ClusterRoleBinding", "", binding("cluster-admin", agent), true, "cluster-admin"},
+		{"a user", "ClusterRoleBinding", "", binding("castai-agent", agent, m{"kind": "User", "name": "mallory"}), true, "User mallory"},
+		{"an account of another namespace", "RoleBinding", "castai-agent", binding("castai-agent", m{"kind": "ServiceAccount", "namespace": "shop", "name": "castai-agent"}), true, "shop/castai-agent"},
+		{"nobody", "RoleBinding", "castai-agent", binding("castai-agent"), false, "to nobody"},
+		{"some rights", "ClusterRole", "", rule("get", "", "pods"), false, "allows get on pods"},
+		{"all rights", "ClusterRole", "", rule("*", "*", "*"), true, "* on *"},
+		{"rights to more rights", "Role", "x", rule("escalate", "rbac.authorization.k8s.io", "roles"), true, "escalate on roles"},
+		{"aggregated", "ClusterRole", "", m{"aggregationRule": m{"clusterRoleSelectors": []any{}}}, true, "aggregates"},
+	} {
+		got, err := grant(cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: test.kind, Namespace: test.namespace, Name: "r"}, test.object, saved)
+		if err != nil || got.Wide != test.wide || !strings.Contains(got.Text, test.text) {
+			t.Errorf("%s: %+v, %v", test.name, got, err)
+		}
+	}
+	if _, err := grant(cluster.Ref{Kind: "ClusterRole"}, m{"rules": "all"}, saved); err == nil {
+		t.Error("rules that are not a list")
 	}
 }
 

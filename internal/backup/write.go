@@ -58,6 +58,7 @@ type Options struct {
 // Saved says what was written.
 type Saved struct {
 	Dir     string
+	Time    time.Time
 	Objects int
 	// Secrets counts those whose data is in the backup.
 	Secrets int
@@ -96,7 +97,7 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 		APIVersion: APIVersion, Kind: Kind, Cluster: inv.Server, Time: now, Tool: o.Tool, SecretsLeftOut: o.WithoutSecrets,
 		Objects: []Entry{}, Dependents: dependents(inv, w.entries), Unreadable: inv.Unreadable, Plan: *plan,
 	}
-	saved = &Saved{Dir: o.Dir}
+	saved = &Saved{Dir: o.Dir, Time: now}
 	for _, t := range targets {
 		e := w.entries[t.Ref]
 		if e.File == "" {

@@ -1,7 +1,9 @@
 package printer
 
 import (
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,13 +17,19 @@ type Backup struct {
 	Folder string    `json:"folder"`
 	Time   time.Time `json:"time"`
 	Tool   string    `json:"tool"`
+	// Digest is the checksum of all that is in it.
+	Digest string `json:"digest"`
+	// Edited: it is restored although it is not as it was made.
+	Edited bool `json:"edited,omitempty"`
 }
 
 // Restore is the document of restore: what is to be done, or what was done.
 type Restore struct {
 	TypeMeta `json:",inline"`
 	Metadata Metadata `json:"metadata"`
-	Backup   Backup   `json:"backup"`
+	// Backup is the newest that is restored, and Earlier are those before it.
+	Backup  Backup   `json:"backup"`
+	Earlier []Backup `json:"earlier,omitempty"`
 	// Phases is the plan, and Report, once it was carried out, what became of it.
 	Phases []engine.Phase `json:"phases"`
 	Report *engine.Report `json:"report,omitempty"`
@@ -31,18 +39,29 @@ type Restore struct {
 	// without undoing what somebody did since.
 	Impossible []backup.Leftover `json:"impossible"`
 	Held       []backup.Leftover `json:"held"`
+	// Conflicts are objects that were made anew since, and how they differ from
+	// the backup: they are held, or overwritten.
+	Conflicts []backup.Conflict `json:"conflicts"`
+	// Grants are what comes back of RBAC, the widest first.
+	Grants []backup.Grant `json:"grants"`
 	// Differences are what is not as it was in the objects that come back.
 	Differences []backup.Difference `json:"differences"`
 	// Error says why the run ended early.
 	Error string `json:"error,omitempty"`
 }
 
-// NewRestore makes the document of a restore. report is nil for a plan.
-func NewRestore(s cluster.Server, dir string, b *backup.Backup, r *backup.Restoration, report *engine.Report, err error) *Restore {
+// NewRestore makes the document of a restore of backups, oldest first. report is
+// nil for a plan.
+func NewRestore(s cluster.Server, all []*backup.Backup, r *backup.Restoration, report *engine.Report, err error) *Restore {
+	var from []Backup
+	for _, b := range all {
+		from = append(from, Backup{b.Dir, b.Index.Time, b.Index.Tool, b.Digest, b.Edited})
+	}
 	doc := &Restore{
 		TypeMeta: TypeMeta{APIVersion, "Restore"}, Metadata: NewMetadata(s),
-		Backup: Backup{dir, b.Index.Time, b.Index.Tool}, Phases: orEmpty(r.Plan.Phases), There: r.There,
-		Impossible: orEmpty(r.Impossible), Held: orEmpty(r.Held), Differences: orEmpty(b.Differences(r.Plan)),
+		Backup: from[len(from)-1], Earlier: from[:len(from)-1], Phases: orEmpty(r.Plan.Phases), There: r.There,
+		Impossible: orEmpty(r.Impossible), Held: orEmpty(r.Held), Conflicts: orEmpty(r.Conflicts), Grants: orEmpty(r.Grants),
+		Differences: orEmpty(backup.Merge(all).Differences(r.Plan)),
 	}
 	if report != nil {
 		whole := *report
@@ -64,11 +83,14 @@ func orEmpty[T any](list []T) []T {
 }
 
 // RestorePlan shows what would be put back, and what can't be.
-func (t *Text) RestorePlan(s cluster.Server, dir string, b *backup.Backup, r *backup.Restoration) {
-	t.table([][]string{
-		{"Cluster", fmt.Sprintf("%s, %s, Kubernetes %s", s.DisplayName(), s.Host, s.Version)},
-		{"Backup", fmt.Sprintf("%s, of %s, with %s", dir, b.Index.Time.Format(time.RFC3339), count(len(b.Index.Objects), "object"))},
-	})
+func (t *Text) RestorePlan(s cluster.Server, all []*backup.Backup, r *backup.Restoration) {
+	rows := [][]string{{"Cluster", fmt.Sprintf("%s, %s, Kubernetes %s", s.DisplayName(), s.Host, s.Version)}}
+	for _, b := range all {
+		rows = append(rows, []string{"Backup", fmt.Sprintf("%s, of %s, with %s", b.Dir, b.Index.Time.Format(time.RFC3339), count(len(b.Index.Objects), "object"))})
+	}
+	t.table(rows)
+	t.grants(r.Grants)
+	t.conflicts(r.Conflicts)
 	for n, p := range r.Plan.Phases {
 		t.line("\n%d. %s: %s", n+1, p.Title, count(len(p.Actions), "object"))
 		for _, row := range actionRows(p.Actions) {
@@ -80,7 +102,7 @@ func (t *Text) RestorePlan(s cluster.Server, dir string, b *backup.Backup, r *ba
 	}
 	t.leftovers("Can't come back:", r.Impossible)
 	t.leftovers("Left as it is:", r.Held)
-	if differences := b.Differences(r.Plan); len(differences) > 0 {
+	if differences := backup.Merge(all).Differences(r.Plan); len(differences) > 0 {
 		t.line("\nComes back, but not as it was:")
 		for _, d := range differences {
 			t.line("  %s of %s: %s", d.Path, some(refs(d.Objects), 3), d.Why)
@@ -90,6 +112,104 @@ func (t *Text) RestorePlan(s cluster.Server, dir string, b *backup.Backup, r *ba
 		t.line("\nNot in any backup: what controllers make for these objects (they make it again), and the console of Cast AI:")
 		t.line("the cluster shows up there again once its agent has connected.")
 	}
+}
+
+// grants lists what comes back of RBAC, each by name.
+func (t *Text) grants(list []backup.Grant) {
+	if len(list) == 0 {
+		return
+	}
+	t.line("\nThis grants again:")
+	for _, g := range list {
+		if g.Wide {
+			t.alarm("  %s: %s", g.Object, g.Text)
+		} else {
+			t.line("  %s: %s", g.Object, g.Text)
+		}
+	}
+}
+
+// conflicts shows how objects that were made anew differ from the backup.
+func (t *Text) conflicts(list []backup.Conflict) {
+	for _, overwritten := range []bool{true, false} {
+		title := "Made anew since, and different: this stays as it is, unless --overwrite is given"
+		if overwritten {
+			title = "Made anew since, and different: this is overwritten"
+		}
+		for _, c := range list {
+			if c.Overwritten != overwritten {
+				continue
+			}
+			if title != "" {
+				t.line("\n%s", title)
+				title = ""
+			}
+			t.line("  %s", c.Object)
+			for _, f := range c.Fields {
+				t.line("    - %s: %s", f.Path, value(f.Cluster, f.Secret))
+				t.line("    + %s: %s", f.Path, value(f.Backup, f.Secret))
+			}
+		}
+	}
+}
+
+// value is that of a field, as JSON.
+func value(v any, secret bool) string {
+	switch {
+	case secret:
+		return "(secret)"
+	case v == nil:
+		return "(none)"
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(text)
+}
+
+// Continued says that runs before the last one were interrupted, and how to put
+// back what all of them removed.
+func (t *Text) Continued(name string, folders []backup.Folder) {
+	var dirs []string
+	for _, f := range folders {
+		dirs = append(dirs, f.Folder)
+	}
+	t.line("An earlier run was interrupted: what it removed is in %s.", strings.Join(dirs[:len(dirs)-1], ", "))
+	t.line("To put everything back: %s restore %s", name, strings.Join(dirs, " "))
+}
+
+// NothingChanged ends what a dry run shows.
+func (t *Text) NothingChanged(total string) { t.heading("\n%s. Nothing was changed.", total) }
+
+// Backups is the document that lists the backups of a cluster.
+type Backups struct {
+	TypeMeta `json:",inline"`
+	Metadata Metadata        `json:"metadata"`
+	Backups  []backup.Folder `json:"backups"`
+}
+
+// NewBackups makes the document of backups that were made here, oldest first.
+func NewBackups(s cluster.Server, folders []backup.Folder) *Backups {
+	return &Backups{TypeMeta{APIVersion, "Backups"}, NewMetadata(s), orEmpty(folders)}
+}
+
+// Backups lists the backups of a cluster.
+func (t *Text) Backups(s cluster.Server, list *Backups, name string) {
+	if len(list.Backups) == 0 {
+		t.line("No backup of %s was made here. Name the folder of one: %s restore DIR", s.DisplayName(), name)
+		return
+	}
+	rows := [][]string{{"TIME", "OF", "OBJECTS", "RUN", "FOLDER"}}
+	for _, f := range list.Backups {
+		run := "interrupted"
+		if f.Ended {
+			run = "ended"
+		}
+		rows = append(rows, []string{f.Time.Format(time.RFC3339), f.Task, strconv.Itoa(f.Objects), run, f.Folder})
+	}
+	t.table(rows)
+	t.line("\nTo put back what is in them: %s restore FOLDER...", name)
 }
 
 // leftovers lists objects by the reason for which they are left out.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+	"k8s.io/client-go/util/homedir"
 
 	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/internal/printer"
@@ -86,11 +87,43 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 		saved.Objects, printer.Escape(saved.Dir), secrets, s.Name, printer.Escape(saved.Dir)); err != nil {
 		return nil, err
 	}
+	if err := s.remember(inv.Server, saved); err != nil {
+		return nil, err
+	}
 	journal, err := backup.OpenJournal(saved.Dir)
 	if err != nil {
 		return nil, refused(fmt.Errorf("the report can't be written into the backup, so nothing was changed: %w", err))
 	}
 	return journal, nil
+}
+
+// ledger is where the backups of this user are remembered.
+func (r *Root) ledger() backup.Ledger { return backup.LedgerIn(homedir.HomeDir()) }
+
+// remember notes a backup, or each state of one that is added to, so that
+// restore can tell it from one that somebody has changed, and names the folders
+// of interrupted runs before it. Where nothing can be noted, restore will ask.
+func (s *saving) remember(server cluster.Server, saved *backup.Saved) error {
+	digest, err := backup.Digest(saved.Dir)
+	if err != nil {
+		return err
+	}
+	made, err := s.ledger().Backups()
+	if err == nil {
+		err = s.ledger().Remember(backup.Remembered{
+			Folder: saved.Dir, Time: saved.Time, Task: s.task, Cluster: server.DisplayName(), KubeSystemUID: server.KubeSystemUID,
+			Objects: saved.Objects, Digest: digest,
+		})
+	}
+	if err != nil {
+		_, err = fmt.Fprintf(s.ErrOut, "Its digest can't be noted (%s): restore will want to be told, with --digest=%s\n", printer.Escape(err.Error()), digest)
+		return err
+	}
+	text := printer.NewText(s.ErrOut)
+	if earlier := backup.Interrupted(made, server.KubeSystemUID, saved.Time); s.task == backup.Offboard && len(earlier) > 0 {
+		text.Continued(s.Name, append(earlier, backup.Folder{Remembered: backup.Remembered{Folder: saved.Dir}}))
+	}
+	return text.Err()
 }
 
 // recorded lets a journal see the events first.

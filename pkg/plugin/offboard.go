@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/internal/console"
 	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -41,7 +42,7 @@ type offboardOptions struct {
 }
 
 func newOffboard(r *Root) *cobra.Command {
-	o := &offboardOptions{Root: r, saving: saving{Root: r, task: "offboard"}, console: consoleOptions{apiFlags: apiFlags{Root: r}}}
+	o := &offboardOptions{Root: r, saving: saving{Root: r, task: backup.Offboard}, console: consoleOptions{apiFlags: apiFlags{Root: r}}}
 	cmd := &cobra.Command{
 		Use:   "offboard",
 		Short: "Take Cast AI out of the cluster, completely and safely",

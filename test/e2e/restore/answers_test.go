@@ -84,13 +84,19 @@ func TestAnswersThatAreLost(t *testing.T) {
 		}
 	})
 
-	// What is there, and differs, can't be created: that it was once is no answer.
+	// What is there, and differs, stays, and can't be created: that it was once is no answer.
 	patch := []byte(`{"spec": {"replicas": 0}}`)
 	if _, err := api.Resource(deployments).Namespace(agent.GetNamespace()).Patch(t.Context(), agent.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r := admin.Expect(t, 4, "restore", dir, "--yes"); !strings.Contains(r.Stderr, "duplicate entries") {
-		t.Errorf("a third restore says: %s", r)
+	server.Unchanged(t, func() {
+		r := admin.Expect(t, 4, "restore", dir, "--yes")
+		if !strings.Contains(r.Stdout, "- spec.replicas: 0") || !strings.Contains(r.Stdout, "--overwrite") {
+			t.Errorf("a third restore says: %s", r)
+		}
+	})
+	if r := admin.Expect(t, 4, "restore", dir, "--yes", "--overwrite"); !strings.Contains(r.Stderr, "duplicate entries") {
+		t.Errorf("a fourth restore says: %s", r)
 	}
 }
 

@@ -3,7 +3,9 @@ package restore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +64,7 @@ func TestRefusals(t *testing.T) {
 		{"path traversal", 3, edit(backup.IndexName, `"`+config+`"`, `"../../etc/passwd"`), "edited"},
 		{"a link", 3, func(dir string) error { return os.Symlink("/etc/passwd", filepath.Join(dir, "link")) }, "link"},
 		{"an edited file", 3, edit(config, "data:", "data:\n  mine: theirs"), "--accept-edits"},
+		{"an added grant, with a new checksum", 3, grant(config), "has been changed"},
 		{"an unknown version", 2, edit(backup.IndexName, "v1alpha1", "v1"), "version"},
 		{"a part of the index", 2, edit(backup.IndexName, "\n}\n", ""), "cut off"},
 		{"no backup", 2, func(dir string) error { return os.Remove(filepath.Join(dir, backup.IndexName)) }, "not a backup"},
@@ -92,7 +95,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("somebody without rights: %v, %s", err, r)
 		}
 	})
-	admin.Expect(t, 2, "restore")
+	if r := admin.Expect(t, 0, "restore"); !strings.Contains(r.Stdout, dir) || !strings.Contains(r.Stdout, "ended") {
+		t.Errorf("the list of backups does not name %s: %s", dir, r)
+	}
 	admin.Expect(t, 2, "restore", filepath.Join(dir, "nowhere"))
 
 	if err := edit(config, "data:", "data:\n  mine: theirs")(dir); err != nil {
@@ -118,6 +123,50 @@ func edit(file, old, text string) func(dir string) error {
 		}
 		return os.WriteFile(path, bytes.Replace(raw, []byte(old), []byte(text), 1), 0o600) //nolint:gosec // in a temporary folder
 	}
+}
+
+// grant returns a function that gives an object of a backup other content, and
+// writes the checksum of that into the index, as whoever can write the folder can.
+func grant(file string) func(dir string) error {
+	return func(dir string) error {
+		sum := func() (string, error) {
+			raw, err := os.ReadFile(filepath.Join(dir, file))
+			return fmt.Sprintf("%x", sha256.Sum256(raw)), err
+		}
+		before, err := sum()
+		if err != nil {
+			return err
+		}
+		if err := edit(file, "data:", "data:\n  mine: theirs")(dir); err != nil {
+			return err
+		}
+		after, err := sum()
+		if err != nil {
+			return err
+		}
+		return edit(backup.IndexName, before, after)(dir)
+	}
+}
+
+// A folder that was not made here is restored only by who knows its digest.
+func TestFolderFromElsewhere(t *testing.T) {
+	install(t, fixtures.Agent)
+	dir := filepath.Join(t.TempDir(), "backup")
+	offboard(t, dir)
+	elsewhere := admin.With("HOME=" + t.TempDir())
+	server.Unchanged(t, func() {
+		elsewhere.Expect(t, 0, "restore", dir, "--dry-run=client")
+		elsewhere.Expect(t, 3, "restore", dir, "--yes", "--digest=sha256:1")
+	})
+	r := elsewhere.Expect(t, 3, "restore", dir, "--yes")
+	sum, err := backup.Digest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.Stderr, "--digest="+sum) {
+		t.Errorf("it says %q", r.Stderr)
+	}
+	elsewhere.Expect(t, 0, "restore", dir, "--yes", "--digest="+sum)
 }
 
 func TestWithoutSecrets(t *testing.T) {
