@@ -11,30 +11,25 @@ import (
 )
 
 // made makes a backup and remembers it.
-func made(t *testing.T, l Ledger) (*Backup, string) {
+func made(t *testing.T, l Ledger) (dir string) {
 	t.Helper()
-	dir, _ := write(t, Options{})
-	b, err := Open(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
+	var noted Remembered
+	dir, _ = write(t, Options{Task: Offboard, Note: func(r Remembered) error {
+		noted = r
+		return l.Remember(r)
+	}})
 	sum, err := Digest(dir)
-	if err != nil || sum != b.Digest {
-		t.Fatalf("%s, not %s: %v", sum, b.Digest, err)
+	if err != nil || sum != noted.Digest {
+		t.Fatalf("%s, not %s: %v", noted.Digest, sum, err)
 	}
-	err = l.Remember(Remembered{Folder: dir, Time: b.Index.Time, Task: Offboard, KubeSystemUID: b.Index.Cluster.KubeSystemUID, Digest: sum})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b, dir
+	return dir
 }
 
 // Who can write the folder can also compute checksums: only what is remembered
 // outside of it tells.
 func TestOriginOfAFolderWithNewChecksums(t *testing.T) {
 	l := LedgerIn(t.TempDir())
-	_, dir := made(t, l)
+	dir := made(t, l)
 	origin := func(dir string) Origin {
 		t.Helper()
 		b, err := Open(dir, false)

@@ -51,6 +51,9 @@ type Options struct {
 	WithoutSecrets bool
 	// Tool is the version of the plugin.
 	Tool string
+	// Note, unless nil, is told of each state of the backup before it is there: see
+	// Ledger.
+	Note func(Remembered) error
 	// More are further files, by name.
 	More map[string][]byte
 }
@@ -58,7 +61,7 @@ type Options struct {
 // Saved says what was written.
 type Saved struct {
 	Dir     string
-	Time    time.Time
+	Digest  string // of the index
 	Objects int
 	// Secrets counts those whose data is in the backup.
 	Secrets int
@@ -97,7 +100,7 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 		APIVersion: APIVersion, Kind: Kind, Cluster: inv.Server, Time: now, Tool: o.Tool, SecretsLeftOut: o.WithoutSecrets,
 		Objects: []Entry{}, Dependents: dependents(inv, w.entries), Unreadable: inv.Unreadable, Plan: *plan,
 	}
-	saved = &Saved{Dir: o.Dir, Time: now}
+	saved = &Saved{Dir: o.Dir}
 	for _, t := range targets {
 		e := w.entries[t.Ref]
 		if e.File == "" {
@@ -109,7 +112,7 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 			saved.Secrets++
 		}
 	}
-	if err := writeFile(filepath.Join(temp, IndexName), index.write); err != nil {
+	if saved.Digest, err = writeIndex(filepath.Join(temp, IndexName), o.Dir, index, o); err != nil {
 		return nil, err
 	}
 	for name, content := range o.More {
@@ -118,6 +121,21 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 		}
 	}
 	return saved, publish(temp, dir)
+}
+
+// writeIndex writes the index of the backup in a folder, and notes it. It
+// returns its digest.
+func writeIndex(path, dir string, index *Index, o Options) (string, error) {
+	sum := sha256.New()
+	err := writeFile(path, func(w io.Writer) error { return index.write(io.MultiWriter(w, sum)) })
+	r := Remembered{
+		Folder: dir, Time: index.Time, Task: o.Task, Cluster: index.Cluster.DisplayName(), KubeSystemUID: index.Cluster.KubeSystemUID,
+		Objects: len(index.Objects), Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)),
+	}
+	if err == nil && o.Note != nil {
+		err = o.Note(r)
+	}
+	return r.Digest, err
 }
 
 // vacant returns the absolute path of a folder that does not exist yet or is empty.

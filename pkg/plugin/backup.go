@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/util/homedir"
@@ -70,7 +71,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 	if s.none {
 		return &backup.Journal{}, nil
 	}
-	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version, More: s.more})
+	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version, Note: s.note, More: s.more})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -87,7 +88,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 		saved.Objects, printer.Escape(saved.Dir), secrets, s.Name, printer.Escape(saved.Dir)); err != nil {
 		return nil, err
 	}
-	if err := s.remember(inv.Server, saved); err != nil {
+	if err := s.continued(saved); err != nil {
 		return nil, err
 	}
 	journal, err := backup.OpenJournal(saved.Dir)
@@ -100,28 +101,30 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 // ledger is where the backups of this user are remembered.
 func (r *Root) ledger() backup.Ledger { return backup.LedgerIn(homedir.HomeDir()) }
 
-// remember notes a backup, or each state of one that is added to, so that
-// restore can tell it from one that somebody has changed, and names the folders
-// of interrupted runs before it. Where nothing can be noted, restore will ask.
-func (s *saving) remember(server cluster.Server, saved *backup.Saved) error {
-	digest, err := backup.Digest(saved.Dir)
+// note remembers a state of a backup, so that restore can tell it from one that
+// somebody has changed. Where it can't be remembered, restore will ask.
+func (s *saving) note(r backup.Remembered) error {
+	err := s.ledger().Remember(r)
 	if err != nil {
-		return err
+		_, err = fmt.Fprintf(s.ErrOut, "The digest of the backup can't be noted (%s): restore will want to be told, with --digest=%s\n",
+			printer.Escape(err.Error()), r.Digest)
 	}
+	return err
+}
+
+// continued names the folders of interrupted runs before this one.
+func (s *saving) continued(saved *backup.Saved) error {
 	made, err := s.ledger().Backups()
-	if err == nil {
-		err = s.ledger().Remember(backup.Remembered{
-			Folder: saved.Dir, Time: saved.Time, Task: s.task, Cluster: server.DisplayName(), KubeSystemUID: server.KubeSystemUID,
-			Objects: saved.Objects, Digest: digest,
-		})
+	if err != nil || s.task != backup.Offboard {
+		return nil // what can't be read has been said
 	}
-	if err != nil {
-		_, err = fmt.Fprintf(s.ErrOut, "Its digest can't be noted (%s): restore will want to be told, with --digest=%s\n", printer.Escape(err.Error()), digest)
-		return err
+	i := slices.IndexFunc(made, func(r backup.Remembered) bool { return r.Digest == saved.Digest })
+	if i < 0 {
+		return nil
 	}
 	text := printer.NewText(s.ErrOut)
-	if earlier := backup.Interrupted(made, server.KubeSystemUID, saved.Time); s.task == backup.Offboard && len(earlier) > 0 {
-		text.Continued(s.Name, append(earlier, backup.Folder{Remembered: backup.Remembered{Folder: saved.Dir}}))
+	if earlier := backup.Interrupted(made, made[i].KubeSystemUID, made[i].Time); len(earlier) > 0 {
+		text.Continued(s.Name, append(earlier, backup.Folder{Remembered: made[i]}))
 	}
 	return text.Err()
 }
