@@ -104,9 +104,7 @@ func (t *Text) Preview(p *engine.Plan, patience time.Duration) {
 	}
 	for n, phase := range p.Phases {
 		t.line("  %d. %s: %s", n+1, phase.Title, count(len(phase.Actions), "object"))
-		for _, row := range actionRows(phase.Actions) {
-			t.line("     %s", row)
-		}
+		t.rows(&phase, 0)
 	}
 }
 

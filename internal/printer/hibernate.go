@@ -132,7 +132,7 @@ func (t *Text) Hibernation(doc *Hibernation) {
 		for _, l := range doc.Leftovers {
 			left.add(l.Why, l.Object.String())
 		}
-		left.print(t, 5)
+		left.print(t)
 	}
 }
 

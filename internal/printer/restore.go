@@ -91,11 +91,10 @@ func (t *Text) RestorePlan(s cluster.Server, all []*backup.Backup, r *backup.Res
 	t.table(rows)
 	t.grants(r.Grants)
 	t.conflicts(r.Conflicts)
-	for n, p := range r.Plan.Phases {
-		t.line("\n%d. %s: %s", n+1, p.Title, count(len(p.Actions), "object"))
-		for _, row := range actionRows(p.Actions) {
-			t.line("   %s", row)
-		}
+	for n := range r.Plan.Phases {
+		p := &r.Plan.Phases[n]
+		t.heading("\n%d. %s: %s", n+1, p.Title, size(p))
+		t.rows(p, 0)
 	}
 	if r.There > 0 {
 		t.line("\nThere already, as it was: %s", count(r.There, "object"))
@@ -222,7 +221,7 @@ func (t *Text) leftovers(title string, list []backup.Leftover) {
 	for _, l := range list {
 		left.add(l.Why, l.Object.String())
 	}
-	left.print(t, 3)
+	left.print(t)
 }
 
 // reasons are lists of objects by what is the matter with them, in the order of
@@ -242,10 +241,11 @@ func (r *reasons) add(why, object string) {
 	r.objects[why] = append(r.objects[why], object)
 }
 
-// print shows a line for each reason, with up to most of its objects.
-func (r *reasons) print(t *Text, most int) {
+// print shows the objects of each reason.
+func (r *reasons) print(t *Text) {
 	for _, why := range r.order {
-		t.line("  %s: %s", some(r.objects[why], most), why)
+		t.line("  %s:", why)
+		t.list("    ", r.objects[why])
 	}
 }
 

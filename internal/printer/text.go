@@ -274,65 +274,6 @@ func (t *Text) Blockers(list []ownership.Blocker) {
 	}
 }
 
-// Plan shows what would be done, phase by phase.
-func (t *Text) Plan(inv *ownership.Inventory, plan *engine.Plan) {
-	t.identity(inv)
-	for n, p := range plan.Phases {
-		t.line("\n%d. %s: %s", n+1, p.Title, size(&p))
-		for _, row := range actionRows(p.Actions) {
-			t.line("   %s", row)
-		}
-	}
-	for _, note := range plan.Notes {
-		t.line("\n%s", note)
-	}
-	t.homes(inv)
-	t.unclear(inv)
-	t.unreadable(inv.Unreadable)
-	t.Impact(inv)
-	t.Blockers(inv.Blockers)
-}
-
-// actionRows groups the actions of a phase by verb and kind.
-func actionRows(actions []engine.Action) []string {
-	type group struct{ verb, kind string }
-	var out []string
-	names := map[group][]string{}
-	var order []group
-	for _, a := range actions {
-		if a.Verb == engine.Call {
-			out = append(out, fmt.Sprintf("%-7s %s: %s", a.Verb, a.Operation, a.Why))
-			continue
-		}
-		g := group{verbName(a), kindName(a.Target.Ref)}
-		if names[g] == nil {
-			order = append(order, g)
-		}
-		name := a.Target.Name
-		if a.Target.Namespace != "" {
-			name = a.Target.Namespace + "/" + name
-		}
-		names[g] = append(names[g], name)
-	}
-	for _, g := range order {
-		out = append(out, fmt.Sprintf("%-7s %s %s", g.verb, g.kind, some(names[g], 4)))
-	}
-	return out
-}
-
-func verbName(a engine.Action) string {
-	switch a.Verb {
-	case engine.Patch:
-		return "stop"
-	case engine.StripFinalizers:
-		return "clear"
-	case engine.CreateNamespace:
-		return "create"
-	case engine.Delete, engine.Finalize:
-	}
-	return string(a.Verb)
-}
-
 // Explanation shows the chain of evidence of one object.
 func (t *Text) Explanation(e *ownership.Explanation) { t.explain(e, "") }
 

@@ -62,7 +62,7 @@ func newOffboard(r *Root) *cobra.Command {
 			%[1]s offboard
 
 			# Only show the plan, or let the server check every write of it
-			%[1]s offboard --dry-run=client
+			%[1]s offboard --dry-run=client -o wide
 			%[1]s offboard --dry-run=server
 
 			# In a script, with a report
@@ -77,7 +77,7 @@ func newOffboard(r *Root) *cobra.Command {
 		RunE: run(o),
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: wide (each object with the reason), json or yaml")
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.include, "include", nil, "Remove this object, too: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
@@ -89,6 +89,7 @@ func newOffboard(r *Root) *cobra.Command {
 	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
 	o.console.addFlags(f)
+	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml"))) // it is there, and has none
 	return cmd
 }
 
@@ -119,7 +120,7 @@ func (o *offboardOptions) Validate() error {
 	if err := o.console.validate(); err != nil {
 		return err
 	}
-	return outputFormats(o.output, "", "json", "yaml")
+	return outputFormats(o.output, "", "wide", "json", "yaml")
 }
 
 // Run plans, asks, removes and verifies.
@@ -159,7 +160,7 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.dryRun == dryRunNone {
-		question := fmt.Sprintf("This removes %s from cluster %s.", objects(len(inv.Owned())), inv.Server.DisplayName()) + o.console.question()
+		question := fmt.Sprintf("Cluster %s: %s.", inv.Server.DisplayName(), printer.Total(inv, plan)) + o.console.question()
 		if err := o.confirm(ctx, o.yes, question, inv.Server.DisplayName()); err != nil {
 			return err
 		}
@@ -196,16 +197,26 @@ func (o *offboardOptions) inventory(ctx context.Context) (*ownership.Inventory, 
 // show prints the plan: the document to stdout where one was asked for and
 // nothing else follows, text otherwise.
 func (o *offboardOptions) show(inv *ownership.Inventory, plan *engine.Plan) error {
-	if o.output != "" {
+	if o.document() {
 		if o.dryRun == dryRunClient {
 			return printer.Print(o.Out, o.output, printer.NewPlan(inv, plan))
 		}
 		return nil
 	}
 	text := printer.NewText(o.Out)
-	text.Plan(inv, plan)
+	if o.output == "wide" {
+		text.WidePlan(inv, plan)
+	} else {
+		text.Plan(inv, plan)
+	}
+	if o.dryRun == dryRunClient {
+		text.NothingChanged("This was the plan")
+	}
 	return text.Err()
 }
+
+// document tells whether a document was asked for, and not text.
+func (o *offboardOptions) document() bool { return o.output != "" && o.output != "wide" }
 
 // blockerNames are those that --accept takes.
 func blockerNames() []string {
@@ -357,7 +368,7 @@ func (o *offboardOptions) report(ctx context.Context, before *ownership.Inventor
 	if after != nil {
 		returned = offboard.Returned(before, after)
 	}
-	if o.output != "" {
+	if o.document() {
 		doc := printer.NewReport(before.Server, r, after, returned, err)
 		doc.Namespaces = stuck
 		if printErr := printer.Print(o.Out, o.output, doc); printErr != nil {

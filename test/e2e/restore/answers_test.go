@@ -89,6 +89,7 @@ func TestAnswersThatAreLost(t *testing.T) {
 	if _, err := api.Resource(deployments).Namespace(agent.GetNamespace()).Patch(t.Context(), agent.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	server.Settled(t)
 	server.Unchanged(t, func() {
 		r := admin.Expect(t, 4, "restore", dir, "--yes")
 		if !strings.Contains(r.Stdout, "- spec.replicas: 0") || !strings.Contains(r.Stdout, "--overwrite") {

@@ -1,0 +1,298 @@
+package printer
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/clipperhouse/displaywidth"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/offboard"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+const (
+	// mostNamed is up to how many objects a plan names on a terminal. Those of a
+	// longer one are in a file.
+	mostNamed = 500
+	// fewNames of a kind are shown of such a plan.
+	fewNames = 4
+	// lineWidth is where lists are wrapped when they do not go to a terminal.
+	lineWidth = 100
+)
+
+// Plan shows what would be done, phase by phase: first what is unusual, then
+// every object by its name. On a terminal, a plan that nobody could read there
+// is written into a file as well, and shown in short.
+func (t *Text) Plan(inv *ownership.Inventory, plan *engine.Plan) {
+	if t.width == 0 || plan.Actions() <= mostNamed {
+		t.plan(inv, plan, 0, t.rows)
+		return
+	}
+	t.plan(inv, plan, fewNames, t.rows)
+	f, err := os.CreateTemp("", "castai-plan-*.txt")
+	if err != nil {
+		t.line("\n-o wide shows all %d objects (they can't be written into a file: %s)", plan.Actions(), err.Error())
+		return
+	}
+	whole := NewText(f)
+	whole.plan(inv, plan, 0, whole.wide)
+	if err := cmp.Or(whole.Err(), f.Close()); err != nil {
+		t.line("\n-o wide shows all %d objects (they can't be written into %s: %s)", plan.Actions(), f.Name(), err.Error())
+		return
+	}
+	t.heading("\nAll of it, each object with the reason, is in %s", f.Name())
+}
+
+// WidePlan shows a plan with a line and the reason for each object.
+func (t *Text) WidePlan(inv *ownership.Inventory, plan *engine.Plan) { t.plan(inv, plan, 0, t.wide) }
+
+func (t *Text) plan(inv *ownership.Inventory, plan *engine.Plan, most int, show func(*engine.Phase, int)) {
+	t.identity(inv)
+	t.unusual(inv, plan)
+	for n := range plan.Phases {
+		p := &plan.Phases[n]
+		t.heading("\n%d. %s: %s", n+1, p.Title, size(p))
+		show(p, most)
+	}
+	t.homes(inv)
+	t.unclear(inv)
+	t.unreadable(inv.Unreadable)
+	t.Impact(inv)
+	t.Blockers(inv.Blockers)
+	if len(plan.Phases) > 0 {
+		t.line("\n%s.", Total(inv, plan))
+	}
+}
+
+// Total counts a plan, each object once, in the words in which questions and
+// reports count, too.
+func Total(inv *ownership.Inventory, plan *engine.Plan) string {
+	removed, changed, calls := map[cluster.Ref]bool{}, map[cluster.Ref]bool{}, 0
+	for _, p := range plan.Phases {
+		for _, a := range p.Actions {
+			switch a.Verb {
+			case engine.Call:
+				calls++
+			case engine.Delete, engine.Finalize, engine.StripFinalizers:
+				removed[a.Target.Ref] = true
+			case engine.Patch, engine.Apply, engine.CreateNamespace:
+				changed[a.Target.Ref] = true
+			}
+		}
+	}
+	collected, only := 0, 0
+	for _, i := range inv.Owned() {
+		if !removed[i.Object.Ref()] && i.Dependent {
+			collected++
+		}
+	}
+	for r := range changed {
+		if !removed[r] {
+			only++
+		}
+	}
+	parts := []string{count(len(removed), "object") + " to remove"}
+	if only > 0 {
+		parts = append(parts, fmt.Sprintf("%d to change", only))
+	}
+	if calls > 0 {
+		parts = append(parts, count(calls, "step")+" at Cast AI")
+	}
+	text := strings.Join(parts, ", ")
+	if collected > 0 {
+		text += fmt.Sprintf("; Kubernetes collects %d more with their owners", collected)
+	}
+	return text
+}
+
+// rows shows the actions of a phase by verb and kind, each with its name, or
+// with the first few if most is more than 0.
+func (t *Text) rows(p *engine.Phase, most int) {
+	for _, g := range grouped(p) {
+		names := g.names
+		if most > 0 && len(names) > most+1 {
+			names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
+		}
+		t.list(fmt.Sprintf("   %-7s %s ", g.verb, g.kind), names)
+	}
+}
+
+// list writes names behind a beginning, wrapped between them and indented.
+func (t *Text) list(begin string, names []string) {
+	const indent = 11
+	width := cmp.Or(t.width, lineWidth)
+	line := Escape(begin)
+	for i, name := range names {
+		if name = Escape(name); i < len(names)-1 {
+			name += ","
+		}
+		if displaywidth.String(line+name) > width && i > 0 {
+			t.raw(strings.TrimRight(line, " "))
+			line = strings.Repeat(" ", indent)
+		}
+		line += name + " "
+	}
+	t.raw(strings.TrimRight(line, " "))
+}
+
+// wide shows a line for each action of a phase, with its reason.
+func (t *Text) wide(p *engine.Phase, _ int) {
+	rows := [][]string{{"   VERB", "KIND", "NAMESPACE", "NAME", "WHY"}}
+	for _, a := range p.Actions {
+		if a.Verb == engine.Call {
+			rows = append(rows, []string{"   " + verbName(p, a), "-", "-", a.Operation, a.Why})
+			continue
+		}
+		rows = append(rows, []string{"   " + verbName(p, a), kindName(a.Target.Ref), cmp.Or(a.Target.Namespace, "-"), a.Target.Name, a.Why})
+	}
+	width := t.width
+	t.width = 0 // who asks for all gets all
+	t.table(rows)
+	t.width = width
+}
+
+// group is what is done in the same way to objects of one kind.
+type group struct {
+	verb, kind string
+	names      []string
+}
+
+func grouped(p *engine.Phase) []*group {
+	var out []*group
+	for _, a := range p.Actions {
+		if a.Verb == engine.Call {
+			out = append(out, &group{verbName(p, a), a.Operation + ":", []string{a.Why}})
+			continue
+		}
+		verb, kind := verbName(p, a), kindName(a.Target.Ref)
+		i := slices.IndexFunc(out, func(g *group) bool { return g.verb == verb && g.kind == kind })
+		if i < 0 {
+			i = len(out)
+			out = append(out, &group{verb: verb, kind: kind})
+		}
+		name := a.Target.Name
+		if a.Target.Namespace != "" {
+			name = a.Target.Namespace + "/" + name
+		}
+		out[i].names = append(out[i].names, name)
+	}
+	return out
+}
+
+// verbName says what an action does, in a word.
+func verbName(p *engine.Phase, a engine.Action) string {
+	switch a.Verb {
+	case engine.Patch:
+		if p.Name == offboard.PhaseRevert {
+			return "change"
+		}
+		return "stop"
+	case engine.StripFinalizers:
+		return "clear"
+	case engine.CreateNamespace:
+		return "create"
+	case engine.Delete, engine.Finalize, engine.Apply, engine.Call:
+	}
+	return string(a.Verb)
+}
+
+// Unusual is an object that a person should look at before anything is removed.
+type Unusual struct {
+	Object cluster.Ref `json:"object"`
+	Why    []string    `json:"why"`
+}
+
+// FindUnusual picks from a plan what is not the ordinary case of an object with
+// a name of Cast AI's in a namespace of its own.
+func FindUnusual(inv *ownership.Inventory, plan *engine.Plan) []Unusual {
+	homes := map[string]bool{}
+	for _, h := range inv.Homes {
+		homes[h.Name] = true
+	}
+	seen := map[cluster.Ref]bool{}
+	var out []Unusual
+	for _, p := range plan.Phases {
+		for _, a := range p.Actions {
+			r := a.Target.Ref
+			if a.Verb == engine.Call || seen[r] {
+				continue
+			}
+			seen[r] = true
+			if why := unusual(inv.Item(r), a.Target, homes); len(why) > 0 {
+				out = append(out, Unusual{r, why})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Unusual) int { return a.Object.Compare(b.Object) })
+	return out
+}
+
+// unusual says what is out of the ordinary about an object in a plan. item is
+// nil for what is somebody else's and only changed.
+func unusual(item *ownership.Item, t cluster.Target, homes map[string]bool) (why []string) {
+	if item == nil {
+		return []string{"it is somebody else's, and is changed"}
+	}
+	if slices.ContainsFunc(item.For, func(e ownership.Evidence) bool { return e.Rule == "include" }) {
+		why = append(why, "named with --include")
+	}
+	switch t.GroupKind().String() {
+	case "Node":
+		why = append(why, "a node")
+	case "PersistentVolume", "PersistentVolumeClaim":
+		why = append(why, "a volume: the data in it is not saved")
+	}
+	switch {
+	case t.Namespace != "" && !homes[t.Namespace]:
+		why = append(why, "in namespace "+t.Namespace+", which is not Cast AI's")
+	case t.Namespace == "" && !homes[t.Name] && !nameOfCastAI(t.Name):
+		why = append(why, "cluster-wide, without a name of Cast AI's")
+	}
+	if others := otherSubjects(item.Object, homes); len(others) > 0 {
+		why = append(why, "also grants rights to "+strings.Join(others, ", "))
+	}
+	return why
+}
+
+// nameOfCastAI tells whether a person sees from the name alone whose an object
+// is. It decides only what is shown first.
+func nameOfCastAI(name string) bool {
+	return strings.Contains(name, "castai") || strings.Contains(name, "cast.ai") || strings.Contains(name, "castware")
+}
+
+// otherSubjects are those of a binding that are not ServiceAccounts of Cast AI's
+// namespaces.
+func otherSubjects(o *cluster.Object, homes map[string]bool) (out []string) {
+	list, _ := o.Body["subjects"].([]any)
+	for _, e := range list {
+		subject, _ := e.(map[string]any)
+		kind, _ := subject["kind"].(string)
+		name, _ := subject["name"].(string)
+		ns, _ := subject["namespace"].(string)
+		ns = cmp.Or(ns, o.Namespace)
+		switch {
+		case kind != "ServiceAccount":
+			out = append(out, kind+" "+name)
+		case !homes[ns]:
+			out = append(out, kind+" "+ns+"/"+name)
+		}
+	}
+	return out
+}
+
+// unusual shows what a person should look at first, each by its name.
+func (t *Text) unusual(inv *ownership.Inventory, plan *engine.Plan) {
+	list := FindUnusual(inv, plan)
+	if len(list) == 0 {
+		return
+	}
+	t.alarm("\nLook at these first: %s", count(len(list), "unusual object"))
+	for _, u := range list {
+		t.line("  %s: %s", u.Object, strings.Join(u.Why, "; "))
+	}
+}
