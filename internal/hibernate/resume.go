@@ -73,7 +73,7 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	default:
 		kept := *j
 		r.Journal, r.Unmade, r.Changes = &kept, s.unmade(j), marked(s)
-		if o.Repair || j.Adopted {
+		if o.Repair || j.Adopted || s.Record.Vendor {
 			r.Changes = Leftovers(s)
 		}
 	}

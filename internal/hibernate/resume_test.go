@@ -84,7 +84,7 @@ func TestPlanResume(t *testing.T) {
 		"and it is to be started":     {nodes: aNode("a"), policies: off, start: true, enable: true},
 		"it is on":                    {nodes: aNode("a"), start: true, already: "not paused"},
 		"paused, to be started":       {nodes: aNode("a"), journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll}}, policies: off, start: true, enable: true},
-		"the job never ran":           {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2022, repair: true, changes: 1},
+		"the job never ran":           {nodes: aNode("a", PausedKey+"=true") + aNode("b"), policies: off, ran: 2022, repair: true, changes: 1},
 		"turned off by a person":      {nodes: aNode("a"), policies: off, ran: 2026, repair: true, already: "nothing is left"},
 		"nothing to repair":           {nodes: aNode("a"), repair: true, already: "nothing is left"},
 	} {

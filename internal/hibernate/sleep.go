@@ -76,13 +76,11 @@ func (s Sleep) doubt() string {
 func (s Sleep) Asleep() bool { return s.Phase != Awake }
 
 // Sleep tells what the cluster is at. A pause by this plugin is what its journal
-// says, as long as the autoscaler does not contradict; one by Cast AI's job is told
+// says, as long as the autoscaler does not contradict. A Job of Cast AI's that runs
+// beside it finds the autoscaler off, and does nothing. A pause by that job is told
 // from what it writes, as its own resume writes nothing down.
 func (s *State) Sleep() Sleep {
 	on, known := s.Autoscaler()
-	if run := s.runningOther(); run != nil {
-		return Sleep{Phase: map[bool]Phase{true: Pausing, false: Resuming}[run.Action == actionPause], Who: CastAI, Job: run.Name, Since: run.Started}
-	}
 	j := s.Record.Journal
 	if j != nil && j.Phase != Awake {
 		sleep := Sleep{Phase: j.Phase, Who: Ours, By: j.By, Since: j.Since}
@@ -92,6 +90,9 @@ func (s *State) Sleep() Sleep {
 			}
 		}
 		return sleep
+	}
+	if run := s.runningOther(); run != nil {
+		return Sleep{Phase: map[bool]Phase{true: Pausing, false: Resuming}[run.Action == actionPause], Who: CastAI, Job: run.Name, Since: run.Started}
 	}
 	if !known || !on {
 		if sleep := s.vendorSleep(); sleep.Asleep() {
@@ -109,10 +110,11 @@ func (s *State) Sleep() Sleep {
 // off. A pause that went well has written success, has left the node with its
 // label, and has had all others deleted: nodes that Cast AI has made since mean
 // that the cluster was awake since, and that somebody else turned it off. A pause
-// that was killed has left a taint, or cordons, and has written down nothing since;
+// that was killed has left a taint, or cordons, or no other node of Cast AI's, and
+// has written down nothing since;
 // one that failed has turned the autoscaler on, and written that down.
 func (s *State) vendorSleep() Sleep {
-	labelled, unfinished := false, false
+	labelled, unfinished, others := false, false, false
 	for _, n := range s.Nodes {
 		_, marked, err := readMark(n.Object)
 		if marked || err != nil {
@@ -121,12 +123,13 @@ func (s *State) vendorSleep() Sleep {
 		_, tainted := n.taint()
 		cordoned := n.Spec.Unschedulable && wrote(n.Object, vendorManager, "spec", "unschedulable")
 		labelled = labelled || n.Object.Labels[PausedKey] == "true"
+		others = others || n.castMade() && n.Object.Labels[PausedKey] == ""
 		unfinished = unfinished || (tainted || cordoned) && s.wroteSince(n)
 	}
 	switch {
 	case s.Record.Vendor && s.Record.Status == statusSuccess && labelled && !s.madeSince(s.Record.Time):
 		return Sleep{Phase: Paused, Who: CastAI, Since: s.Record.Time}
-	case unfinished:
+	case unfinished, labelled && !others && !s.Record.Vendor:
 		return Sleep{Phase: Pausing, Who: CastAI}
 	}
 	return Sleep{Phase: Awake}
