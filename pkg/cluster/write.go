@@ -44,7 +44,10 @@ func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
 }
 
 // MergePatch applies an RFC 7386 patch. The UID of the target goes into the
-// patch, so that an object of the same name that was made since is refused.
+// patch, so that the server refuses it for an object of the same name that was
+// made since: that is a Conflict, although the server calls it Invalid
+// (ValidateObjectMetaAccessorUpdate in k8s.io/apimachinery v0.36.3
+// pkg/api/validation: the UID is immutable).
 func (c *Client) MergePatch(ctx context.Context, t Target, patch map[string]any, dry bool) error {
 	body := maps.Clone(patch)
 	meta := map[string]any{}
@@ -61,7 +64,20 @@ func (c *Client) MergePatch(ctx context.Context, t Target, patch map[string]any,
 	}
 	_, err = c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Patch(ctx, t.Name, types.MergePatchType, data,
 		metav1.PatchOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
+	if apierrors.IsInvalid(err) && aboutUID(err) {
+		return apierrors.NewConflict(t.GVR().GroupResource(), t.Name, fmt.Errorf("it was made anew since: %w", err))
+	}
 	return err
+}
+
+// aboutUID tells whether an error of the server is about nothing but the UID.
+func aboutUID(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	causes := status.Status().Details.Causes
+	return len(causes) > 0 && !slices.ContainsFunc(causes, func(c metav1.StatusCause) bool { return c.Field != "metadata.uid" })
 }
 
 // StripFinalizers removes the named finalizers, and only these, from exactly

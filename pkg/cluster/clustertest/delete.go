@@ -70,17 +70,21 @@ func (s *Server) delete(r *Request, o metav1.DeleteOptions) (u *unstructured.Uns
 
 // preconditions checks what a deletion asks the object to be.
 func preconditions(r *Request, p *metav1.Preconditions, old *unstructured.Unstructured) error {
-	conflict := func(what, want, is string) error {
-		return apierrors.NewConflict(r.groupResource(), r.Name,
-			fmt.Errorf("the %s in the precondition (%s) does not match the %s in record (%s)", what, want, what, is))
+	conflict := func(what, want, is, since string) error {
+		const words = "the %s in the precondition (%s) does not match the %s in record (%s). The object might have been %s"
+		err := fmt.Errorf(words, what, want, what, is, since)
+		return apierrors.NewConflict(schema.GroupResource{Group: r.Group, Resource: r.kind.Kind}, r.Name, err)
 	}
 	switch {
 	case p == nil:
 		return nil
 	case p.UID != nil && *p.UID != old.GetUID():
-		return conflict("UID", string(*p.UID), string(old.GetUID()))
+		if r.kind.isNamespace() || r.kind.GroupVersionKind == crdKind { // which have storages of their own
+			return apierrors.NewConflict(r.groupResource(), r.Name, otherUID(*p.UID, old.GetUID()))
+		}
+		return conflict("UID", string(*p.UID), string(old.GetUID()), "deleted and then recreated")
 	case p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion():
-		return conflict("ResourceVersion", *p.ResourceVersion, old.GetResourceVersion())
+		return conflict("ResourceVersion", *p.ResourceVersion, old.GetResourceVersion(), "modified")
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ func (k *kind) groupResource() schema.GroupResource {
 	return schema.GroupResource{Group: k.Group, Resource: k.resource}
 }
 
+func (k *kind) isNamespace() bool { return k.Group == "" && k.Kind == "Namespace" }
+
 // typed tells whether Kubernetes' own Go types know the kind: only such a kind
 // is served as protobuf.
 func (k *kind) typed() bool { return scheme.Scheme.Recognizes(k.GroupVersionKind) }
@@ -43,7 +45,11 @@ var unserved = []string{"ComponentStatus"}
 // APIServices.
 func builtIn() []*kind {
 	var out []*kind
-	for _, gv := range scheme.Scheme.PrioritizedVersionsAllGroups() {
+	versions := scheme.Scheme.PrioritizedVersionsAllGroups()
+	slices.SortStableFunc(versions, func(a, b schema.GroupVersion) int {
+		return apiversion.CompareKubeAwareVersionStrings(b.Version, a.Version)
+	})
+	for _, gv := range versions {
 		if strings.Contains(gv.Version, "alpha") || strings.Contains(gv.Version, "beta") {
 			continue
 		}
@@ -85,10 +91,14 @@ var (
 func newKind(gvk schema.GroupVersionKind, t reflect.Type) *kind {
 	plural, _ := meta.UnsafeGuessKindToResource(gvk)
 	_, status := t.FieldByName("Status")
-	return &kind{
+	k := &kind{
 		GroupVersionKind: gvk, resource: plural.Resource, namespaced: Namespaced(gvk), status: status,
 		generation: slices.Contains(generationGroups, gvk.Group), verbs: allVerbs,
 	}
+	if k.isNamespace() {
+		k.verbs = slices.DeleteFunc(slices.Clone(allVerbs), func(v string) bool { return v == "deletecollection" })
+	}
+	return k
 }
 
 // generationGroups are the API groups whose objects have a generation.

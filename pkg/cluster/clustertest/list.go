@@ -106,7 +106,11 @@ func (r *Request) selector() (func(*unstructured.Unstructured) bool, error) {
 	known := append([]string{"metadata.name", "metadata.namespace"}, selectable[r.Resource]...)
 	for _, q := range byField.Requirements() {
 		if !slices.Contains(known, q.Field) {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("field label not supported: %s", q.Field))
+			message := "field label not supported: " + q.Field
+			if len(known) == 2 {
+				message = fmt.Sprintf("%q is not a known field selector: only %q, %q", q.Field, known[0], known[1])
+			}
+			return nil, apierrors.NewBadRequest(message)
 		}
 	}
 	return func(u *unstructured.Unstructured) bool {
@@ -172,7 +176,12 @@ func (f format) encodeList(r *Request, listMeta metav1.ListMeta, items []*unstru
 	list.SetContinue(listMeta.Continue)
 	list.SetRemainingItemCount(listMeta.RemainingItemCount)
 	for _, u := range items {
-		list.Items = append(list.Items, *r.asRequested(u))
+		item := r.asRequested(u)
+		if !r.kind.custom {
+			delete(item.Object, "apiVersion")
+			delete(item.Object, "kind")
+		}
+		list.Items = append(list.Items, *item)
 	}
 	return list.MarshalJSON()
 }

@@ -44,11 +44,10 @@ func (s *Server) patch(r *Request, contentType string) (u *unstructured.Unstruct
 func patched(before, patch []byte, kind types.PatchType) ([]byte, error) {
 	switch kind {
 	case types.MergePatchType:
-		after, err := jsonpatch.MergePatch(before, patch)
-		if err != nil {
-			return nil, apierrors.NewBadRequest(err.Error())
+		if err := json.Unmarshal(patch, &map[string]any{}); err != nil {
+			return nil, apierrors.NewBadRequest("error decoding patch: " + err.Error())
 		}
-		return after, nil
+		return jsonpatch.MergePatch(before, patch)
 	case types.JSONPatchType:
 		p, err := jsonpatch.DecodePatch(patch)
 		if err != nil {
@@ -56,21 +55,11 @@ func patched(before, patch []byte, kind types.PatchType) ([]byte, error) {
 		}
 		after, err := p.Apply(before)
 		if err != nil {
-			return nil, apierrors.NewGenericServerResponse(
-				http.StatusUnprocessableEntity,
-				"",
-				schema.GroupResource{},
-				"",
-				err.Error(),
-				0,
-				false,
-			)
+			return nil, failure(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
 		}
 		return after, nil
 	}
-	return nil, apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "patch", schema.GroupResource{}, "",
-		fmt.Sprintf("the body of the request was in an unknown format - accepted media types include: %s, %s, %s",
-			types.JSONPatchType, types.MergePatchType, types.ApplyPatchType), 0, false)
+	return nil, failure(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
 }
 
 // apply is the server-side apply, which makes the object if there is none

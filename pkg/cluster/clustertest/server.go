@@ -170,11 +170,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (s *Server) dispatch(w http.ResponseWriter, req *http.Request, r *Request) {
 	answer := httptest.NewRecorder()
 	stream := s.do(answer, req, r)
-	maps.Copy(w.Header(), answer.Header())
 	if stream != nil {
 		stream.run(w, req)
 		return
 	}
+	if answer.Code >= http.StatusBadRequest {
+		inProtobuf(answer, req)
+	}
+	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
 	_, _ = answer.Body.WriteTo(w) // a client that has gone is none of the server's business
 }
@@ -209,13 +212,17 @@ func (s *Server) do(w http.ResponseWriter, req *http.Request, r *Request) *strea
 			(k.namespaced || r.Namespace == "")
 	})
 	if r.kind == nil || r.Subresource != "" && !slices.Contains(r.kind.subresources(), r.Subresource) {
-		http.NotFound(w, req)
+		if s.kindOf(func(k *kind) bool { return k.Group == r.Group && k.Version == r.Version && !k.custom }) == nil {
+			http.NotFound(w, req)
+			return nil
+		}
+		s.fail(w, failure(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource"))
 		return nil
 	}
 	f, ok := s.negotiate(req.Header.Get("Accept"), r.kind)
 	if !ok {
-		s.fail(w, apierrors.NewGenericServerResponse(http.StatusNotAcceptable, r.Verb, r.groupResource(), "",
-			"only the following media types are accepted: "+acceptable, 0, false))
+		const words = "406: Not Acceptable Available representations: "
+		s.fail(w, failure(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, words+acceptable))
 		return nil
 	}
 	if r.Verb == "watch" {
@@ -333,6 +340,12 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", seconds(status.Details.RetryAfterSeconds))
 	}
 	s.answer(w, int(status.Code), status)
+}
+
+// failure is an error that is about the request and no object.
+func failure(code int32, reason metav1.StatusReason, message string) error {
+	status := metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message}
+	return &apierrors.StatusError{ErrStatus: status}
 }
 
 // statusOf returns an error as the server sends it (ErrorToAPIStatus in

@@ -210,7 +210,8 @@ var clusterScoped = []string{
 	"CSIDriver",
 	"SecurityContextConstraints",
 	"CertificateSigningRequest",
-	"DeviceClass",
+	"DeviceClass", "ResourceSlice", "CSINode", "VolumeAttachment", "VolumeAttributesClass", "IPAddress", "ServiceCIDR",
+	"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "FlowSchema", "PriorityLevelConfiguration",
 	"TracingPolicy",
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -89,7 +90,7 @@ func (s *Server) tell() {
 // admitCreate is the admission plugin NamespaceLifecycle for creations, and
 // admitUpdate for updates (k8s.io/apiserver v0.36.3
 // pkg/admission/plugin/namespace/lifecycle).
-func (s *Server) admitCreate(r *Request) error {
+func (s *Server) admitCreate(r *Request, name string) error {
 	if err := s.admitUpdate(r); err != nil || r.Namespace == "" {
 		return err
 	}
@@ -97,7 +98,7 @@ func (s *Server) admitCreate(r *Request) error {
 	if phase, _, _ := unstructured.NestedString(ns.Object, "status", "phase"); phase != "Terminating" {
 		return nil
 	}
-	err := apierrors.NewForbidden(r.groupResource(), r.Name,
+	err := apierrors.NewForbidden(r.groupResource(), name,
 		fmt.Errorf("unable to create new content in namespace %s because it is being terminated", r.Namespace))
 	err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{
 		Type:    "NamespaceTerminating",
@@ -121,7 +122,7 @@ func (s *Server) create(r *Request, u *unstructured.Unstructured) (*unstructured
 	if err := s.fits(r, u); err != nil {
 		return nil, err
 	}
-	if err := s.admitCreate(r); err != nil {
+	if err := s.admitCreate(r, u.GetName()); err != nil {
 		return nil, err
 	}
 	for u.GetName() == "" && u.GetGenerateName() != "" {
@@ -171,12 +172,7 @@ func (s *Server) create(r *Request, u *unstructured.Unstructured) (*unstructured
 func initialize(u *unstructured.Unstructured) {
 	switch u.GroupVersionKind().GroupKind() {
 	case schema.GroupKind{Kind: "Namespace"}:
-		labels := maps.Clone(u.GetLabels())
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels["kubernetes.io/metadata.name"] = u.GetName()
-		u.SetLabels(labels)
+		label(u)
 		set(u, []any{"kubernetes"}, "spec", "finalizers")
 		set(u, "Active", "status", "phase")
 	case schema.GroupKind{Kind: "Pod"}:
@@ -185,6 +181,13 @@ func initialize(u *unstructured.Unstructured) {
 		// A moment later, at a real server.
 		set(u, []any{map[string]any{"type": "Established", "status": "True"}}, "status", "conditions")
 	}
+}
+
+// label gives a namespace the label that every namespace has.
+func label(u *unstructured.Unstructured) {
+	labels := map[string]string{"kubernetes.io/metadata.name": u.GetName()}
+	maps.Copy(labels, u.GetLabels())
+	u.SetLabels(labels)
 }
 
 // set sets a field of an object that the server made itself, and so can.
@@ -241,6 +244,9 @@ func (s *Server) update(
 		return nil, err
 	}
 	r.keepRest(old, u)
+	if r.kind.isNamespace() {
+		label(u)
+	}
 	for _, f := range []string{"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"} {
 		keep(u, old, "metadata", f)
 	}
@@ -252,7 +258,7 @@ func (s *Server) update(
 				field.Forbidden(
 					field.NewPath("metadata", "finalizers"),
 					fmt.Sprintf(
-						"no new finalizers can be added if the object is being deleted, found new finalizers %q",
+						"no new finalizers can be added if the object is being deleted, found new finalizers %#v",
 						added,
 					),
 				),
@@ -287,27 +293,38 @@ func (s *Server) update(
 
 // unchanged checks the preconditions that an object carries in its metadata.
 func (s *Server) unchanged(r *Request, old, u *unstructured.Unstructured) error {
-	if uid := u.GetUID(); uid != "" && uid != old.GetUID() {
-		return apierrors.NewConflict(
-			r.groupResource(),
-			r.Name,
-			fmt.Errorf(
-				"Precondition failed: UID in precondition: %s, UID in object meta: %s",
-				uid,
-				old.GetUID(),
-			),
-		) //nolint:staticcheck,revive // the server's words
-	}
 	switch version := u.GetResourceVersion(); {
 	case version == "" && r.kind.custom:
-		return apierrors.NewInvalid(r.kind.GroupKind(), r.Name, field.ErrorList{
+		return apierrors.NewInvalid(schema.GroupKind{Group: r.Group, Kind: r.Resource}, r.Name, field.ErrorList{
 			field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
 		})
 	case version != "" && version != old.GetResourceVersion():
 		return apierrors.NewConflict(r.groupResource(), r.Name,
 			errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 	}
-	return nil
+	uid := u.GetUID()
+	switch {
+	case uid == "" || uid == old.GetUID():
+		return nil
+	case r.Verb == "patch":
+		return apierrors.NewInvalid(r.kind.GroupKind(), r.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "uid"), string(uid), "field is immutable"),
+		})
+	}
+	path := "/registry/" + strings.Trim(r.Resource+"/"+r.Namespace, "/") + "/" + r.Name
+	return apierrors.NewConflict(r.groupResource(), r.Name, storageError(path, uid, old.GetUID()))
+}
+
+// storageError is what a real server says of another UID (k8s.io/apiserver
+// v0.36.3 pkg/storage/errors.go).
+func storageError(path string, want, is types.UID) error {
+	const words = "StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: %w"
+	return fmt.Errorf(words, path, otherUID(want, is))
+}
+
+func otherUID(want, is types.UID) error {
+	const words = "Precondition failed: UID in precondition: %s, UID in object meta: %s"
+	return fmt.Errorf(words, want, is)
 }
 
 // keepRest takes back what a request to this resource or subresource can't change.
@@ -328,7 +345,7 @@ func (r *Request) keepRest(old, u *unstructured.Unstructured) {
 		keep(u, old, "status")
 	case r.kind.status:
 		keep(u, old, "status")
-		if r.kind.Group == "" && r.kind.Kind == "Namespace" {
+		if r.kind.isNamespace() {
 			keep(u, old, "spec", "finalizers")
 		}
 	}

@@ -130,8 +130,12 @@ func (w *stream) change(c change) {
 	}
 	was, is := c.old != nil && w.matches(c.old), w.matches(c.now)
 	switch {
-	case c.kind == watch.Deleted && was, was && !is:
+	case c.kind == watch.Deleted && was:
 		w.object(watch.Deleted, c.now)
+	case was && !is:
+		left := c.old.DeepCopy() // as it was, but when it left
+		left.SetResourceVersion(c.now.GetResourceVersion())
+		w.object(watch.Deleted, left)
 	case is && was:
 		w.object(watch.Modified, c.now)
 	case is && c.kind != watch.Deleted:

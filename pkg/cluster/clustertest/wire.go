@@ -1,8 +1,11 @@
 package clustertest
 
 import (
+	"bytes"
+	"encoding/json"
 	"mime"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +22,7 @@ type format struct {
 	metadata bool // of the objects, only metadata
 }
 
-const acceptable = "application/json, application/vnd.kubernetes.protobuf"
+const acceptable = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 var (
 	binary    = protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
@@ -123,4 +126,19 @@ func (s *Server) send(w http.ResponseWriter, code int, f format, u *unstructured
 	w.Header().Set("Content-Type", f.contentType())
 	w.WriteHeader(code)
 	_, _ = w.Write(body) // a client that has gone is none of the server's business
+}
+
+// inProtobuf encodes a Status as the client wants it.
+func inProtobuf(answer *httptest.ResponseRecorder, req *http.Request) {
+	if !strings.HasPrefix(req.Header.Get("Accept"), runtime.ContentTypeProtobuf) {
+		return
+	}
+	var status metav1.Status
+	if json.Unmarshal(answer.Body.Bytes(), &status) != nil {
+		return // it is text
+	}
+	if body, err := runtime.Encode(binary, &status); err == nil {
+		answer.Header().Set("Content-Type", runtime.ContentTypeProtobuf)
+		answer.Body = bytes.NewBuffer(body)
+	}
 }
