@@ -108,7 +108,7 @@ func world(t *testing.T) (*content, *ownership.Inventory, *engine.Plan) {
 		}
 		c.objects[ref] = u
 	}
-	inv := ownership.Take(snap, nil, cat, ownership.Options{})
+	inv := ownership.Judge(snap, nil, cat, ownership.Options{})
 	plan := offboard.New(inv, cat, offboard.Options{Phase: time.Minute})
 	if plan.Actions() < 5 {
 		t.Fatalf("the plan has only %d actions", plan.Actions())

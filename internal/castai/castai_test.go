@@ -92,6 +92,10 @@ func TestRegionURL(t *testing.T) {
 		"http://api.cast.ai":           "",
 		"http://127.0.0.1:9":           "",
 		"https://x@api.cast.ai":        "",
+		"https://api.c\u0430st.ai":     "", // a Cyrillic letter
+		"https://api.\u0435u.cast.ai":  "",
+		"https://api.eu\u200b.cast.ai": "",
+		"https://api.eu.cast.ai\x00":   "",
 	} {
 		if got, err := RegionURL(in); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, want %q, %v", in, got, want, err)

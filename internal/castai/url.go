@@ -40,6 +40,9 @@ func RegionURL(configured string) (string, error) {
 	if configured = strings.TrimSpace(configured); configured == "" {
 		return DefaultURL, nil
 	}
+	if strings.ContainsFunc(configured, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("the cluster's configuration names the API %q, which has characters that no address of Cast AI's has: name the right one with --api-url", configured)
+	}
 	if !strings.Contains(configured, "://") {
 		configured = "https://" + configured
 	}

@@ -39,19 +39,18 @@ func TestProve(t *testing.T) {
 	}{
 		{"the UID of kube-system", anywhere("uid-1"), nil, live(), same},
 		{"another UID, although the names agree", anywhere("uid-2"), api("a aws:///z/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), different},
-		{"a machine", eks, api("a aws:///eu-central-1a/i-1", "b aws:///eu-central-1a/i-2"), live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}, LiveNode{Name: "y", ProviderID: "aws:///eu-central-1b/i-9"}), same},
-		{"an instance id", eks, []castai.Node{{Id: "1", Name: "a", InstanceId: "i-1"}}, live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}), same},
-		{"Cast AI's node id", castai.Cluster{}, []castai.Node{{Id: "n-1", Name: "a"}}, live(LiveNode{Name: "x", ID: "n-1"}), same},
+		{"a machine", eks, api("a aws:///eu-central-1a/i-1", "b aws:///eu-central-1a/i-2"), live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}, LiveNode{Name: "y", ProviderID: "aws:///eu-central-1b/i-9"}), likely},
+		{"an instance id", eks, []castai.Node{{Id: "1", Name: "a", InstanceId: "i-1"}}, live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}), likely},
 		{"another region", eks, api("a aws:///us-east-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///us-east-1a/i-1"}), different},
-		{"a node of another region among them", eks, api("a aws:///eu-central-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-1"}, LiveNode{Name: "edge", ProviderID: "aws:///us-east-1a/i-1"}), same},
+		{"a node of another region among them", eks, api("a aws:///eu-central-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-1"}, LiveNode{Name: "edge", ProviderID: "aws:///us-east-1a/i-1"}), likely},
 		{"another cloud", eks, nil, live(LiveNode{Name: "a", ProviderID: "gce://prod/europe-west3-a/a"}), different},
 		{"another project", gke, api("a gce://test/z/a"), live(LiveNode{Name: "a", ProviderID: "gce://test/z/a"}), different},
 		{"the same project is no proof", gke, nil, live(LiveNode{Name: "a", ProviderID: "gce://prod/z/a"}), unproven},
-		{"a machine at Google", gke, api("a gce://prod/z/a"), live(LiveNode{Name: "a", ProviderID: "gce://prod/z/a"}), same},
-		{"the resource group of the nodes", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_prod/providers/x"}), same},
+		{"a machine at Google", gke, api("a gce://prod/z/a"), live(LiveNode{Name: "a", ProviderID: "gce://prod/z/a"}), likely},
+		{"the resource group of the nodes", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_prod/providers/x"}), likely},
 		{"another resource group", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_test/providers/x"}), unproven},
 		{"another subscription", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-2/resourceGroups/mc_prod/providers/x"}), different},
-		{"all names", castai.Cluster{}, api("a", "b"), live(LiveNode{Name: "a"}, LiveNode{Name: "b"}), same},
+		{"all names", castai.Cluster{}, api("a", "b"), live(LiveNode{Name: "a"}, LiveNode{Name: "b"}), likely},
 		{"ids that repeat names count as names", castai.Cluster{}, api("a k3s://a", "b k3s://b"), live(LiveNode{Name: "a", ProviderID: "k3s://a"}), unproven},
 		{"some names", castai.Cluster{}, api("a", "b"), live(LiveNode{Name: "a"}, LiveNode{Name: "c"}), unproven},
 		{"a name, but another machine", eks, api("a aws:///eu-central-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-2"}), unproven},
@@ -77,8 +76,8 @@ func managed(status string) *State {
 // Each status has its path.
 func TestJudge(t *testing.T) {
 	here := live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"})
-	all := Options{DeleteNodes: true, RemoveCluster: true, CleanupScript: "script.sh", Timeout: time.Minute, Controller: true}
-	keep := Options{RemoveCluster: true, Timeout: time.Minute}
+	all := Options{DeleteNodes: true, RemoveCluster: true, CleanupScript: "script.sh", Timeout: time.Minute, Controller: true, Named: true}
+	keep := Options{RemoveCluster: true, Timeout: time.Minute, Named: true}
 	for _, test := range []struct {
 		name     string
 		change   func(*State)
@@ -88,7 +87,7 @@ func TestJudge(t *testing.T) {
 		steps    []string
 	}{
 		{"ready", nil, all, "", nil, []string{PoliciesOff, Disconnect, CheckNodes, CleanupScript, RemoveCluster}},
-		{"ready, and nothing else is wanted", nil, Options{Timeout: time.Minute}, "", nil, []string{PoliciesOff, Disconnect}},
+		{"ready, and nothing else is wanted", nil, Options{Timeout: time.Minute, Named: true}, "", nil, []string{PoliciesOff, Disconnect}},
 		{"warning", func(s *State) { s.Cluster.Status = warning }, keep, "", nil, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"connecting", func(s *State) { s.Cluster.Status = connecting }, keep, "", nil, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"without policies", func(s *State) { s.Policies = nil }, keep, "", nil, []string{Disconnect, RemoveCluster}},
@@ -108,7 +107,10 @@ func TestJudge(t *testing.T) {
 		{"no status", func(s *State) { s.Cluster.Status = "" }, keep, "does not know", nil, nil},
 		{"Terraform", func(s *State) { s.Cluster.ManagedBy = "Terraform" }, keep, "", []string{BlockerTerraform}, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"rebalancing", func(s *State) { s.Rebalancing = []castai.RebalancingPlan{{Status: "draining_nodes"}} }, keep, "", []string{BlockerRebalancing}, []string{PoliciesOff, Disconnect, RemoveCluster}},
-		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute}, "", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
+		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Named: true}, "", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
+		{"only the nodes say so, and nobody named it", nil, Options{Timeout: time.Minute}, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, and nodes are to be deleted", nil, Options{DeleteNodes: true, Timeout: time.Minute, Controller: true}, "name it with --cluster-id", nil, nil},
+		{"its kube-system says so", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1" }, Options{Timeout: time.Minute}, "", nil, []string{PoliciesOff, Disconnect}},
 		{"other nodes", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, keep, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"other nodes, to be deleted", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, all, "--delete-nodes would delete the nodes of whichever cluster it is", nil, nil},
 		{"another cluster", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-2" }, keep, "is not the cluster of the kubeconfig", nil, nil},
@@ -167,7 +169,7 @@ func phases(d *Decision) []engine.Phase {
 func TestOnlyNodesOfCastAIAreNamed(t *testing.T) {
 	s := managed(ready)
 	s.Nodes = append(s.Nodes, castai.Node{Name: "mine", AddedBy: "user"})
-	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), Options{DeleteNodes: true, Controller: true})
+	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), Options{DeleteNodes: true, Controller: true, Named: true})
 	if err != nil {
 		t.Fatal(err)
 	}

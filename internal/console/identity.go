@@ -19,15 +19,7 @@ type Live struct {
 }
 
 // LiveNode is a Node object with a machine behind it.
-type LiveNode struct {
-	Name, ProviderID string
-	// ID is the one that Cast AI gave it, of nodes that it made.
-	ID string
-}
-
-// nodeID is the label with Cast AI's id of a node (cluster-controller
-// internal/types.go).
-const nodeID = "provisioner.cast.ai/node-id"
+type LiveNode struct{ Name, ProviderID string }
 
 // NewLive takes the nodes from the objects of a snapshot, Liqo's virtual ones
 // excepted.
@@ -41,7 +33,7 @@ func NewLive(kubeSystem types.UID, objects []*cluster.Object) Live {
 		if err != nil {
 			id = ""
 		}
-		l.Nodes = append(l.Nodes, LiveNode{Name: o.Name, ProviderID: id, ID: o.Labels[nodeID]})
+		l.Nodes = append(l.Nodes, LiveNode{Name: o.Name, ProviderID: id})
 	}
 	return l
 }
@@ -51,12 +43,16 @@ type identity int
 
 const (
 	unproven identity = iota
+	// likely: the nodes say so. A kubelet writes its node's name and provider id,
+	// so that this is a check of what the user says, and no proof.
+	likely
 	same
 	different
 )
 
 // prove compares the API's cluster with the live one. The sentence says on what
-// the answer rests.
+// the answer rests. Only the UID of kube-system proves that they are the same:
+// nobody but the API server writes it.
 func prove(c castai.Cluster, nodes []castai.Node, live Live) (identity, string) {
 	if id := c.Anywhere.KubeSystemNamespaceId; id != "" && live.KubeSystemUID != "" {
 		if id == string(live.KubeSystemUID) {
@@ -68,7 +64,7 @@ func prove(c castai.Cluster, nodes []castai.Node, live Live) (identity, string) 
 		return different, text
 	}
 	if inNodeGroup(c, live) {
-		return same, fmt.Sprintf("the nodes are in the resource group %s, which is that of the API's cluster", c.Aks.NodeResourceGroup)
+		return likely, fmt.Sprintf("the nodes are in the resource group %s, which is that of the API's cluster", c.Aks.NodeResourceGroup)
 	}
 	machines, names, others := 0, 0, 0
 	for _, l := range live.Nodes {
@@ -87,9 +83,9 @@ func prove(c castai.Cluster, nodes []castai.Node, live Live) (identity, string) 
 	all := machines + names
 	switch {
 	case machines > 0:
-		return same, fmt.Sprintf("%d of %d nodes are machines that the API knows", machines, len(live.Nodes))
+		return likely, fmt.Sprintf("%d of %d nodes are machines that the API knows", machines, len(live.Nodes))
 	case all > 0 && others == 0 && all == len(live.Nodes) && all == len(nodes):
-		return same, fmt.Sprintf("all %d nodes have the names that the API knows", all)
+		return likely, fmt.Sprintf("all %d nodes have the names that the API knows", all)
 	case others > 0:
 		return unproven, fmt.Sprintf("%d nodes have names that the API knows, but are other machines", others)
 	case len(nodes) == 0:
@@ -112,11 +108,8 @@ func cloudOf(providerID string) string {
 	return ""
 }
 
-// sameMachine: the id that Cast AI gave it, or the machine's id in its cloud.
+// sameMachine: the machine's id in its cloud.
 func sameMachine(l LiveNode, n castai.Node) bool {
-	if l.ID != "" && l.ID == n.Id {
-		return true
-	}
 	if cloudOf(l.ProviderID) == "" {
 		return false
 	}

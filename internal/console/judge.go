@@ -37,6 +37,8 @@ type Options struct {
 	Timeout time.Duration
 	// Poll is how long the first wait between two looks is; zero: the default.
 	Poll time.Duration
+	// Named: the user has named the cluster, and not only the live cluster has.
+	Named bool
 	// Controller tells whether castai-cluster-controller runs, which drains nodes.
 	Controller bool
 }
@@ -66,15 +68,23 @@ func Judge(s *State, live Live, o Options) (*Decision, error) {
 			"the key belongs to another organization or region (--api-url): use the right one; if the cluster was removed from the console already, leave --console out")
 		return d, nil
 	}
-	switch proof, text := prove(s.Cluster, s.Nodes, live); proof {
+	proof, text := prove(s.Cluster, s.Nodes, live)
+	if proof == likely && o.Named {
+		proof, text = same, "you have named it, and "+text
+	}
+	switch proof {
 	case different:
 		return nil, fmt.Errorf("cluster %s at the console is not the cluster of the kubeconfig: %s: check --context and --cluster-id", d.name(), text)
-	case unproven:
-		if o.DeleteNodes {
-			return nil, fmt.Errorf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s; --delete-nodes would delete the nodes of whichever cluster it is: leave it out", d.name(), text)
+	case unproven, likely:
+		remedy := "compare its name and nodes in the console with kubectl get nodes"
+		if proof == likely {
+			text += ", which kubelets write"
+			remedy += fmt.Sprintf(", and if it is the one, name it with --cluster-id=%s", s.ID)
 		}
-		d.block(BlockerIdentity, fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(), text),
-			"compare its name and nodes in the console with kubectl get nodes")
+		if o.DeleteNodes {
+			return nil, fmt.Errorf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s; --delete-nodes would delete the nodes of whichever cluster it is: %s", d.name(), text, remedy)
+		}
+		d.block(BlockerIdentity, fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(), text), remedy)
 	case same:
 		d.note("it is this cluster: %s", text)
 	}

@@ -65,7 +65,7 @@ func planned(t *testing.T, more int, include ...cluster.Ref) (*ownership.Invento
 	for i := range more {
 		include = append(include, ref("ConfigMap", "castai-agent", fmt.Sprintf("castai-%03d", i)))
 	}
-	inv := ownership.Take(snap, nil, cat, ownership.Options{Include: include})
+	inv := ownership.Judge(snap, nil, cat, ownership.Options{Include: include})
 	return inv, offboard.New(inv, cat, offboard.Options{})
 }
 

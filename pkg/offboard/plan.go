@@ -36,6 +36,8 @@ const (
 	PhaseNamespaces  = "namespaces"
 	PhaseWorkloads   = "workloads"
 	PhaseRecords     = "records"
+	PhaseRoots       = "roots"
+	PhaseLast        = "last"
 )
 
 // Options of a plan.
@@ -78,6 +80,8 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 		{Name: PhaseNamespaces, Title: "Remove namespaces and what is in them", Timeout: o.Phase},
 		{Name: PhaseWorkloads, Title: "Remove workloads in namespaces that stay", Timeout: o.Phase},
 		{Name: PhaseRecords, Title: "Remove the last records", Timeout: o.Phase},
+		{Name: PhaseRoots, Title: "Remove what tells where Cast AI lived", Timeout: o.Phase},
+		{Name: PhaseLast, Title: "Remove what tells whose Liqo this was", Timeout: o.Phase},
 	}
 	byName := map[string]*engine.Phase{}
 	for i := range phases {
@@ -145,11 +149,15 @@ func (p *planner) phaseOf(i *ownership.Item) string {
 	case kind == "CustomResourceDefinition.apiextensions.k8s.io":
 		return PhaseDefinitions
 	case kind == "RuntimeClass.node.k8s.io":
-		return PhaseRecords // it tells that Liqo is Cast AI's
+		return PhaseLast // it tells that Liqo is Cast AI's
+	case i.Root:
+		return PhaseRoots
+	case kind == "Node":
+		return PhaseRoles // before the binding that tells whose it is
 	case kind == "ClusterRole.rbac.authorization.k8s.io", kind == "Role.rbac.authorization.k8s.io":
 		return PhaseRoles
 	case o.Namespace == "kube-node-lease":
-		return PhaseRoles // before the node that tells whose Lease it is
+		return PhaseResources // before the node that tells whose Lease it is
 	case isHelmRecord(o) && !p.whole[o.Namespace]:
 		return PhaseRecords
 	case isWorkload(o) && !p.whole[o.Namespace]:

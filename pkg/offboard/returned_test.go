@@ -60,7 +60,7 @@ func take(t *testing.T, snap *cluster.Snapshot) *ownership.Inventory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ownership.Take(snap, nil, cat, ownership.Options{})
+	return ownership.Judge(snap, nil, cat, ownership.Options{})
 }
 
 func asItIs(*unstructured.Unstructured) {}

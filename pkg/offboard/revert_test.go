@@ -95,6 +95,12 @@ spec: {providerID: "aws:///d", taints: [{key: dedicated, effect: NoSchedule}, {k
 
 const liqo = `
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: liqo-controller-manager}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: liqo-controller-manager}
+subjects: [{kind: ServiceAccount, name: liqo-controller-manager, namespace: castai-omni}]
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: liqo-controller-manager, namespace: castai-omni}

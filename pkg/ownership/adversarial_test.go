@@ -17,6 +17,8 @@ type situation struct {
 	// with is what the situation is put beside: everything of Cast AI's, unless told.
 	with func(testing.TB) *scene
 	make func(testing.TB, *scene)
+	// trust are namespaces that the user vouches for.
+	trust []string
 	// want maps KIND[.GROUP]/[NAMESPACE/]NAME to the verdict and, after a
 	// space, a part of the evidence.
 	want map[string]string
@@ -39,9 +41,9 @@ func TestSituations(t *testing.T) {
 
 func (s situation) test(t *testing.T) {
 	base := s.with(t)
-	alone := base.take(t, ownership.Options{})
+	alone := base.take(t, ownership.Options{Trust: s.trust})
 	s.make(t, base)
-	inv := base.take(t, ownership.Options{})
+	inv := base.take(t, ownership.Options{Trust: s.trust})
 	judged := map[cluster.Ref]bool{}
 	for name, want := range s.want {
 		r, err := cluster.ParseRef(name)

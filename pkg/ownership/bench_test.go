@@ -86,7 +86,7 @@ func BenchmarkTake(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if inv := ownership.Take(snap, records, cat, ownership.Options{}); len(inv.Owned()) != want {
+				if inv := ownership.Judge(snap, records, cat, ownership.Options{}); len(inv.Owned()) != want {
 					b.Fatalf("%d objects are owned, not %d", len(inv.Owned()), want)
 				}
 			}
@@ -103,10 +103,10 @@ func BenchmarkPlan(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if len(ownership.ReleaseRecords(snap, cat)) != len(records) {
+				if len(ownership.ReleaseRecords(snap, cat, nil)) != len(records) {
 					b.Fatal("not every record is asked for")
 				}
-				inv := ownership.Take(snap, records, cat, ownership.Options{})
+				inv := ownership.Judge(snap, records, cat, ownership.Options{})
 				if plan := offboard.New(inv, cat, offboard.Options{}); plan.Actions() == 0 {
 					b.Fatal("nothing is planned")
 				}
@@ -119,7 +119,7 @@ func BenchmarkReleaseRecords(b *testing.B) {
 	snap, records := big(b, 100_000)
 	cat := catalogue(b)
 	for b.Loop() {
-		if got := len(ownership.ReleaseRecords(snap, cat)); got != len(records) {
+		if got := len(ownership.ReleaseRecords(snap, cat, nil)); got != len(records) {
 			b.Fatalf("%d records, not %d", got, len(records))
 		}
 	}

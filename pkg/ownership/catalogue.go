@@ -9,6 +9,7 @@ package ownership
 import (
 	_ "embed" // the catalogue is part of the binary
 	"fmt"
+	"iter"
 	"path"
 	"regexp"
 	"slices"
@@ -28,7 +29,6 @@ type Catalogue struct {
 	Components []Component  `json:"components"`
 	Namespaces []Home       `json:"namespaces"`
 	ThirdParty []ThirdParty `json:"thirdParty"`
-	Images     []string     `json:"images"`
 	Registries []string     `json:"registries"`
 	Domains    []string     `json:"domains"`
 
@@ -36,6 +36,8 @@ type Catalogue struct {
 	charts   map[string][]*Component
 	patterns []chartPattern
 	apps     map[string]*Component
+	accounts map[string]*Component
+	images   map[string]*Component // by the last elements of the repository's name
 	groups   map[string]*Component
 	objects  map[string]*Component
 }
@@ -53,6 +55,8 @@ type Component struct {
 	Charts     []string `json:"charts,omitempty"`
 	Within     []string `json:"within,omitempty"`
 	Workloads  []string `json:"workloads,omitempty"`
+	Accounts   []string `json:"accounts,omitempty"`
+	Images     []string `json:"images,omitempty"`
 	Groups     []string `json:"groups,omitempty"`
 	Webhooks   []string `json:"webhooks,omitempty"`
 	Objects    []string `json:"objects,omitempty"`
@@ -69,6 +73,10 @@ type Home struct {
 	Liqo   bool              `json:"liqo,omitempty"` // Cast AI's only where Liqo is
 	Source string            `json:"source"`
 }
+
+// generated tells whether Cast AI's controllers make the namespace themselves,
+// so that nobody has a reason to put anything into it.
+func (h *Home) generated() bool { return len(h.Labels) > 0 }
 
 // ThirdParty is somebody else's chart that comes with one of Cast AI's.
 type ThirdParty struct {
@@ -104,6 +112,7 @@ func LoadCatalogue() (*Catalogue, error) {
 func (c *Catalogue) index() {
 	c.charts, c.apps = map[string][]*Component{}, map[string]*Component{}
 	c.groups, c.objects = map[string]*Component{}, map[string]*Component{}
+	c.accounts, c.images = map[string]*Component{}, map[string]*Component{}
 	for i := range c.Components {
 		comp := &c.Components[i]
 		for _, chart := range comp.Charts {
@@ -128,6 +137,14 @@ func (c *Catalogue) index() {
 		}
 		for _, object := range comp.Objects {
 			c.objects[object] = comp
+		}
+		for _, account := range comp.Accounts {
+			c.accounts[account] = comp
+		}
+		for _, image := range comp.imageNames() {
+			if c.images[image] == nil {
+				c.images[image] = comp
+			}
 		}
 	}
 }
@@ -167,10 +184,30 @@ func (c *Catalogue) chartWithin(name string, parents []string) *Component {
 	return nil
 }
 
-// unmistakable tells whether nobody else would give a chart this name. The
-// others (egressd, temporal, gpu-metrics-exporter, ...) need a second mark.
-func unmistakable(chart string) bool {
-	return strings.HasPrefix(chart, "castai") || strings.HasPrefix(chart, "castware")
+// unmistakable tells whether nobody else gives a chart or a program of the
+// catalogue this name. The others (egressd, temporal, gpu-metrics-exporter, ...)
+// need a second mark.
+func (c *Catalogue) unmistakable(name string) bool {
+	return (strings.HasPrefix(name, "castai-") || strings.HasPrefix(name, "castware-") || name == "castai") &&
+		(c.apps[name] != nil || c.chart(name) != nil || c.accounts[name] != nil)
+}
+
+// ownCharts yields the names of the charts that are Cast AI's under any roof.
+func (c *Catalogue) ownCharts() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range c.Components {
+			for _, chart := range c.Components[i].Charts {
+				if len(c.Components[i].Within) == 0 && !yield(chart) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// component returns the component of that name, or nil.
+func (c *Catalogue) component(name string) *Component {
+	return c.find(func(comp *Component) bool { return comp.Name == name })
 }
 
 // chartLabel matches the values that Helm's own template gives helm.sh/chart.
@@ -187,30 +224,6 @@ func (c *Catalogue) group(group string) *Component { return c.groups[group] }
 // app returns the component that a workload's name, or the label
 // app.kubernetes.io/name, stands for.
 func (c *Catalogue) app(name string) *Component { return c.apps[name] }
-
-// namedAfter returns the component whose name is the first or the last part of
-// a name, as Helm's RELEASE-CHART and CHART-PART are: costs-castai-evictor,
-// castai-agent-cpvpa. It is less than app: only ever one mark of two.
-func (c *Catalogue) namedAfter(name string) *Component {
-	if comp := c.apps[name]; comp != nil {
-		return comp
-	}
-	for i := len(name) - 1; i > 0; i-- {
-		if name[i] == '-' {
-			if comp := c.apps[name[:i]]; comp != nil && unmistakable(name[:i]) {
-				return comp
-			}
-		}
-	}
-	for i := range name {
-		if name[i] == '-' {
-			if comp := c.apps[name[i+1:]]; comp != nil && unmistakable(name[i+1:]) {
-				return comp
-			}
-		}
-	}
-	return nil
-}
 
 // runtimeObject returns the component that makes an object of this kind and name at run time.
 func (c *Catalogue) runtimeObject(r cluster.Ref) *Component {
@@ -261,56 +274,95 @@ func (c *Catalogue) OwnFinalizer(name string) bool {
 	return c.inDomain(domain)
 }
 
-// image tells whether an image comes from a repository that only Cast AI publishes to.
-func (c *Catalogue) image(image string) bool {
-	first, _, slash := strings.Cut(image, "/")
-	if !slash || !strings.ContainsAny(first, ".:") && first != "localhost" {
-		image = "docker.io/" + image // what a container runtime does to short names
-	}
-	return slices.ContainsFunc(c.Images, func(p string) bool {
-		if suffix, ok := strings.CutPrefix(p, "*"); ok {
-			return strings.Contains(image, suffix)
+// imageNames are the names of the images that a component's programs come in,
+// as the last elements of their repositories: those that the catalogue lists,
+// and the names of its charts and programs, with and without castai-.
+func (comp *Component) imageNames() []string {
+	out := slices.Clone(comp.Images)
+	for _, name := range slices.Concat(comp.Charts, comp.Workloads) {
+		out = append(out, name)
+		if short, ok := strings.CutPrefix(name, "castai-"); ok {
+			out = append(out, short)
 		}
-		return strings.HasPrefix(image, p)
-	})
+	}
+	return out
 }
 
-// componentImage returns the first of the images that is the component's own:
-// from a repository that only Cast AI publishes to, under the component's name
-// (castai-agent runs .../agent). Cast AI mirrors other images there, too, which
-// prove nothing.
-func (c *Catalogue) componentImage(comp *Component, images []string) string {
+// published tells whether an image comes from a place that only Cast AI
+// publishes to, and not from a mirror of it. Cast AI keeps copies of others'
+// images there, too.
+func (c *Catalogue) published(image string) bool {
+	_, ok := c.repository(image)
+	return ok
+}
+
+// publishes returns the first component of which one of the images is the own
+// one, published where only Cast AI publishes.
+func (c *Catalogue) publishes(images []string) (*Component, string) {
+	for _, image := range images {
+		if name, ok := c.repository(image); ok && c.images[name] != nil {
+			return c.images[name], image
+		}
+	}
+	return nil, ""
+}
+
+// repository returns the name of an image within the place that Cast AI
+// publishes to: castai-hub/library/liqo/webhook:v1 is liqo/webhook.
+func (c *Catalogue) repository(image string) (string, bool) {
+	full := repositoryOf(image)
+	for _, place := range c.Registries {
+		if name, ok := strings.CutPrefix(full, place+"/"); ok {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// runs returns the first of the images that is the component's own: wherever it
+// is published or mirrored, the repository ends with exactly one of the
+// component's image names. That is one witness of two.
+func (c *Catalogue) runs(comp *Component, images []string) string {
 	if comp == nil {
 		return ""
 	}
 	for _, image := range images {
-		if c.image(image) && comp.runs(image) {
+		full := repositoryOf(image)
+		if slices.ContainsFunc(comp.imageNames(), func(name string) bool { return strings.HasSuffix(full, "/"+name) }) {
 			return image
 		}
 	}
 	return ""
 }
 
-// runs tells whether the last part of an image's name is that of the component:
-// agent, castai-agent.
-func (comp *Component) runs(image string) bool {
-	base := imageName(image)
-	return slices.ContainsFunc(slices.Concat(comp.Charts, comp.Workloads, []string{comp.Name}), func(name string) bool {
-		return name == base || strings.HasSuffix(name, "-"+base)
-	})
+// mirrored returns the first of the images that is the component's own, copied
+// with the path that it has where Cast AI publishes it.
+func (c *Catalogue) mirrored(comp *Component, images []string) string {
+	if comp == nil {
+		return ""
+	}
+	for _, image := range images {
+		full := repositoryOf(image)
+		for _, place := range c.Registries {
+			_, path, _ := strings.Cut(place, "/")
+			if slices.ContainsFunc(comp.imageNames(), func(name string) bool { return strings.HasSuffix(full, "/"+path+"/"+name) }) {
+				return image
+			}
+		}
+	}
+	return ""
 }
 
-// imageName returns the last part of an image's repository, without tag and digest.
-func imageName(image string) string {
+// repositoryOf returns an image's repository with its host, without tag and
+// digest, as a container runtime completes short names.
+func repositoryOf(image string) string {
 	repository, _, _ := strings.Cut(image, "@")
 	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
 		repository = repository[:colon]
 	}
-	return path.Base(repository)
-}
-
-// published tells whether an image comes from the very place that Cast AI
-// publishes to, and not from a mirror.
-func (c *Catalogue) published(image string) bool {
-	return slices.ContainsFunc(c.Registries, func(p string) bool { return strings.HasPrefix(image, p) })
+	first, _, slash := strings.Cut(repository, "/")
+	if !slash || !strings.ContainsAny(first, ".:") && first != "localhost" {
+		repository = "docker.io/" + repository
+	}
+	return repository
 }

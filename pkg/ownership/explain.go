@@ -18,7 +18,7 @@ type Explanation struct {
 // Explain tells why an object is owned, unclear or foreign. The error says that
 // there is no such object.
 func (inv *Inventory) Explain(r cluster.Ref) (*Explanation, error) {
-	o, err := inv.world.snap.Find(r)
+	o, err := inv.judged.snap.Find(r)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (inv *Inventory) Explain(r cluster.Ref) (*Explanation, error) {
 func (inv *Inventory) explain(o *cluster.Object, seen map[*cluster.Object]bool) Explanation {
 	seen[o] = true
 	out := Explanation{Object: o.Ref(), Verdict: Foreign}
-	i := inv.world.items[o]
+	i := inv.judged.item(o)
 	if i == nil {
 		return out
 	}
@@ -38,7 +38,7 @@ func (inv *Inventory) explain(o *cluster.Object, seen map[*cluster.Object]bool) 
 		if e.From == nil {
 			continue
 		}
-		if from := inv.world.byRef[*e.From]; from != nil && !seen[from] {
+		if from := inv.judged.find(*e.From); from != nil && !seen[from] {
 			out.RestsOn = append(out.RestsOn, inv.explain(from, seen))
 		}
 	}

@@ -243,14 +243,14 @@ func judge(t testing.TB, snap *cluster.Snapshot, records []cluster.StoredRelease
 	t.Helper()
 	cat := catalogue(t)
 	var asked []cluster.StoredRelease
-	for _, target := range ownership.ReleaseRecords(snap, cat) {
+	for _, target := range ownership.ReleaseRecords(snap, cat, opts.Trust) {
 		for _, r := range records {
 			if r.Ref == target.Ref {
 				asked = append(asked, r)
 			}
 		}
 	}
-	return ownership.Take(snap, asked, cat, opts)
+	return ownership.Judge(snap, asked, cat, opts)
 }
 
 func catalogue(t testing.TB) *ownership.Catalogue {

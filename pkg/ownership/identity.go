@@ -45,7 +45,7 @@ func IdentityRecords(snap *cluster.Snapshot) []*cluster.Object {
 }
 
 // identity collects what the cluster says of itself.
-func (w *world) identity() Identity {
+func (j *judgement) identity() Identity {
 	var id Identity
 	url := func(s string) {
 		if id.APIURL == "" {
@@ -57,9 +57,9 @@ func (w *world) identity() Identity {
 			id.Sources = append(id.Sources, IdentitySource{o.Ref(), clusterID})
 		}
 	}
-	for _, o := range w.snap.Objects {
-		if !w.owned(o) {
-			continue
+	for _, o := range j.ownedObjects() {
+		if o.Namespace != "" && !j.cluster.isHome(o.Namespace) {
+			continue // whoever may write there could name any cluster
 		}
 		switch o.Ref().GroupKind().String() {
 		case "ConfigMap":

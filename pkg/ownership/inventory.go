@@ -2,9 +2,6 @@ package ownership
 
 import (
 	"slices"
-	"strings"
-
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -42,6 +39,11 @@ type Item struct {
 	// Dependent: Kubernetes itself removes it with its owner, and a controller
 	// would make it again.
 	Dependent bool
+	// Root: what it says of where Cast AI lives, other verdicts rest on. It must be
+	// the last to go, or an interrupted run leaves things that nothing explains.
+	Root bool
+	// leads is the namespace that a binding of Cast AI's leads to.
+	leads string
 }
 
 // HomeNamespace is a namespace in which Cast AI's software lives.
@@ -67,8 +69,12 @@ type Inventory struct {
 	Unreadable []cluster.Unreadable
 	Impact     Impact
 	Blockers   []Blocker
+	// Remains are cluster-scoped objects that are not owned and have an identity of
+	// Cast AI's all the same: a namespace, a definition, a webhook configuration of
+	// the catalogue's. With one of them there, a cluster is not clean of Cast AI.
+	Remains []cluster.Ref
 
-	world *world
+	judged *judgement
 }
 
 // Owned returns the objects that are Cast AI's.
@@ -105,88 +111,22 @@ func (inv *Inventory) IsOwned(r cluster.Ref) bool {
 // Objects returns the snapshot that the inventory was made of, nothing for one
 // that nobody made.
 func (inv *Inventory) Objects() []*cluster.Object {
-	if inv.world == nil {
+	if inv.judged == nil {
 		return nil
 	}
-	return inv.world.snap.Objects
+	return inv.judged.objects
+}
+
+// Clean tells whether nothing of Cast AI's is left, as far as can be known: what
+// could not be read, and what only has Cast AI's identity, is not clean.
+func (inv *Inventory) Clean() bool {
+	return len(inv.Owned()) == 0 && len(inv.Unreadable) == 0 && len(inv.Remains) == 0
 }
 
 // Options change verdicts by the user's word.
 type Options struct {
+	// Trust are namespaces in which Cast AI lives by the word of the administrator.
+	Trust   []string
 	Include []cluster.Ref // removed although unclear or foreign
 	Exclude []cluster.Ref // kept although owned
-}
-
-// ReleaseRecords returns the records of Helm releases that must be read before
-// Take: the newest revision of each release in a namespace where something
-// points to Cast AI. No other Secret's data is needed, ever.
-func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue) []cluster.Target {
-	w := emptyWorld(snap, cat)
-	for _, o := range w.snap.Objects {
-		if r := o.Ref(); r.GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
-			w.byRef[r] = o // of all indexes the only one that is needed here
-		}
-		w.note(o)
-	}
-	near := map[string]bool{}
-	point := func(o *cluster.Object) {
-		near[o.Namespace], near[o.Annotations["meta.helm.sh/release-namespace"]] = true, true
-	}
-	for _, o := range w.workloads {
-		if slices.ContainsFunc(o.images, cat.image) || cat.namedAfter(o.Name) != nil {
-			point(o.Object)
-		}
-	}
-	for in := range runs(w.snap.Objects, sameNamespace) {
-		if w.namedHome(in[0].Namespace) != nil {
-			near[in[0].Namespace] = true
-		}
-		for _, o := range in {
-			if w.labelled(o).component != nil || cat.app(o.Labels["app.kubernetes.io/name"]) != nil || isCRD(o) && w.crdGroup(o) != nil {
-				point(o)
-			}
-		}
-	}
-	var out []cluster.Target
-	for key, records := range w.records {
-		if near[key.namespace] {
-			newest := slices.MaxFunc(records, func(a, b *cluster.Object) int { return revision(a) - revision(b) })
-			out = append(out, newest.Target())
-		}
-	}
-	slices.SortFunc(out, func(a, b cluster.Target) int { return a.Compare(b.Ref) })
-	return out
-}
-
-// Take judges every object of the snapshot.
-func Take(snap *cluster.Snapshot, stored []cluster.StoredRelease, cat *Catalogue, opts Options) *Inventory {
-	w := newWorld(snap, cat)
-	w.read(stored)
-	w.judge()
-	w.override(opts)
-	inv := &Inventory{Server: snap.Server, Homes: w.keep(), Releases: w.releaseNames(), world: w}
-	for _, o := range w.snap.Objects {
-		if i := w.items[o]; i != nil && (i.Verdict == Owned || i.Verdict == Unclear) {
-			i.Setting = cat.Setting(o.Ref())
-			inv.Items = append(inv.Items, i)
-		}
-	}
-	inv.Unreadable = w.unreadable()
-	inv.Identity = w.identity()
-	inv.Impact = w.impact()
-	inv.Blockers = w.blockers()
-	return inv
-}
-
-// unreadable says of API groups that fail because of a dead APIService of Cast
-// AI's that this is so.
-func (w *world) unreadable() []cluster.Unreadable {
-	out := slices.Clone(w.snap.Unreadable)
-	for i, u := range out {
-		group, version, ok := strings.Cut(u.GroupVersion, "/")
-		if ok && w.ownedRef(cluster.Ref{Group: "apiregistration.k8s.io", Kind: "APIService", Name: version + "." + group}) {
-			out[i].Message = "nothing answers for it; its APIService is Cast AI's and goes"
-		}
-	}
-	return out
 }

@@ -1,390 +1,398 @@
 package ownership
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// judge applies the rules until nothing new is found. What can be said of an
-// object by itself or through something already owned comes first; only then is
-// it known which namespaces are homes, and what merely lives in them follows.
-func (w *world) judge() {
-	w.liqo = w.whoseLiqo()
-	w.sift()
-	direct := []func(){
-		w.ruleRelease, w.ruleWorkload, w.ruleMarked, w.ruleGroup, w.ruleInstance, w.ruleOwner,
-		w.ruleService, w.ruleSubjects, w.ruleRoles, w.ruleClasses, w.ruleNodes, w.ruleConstraints,
-		w.ruleDangling, w.ruleLabels, w.ruleKnown, w.ruleReferences, w.ruleCompanions,
-	}
-	w.settle(direct)
-	w.findHomes()
-	w.settle(append(direct, w.ruleHome, w.ruleRecords))
-	w.hints()
+// judgement is what the rules made of a snapshot: one view of the cluster-scoped
+// objects, and one of each namespace.
+type judgement struct {
+	objects  []*cluster.Object // of the snapshot, in the order of their references
+	snap     *cluster.Snapshot
+	cat      *Catalogue
+	cluster  *clusterView
+	spaces   map[string]*spaceView
+	order    []string            // of the namespaces
+	homes    map[string]Evidence // namespaces that go whole if nothing in them stays
+	excluded map[*cluster.Object]bool
+	failed   []cluster.Unreadable // records of releases
 }
 
-func (w *world) settle(rules []func()) {
-	for {
-		w.changed = false
-		for _, rule := range rules {
-			rule()
-		}
-		if !w.changed {
-			return
-		}
-	}
-}
-
-// claim is own for evidence that marks of another owner outweigh.
-func (w *world) claim(o *cluster.Object, c *Component, e Evidence) {
-	if against, foreign := w.foreignMarks(o); foreign {
-		w.hint(o, e)
-		w.deny(o, against)
-		return
-	}
-	for _, r := range o.Owners {
-		if up := w.owner(o, r); up != nil && !w.owned(up) {
-			w.hint(o, e)
-			w.deny(o, Evidence{Rule: "owner", Text: text("%s %s owns it", up.Resource.Kind, up.Name), From: ref(up)})
-			return
-		}
-	}
-	w.own(o, c, e)
-}
-
-// labelled reads the label that Helm's own template gives every object of a
-// chart: helm.sh/chart=NAME-VERSION.
-func (w *world) labelled(o *cluster.Object) labelled {
-	value := o.Labels["helm.sh/chart"]
-	if value == "" {
-		return labelled{}
-	}
-	l, known := w.labels[value]
-	if !known {
-		l.chart = value
-		if m := chartLabel.FindStringSubmatch(value); m != nil {
-			l.chart, l.component = m[1], w.cat.chart(m[1])
-			if m[1] == "liqo" && w.liqo == liqoCastAI {
-				l.component = w.liqoComponent()
-			}
-		}
-		w.labels[value] = l
-	}
-	return l
-}
-
-// foreignMarks tells whether an object says of itself that it belongs to a Helm
-// release or a chart that is not Cast AI's.
-func (w *world) foreignMarks(o *cluster.Object) (Evidence, bool) {
-	key, marked := releaseOf(o)
-	if r := w.release[key]; marked && r != nil {
-		if w.castAIRelease(r) {
-			return Evidence{}, false
-		}
-		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", r, r.Chart), From: &r.Stored}, true
-	}
-	mark := w.labelled(o)
-	if mark.chart != "" && mark.component == nil {
-		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", o.Labels["helm.sh/chart"])}, true
-	}
-	if !marked {
-		for _, l := range w.listed[o.Ref()] {
-			if !w.castAIRelease(l.release) {
-				if component, _ := w.chartOf(l.release, l.object); component == nil {
-					return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart), From: &l.release.Stored}, true
-				}
-			}
-		}
-		return Evidence{}, false
-	}
-	// The release is gone, unreadable, or nothing near it was Cast AI's.
-	if mark.component != nil {
-		return Evidence{}, false
-	}
-	if _, home := w.home(key.namespace); home || w.namedHome(key.namespace) != nil {
-		return Evidence{}, false
-	}
-	return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s/%s", key.namespace, key.name)}, true
-}
-
-// marks lists what an object itself says of being Cast AI's. Labels can be
-// copied: each of these needs a second, independent one.
-func (w *world) marks(o *cluster.Object) (*Component, []string) {
-	var out []string
-	mark := w.labelled(o)
-	component := mark.component
-	if component != nil {
-		out = append(out, "the label helm.sh/chart="+o.Labels["helm.sh/chart"])
-	}
-	if c := w.app(o.Labels["app.kubernetes.io/name"]); c != nil {
-		out = append(out, "the label app.kubernetes.io/name="+o.Labels["app.kubernetes.io/name"])
-		if component == nil {
-			component = c
-		}
-	}
-	if c := w.app(o.Name); c != nil {
-		out = append(out, "the name of a component")
-		if component == nil {
-			component = c
-		}
-	}
-	return component, out
-}
-
-// app is Catalogue.app, but for the names that everybody's Liqo has.
-func (w *world) app(name string) *Component {
-	c := w.cat.app(name)
-	if c != nil && len(c.Within) > 0 && w.liqo != liqoCastAI {
-		return nil
-	}
-	return c
-}
-
-// sift finds, in one look at every object, the few that the rules are about: most
-// of a cluster has nothing to do with Cast AI, and the rules are applied again
-// and again.
-func (w *world) sift() {
-	releases := map[string]bool{}
-	for key := range w.release {
-		releases[key.name] = true
-	}
-	for _, o := range w.snap.Objects {
-		charted := w.labelled(o).component != nil
-		if charted {
-			w.charted = append(w.charted, o)
-		}
-		if charted || isCRD(o) || isPDB(o) || len(o.Managers) > 0 && w.cat.app(o.Managers[0]) != nil || releases[o.Annotations["meta.helm.sh/release-name"]] {
-			w.hintable = append(w.hintable, o)
-		}
-	}
-	for _, o := range w.workloads {
-		if s := w.suspect(o); !o.owner && (len(s.marks) > 0 || s.home && s.some) {
-			w.suspects = append(w.suspects, s)
-		}
-	}
-}
-
-// suspect is a workload with what in it itself says that it is Cast AI's.
-type suspect struct {
-	workload
-	component *Component
-	marks     []string
-	image     string          // the component's own
-	account   *cluster.Object // that it runs as
-	home      bool            // it is in a namespace of the catalogue's
-	some      bool            // it runs some image of Cast AI's
-}
-
-func (w *world) suspect(o workload) suspect {
-	component, marks := w.marks(o.Object)
-	if component == nil {
-		// RELEASE-CHART is what Helm's own template makes of a release's name.
-		if component = w.cat.namedAfter(o.Name); component != nil && (len(component.Within) == 0 || w.liqo == liqoCastAI) {
-			marks = append(marks, "a name after "+component.Name)
-		}
-	}
-	return suspect{
-		workload: o, component: component, marks: marks, image: w.cat.componentImage(component, o.images),
-		account: w.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: o.Namespace, Name: serviceAccount(o.spec)}],
-		home:    w.namedHome(o.Namespace) != nil, some: w.runsSomeCastAI(o),
-	}
-}
-
-// ruleWorkload: it runs a component's own image under that component's name or
-// labels, or it has a component's name or labels and runs as a ServiceAccount of
-// Cast AI's. In a namespace of Cast AI's, one of these is enough.
-func (w *world) ruleWorkload() {
-	for _, o := range w.suspects {
-		switch {
-		case w.owned(o.Object):
-		case o.image != "" && len(o.marks) > 0:
-			w.claim(o.Object, o.component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", o.image, o.marks[0])})
-		case o.account != nil && w.owned(o.account):
-			w.claim(o.Object, o.component, Evidence{Rule: "workload", Text: text("it runs as the ServiceAccount %s/%s of Cast AI's", o.Namespace, o.account.Name), From: ref(o.account)})
-		case o.home:
-			w.claim(o.Object, o.component, Evidence{Rule: "workload", Text: text("it is in namespace %s and has %s", o.Namespace, firstOr(o.marks, "one of Cast AI's images"))})
-		}
-	}
-}
-
-func firstOr(list []string, or string) string {
-	if len(list) > 0 {
-		return list[0]
-	}
-	return or
-}
-
-// ruleMarked: it lives in a namespace of Cast AI's and carries the label of one of Cast AI's charts.
-func (w *world) ruleMarked() {
-	for _, ns := range w.namespaces {
-		if w.namedHome(ns) == nil {
+// ReleaseRecords returns the records of Helm releases that must be read before
+// Judge: the newest revision of each release in a namespace that is known to be
+// Cast AI's, by cluster-scoped objects or because it is in trust. No other
+// Secret's data is needed, ever.
+func ReleaseRecords(snap *cluster.Snapshot, cat *Catalogue, trust []string) []cluster.Target {
+	objects := sorted(snap)
+	wide := judgeCluster(clusterScoped(objects), cat, trust)
+	newest := map[releaseKey]*cluster.Object{}
+	for _, o := range objects {
+		if !isReleaseRecord(o) || !wide.isHome(o.Namespace) {
 			continue
 		}
-		for _, o := range w.byNS[ns] {
-			if w.owned(o) || w.isCustom(o) {
-				continue // a custom resource is whose its kind is
-			}
-			component, marks := w.marks(o)
-			if _, workload := podSpec(o); workload || len(marks) == 0 {
-				continue
-			}
-			w.claim(o, component, Evidence{Rule: "marked", Text: text("it is in namespace %s and has %s", ns, marks[0])})
+		key := releaseKey{o.Namespace, o.Labels["name"]}
+		if old := newest[key]; old == nil || revision(o) >= revision(old) {
+			newest[key] = o
 		}
 	}
-}
-
-// ruleGroup: a CRD of one of Cast AI's API groups, exactly.
-func (w *world) ruleGroup() {
-	for _, o := range w.byKind["CustomResourceDefinition.apiextensions.k8s.io"] {
-		component := w.crdGroup(o)
-		if component == nil || w.owned(o) {
-			continue
-		}
-		_, group, _ := strings.Cut(o.Name, ".")
-		e := Evidence{Rule: "group", Text: text("the API group %s is Cast AI's (%s)", group, component.Name)}
-		if strings.HasSuffix(group, liqoGroup) {
-			if w.liqo != liqoCastAI {
-				continue
-			}
-			e.Text = text("the API group %s belongs to the Liqo in this cluster, which is Cast AI's", group)
-		}
-		w.claim(o, component, e)
+	var out []cluster.Target
+	for _, o := range newest {
+		out = append(out, o.Target())
 	}
+	slices.SortFunc(out, func(a, b cluster.Target) int { return a.Compare(b.Ref) })
+	return out
 }
 
-// ruleInstance: a custom resource of an owned CRD goes with it.
-func (w *world) ruleInstance() {
-	for _, r := range w.snap.Resources {
-		crd := w.byRef[crdOf(r)]
-		if crd == nil || !w.owned(crd) {
-			continue
-		}
-		for _, o := range w.byKind[schema.GroupKind{Group: r.Group, Kind: r.Kind}.String()] {
-			if !w.owned(o) {
-				w.own(o, w.cat.group(r.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", r.Kind), From: ref(crd)})
-			}
-		}
+// Judge says of every object of the snapshot whose it is. stored are the
+// releases of ReleaseRecords.
+func Judge(snap *cluster.Snapshot, stored []cluster.StoredRelease, cat *Catalogue, opts Options) *Inventory {
+	j := &judgement{
+		objects: sorted(snap), snap: snap, cat: cat, spaces: map[string]*spaceView{},
+		homes: map[string]Evidence{}, excluded: map[*cluster.Object]bool{},
 	}
-}
-
-// ruleOwner: all its owners are owned, so Kubernetes collects it with them. What
-// somebody else made and merely hung onto an object of Cast AI's is theirs.
-func (w *world) ruleOwner() {
-	for _, up := range w.ownedObjects() {
-		for _, o := range w.below[up.UID] {
-			if !w.item(o).Dependent {
-				w.judgeDependent(o)
-			}
+	j.cluster = judgeCluster(clusterScoped(j.objects), cat, opts.Trust)
+	j.cluster.hints()
+	releases := j.read(stored)
+	for _, space := range j.relevant() {
+		v := newSpaceView(space.name, space.objects, j.cluster, releases[space.name])
+		v.judge()
+		j.spaces[space.name] = v
+		j.order = append(j.order, space.name)
+	}
+	j.cluster.conclude()
+	j.findHomes()
+	j.cluster.markRoots()
+	j.override(opts)
+	inv := &Inventory{Server: snap.Server, Homes: j.keep(), Releases: j.releaseNames(), judged: j}
+	for _, o := range j.objects {
+		if i := j.item(o); i != nil && (i.Verdict == Owned || i.Verdict == Unclear) {
+			i.Setting = cat.Setting(o.Ref())
+			inv.Items = append(inv.Items, i)
 		}
 	}
+	inv.Unreadable = j.unreadable()
+	inv.Remains = j.remains()
+	inv.Identity = j.identity()
+	inv.Impact = j.impact()
+	inv.Blockers = j.blockers()
+	return inv
 }
 
-func (w *world) judgeDependent(o *cluster.Object) {
-	var owner *cluster.Object
-	made := o.Controller() != nil // by a controller, which would make it again
-	for _, r := range o.Owners {
-		if owner = w.owner(o, r); owner == nil || !w.owned(owner) {
-			return
-		}
-		made = made || w.item(owner).Dependent
-	}
-	e := Evidence{Rule: "owner", Text: text("%s %s owns it", owner.Resource.Kind, owner.Name), From: ref(owner)}
-	if against, foreign := w.attached(o); foreign && !w.owned(o) {
-		w.hint(o, e)
-		w.deny(o, against)
-		return
-	}
-	if holdsMore(o) && !w.owned(o) {
-		w.hint(o, e)
-		w.deny(o, Evidence{Rule: "owner", Text: "what goes with it need not be Cast AI's"})
-		return
-	}
-	component := w.cat.find(func(c *Component) bool { return c.Name == w.item(owner).Component })
-	w.own(o, component, e)
-	if made && len(w.listed[o.Ref()]) == 0 {
-		w.item(o).Dependent, w.changed = true, true
-	}
-}
-
-// holdsMore tells whether more than the object goes with it: what is in a
-// namespace, of a kind, on a machine, or on a disk.
-func holdsMore(o *cluster.Object) bool {
-	return isCRD(o) || o.Resource.Group == "" && slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
-}
-
-// owner returns the object that an owner reference means. One in another
-// namespace, or of another kind or name than the UID says, is none.
-func (w *world) owner(o *cluster.Object, r metav1.OwnerReference) *cluster.Object {
-	up := w.byUID[r.UID]
-	if up == nil || up.Resource.Kind != r.Kind || up.Name != r.Name || up.Namespace != "" && up.Namespace != o.Namespace {
-		return nil
-	}
-	return up
-}
-
-// attached tells whether somebody else made an object that has an owner: it
-// has their marks, or it is not controlled by its owner and runs their images
-// or was written by a person's tool.
-func (w *world) attached(o *cluster.Object) (Evidence, bool) {
-	if o.Controller() != nil {
-		return Evidence{}, false
-	}
-	if e, foreign := w.foreignMarks(o); foreign {
-		return e, true
-	}
-	if spec, ok := podSpec(o); ok {
-		if list := images(spec); !slices.ContainsFunc(list, w.cat.image) {
-			return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(list, "no image"))}, true
-		}
-	}
-	for _, m := range o.Managers {
-		if byHand(m) {
-			return Evidence{Rule: "manager", Text: text("%s wrote it: it is not Cast AI's controllers' alone", m)}, true
-		}
-	}
-	return Evidence{}, false
-}
-
-// byHand tells whether a field manager is a tool by which people apply what
-// they wrote, rather than a controller.
-func byHand(manager string) bool {
-	return slices.ContainsFunc([]string{"kubectl", "helm", "argocd", "kustomize-controller", "Terraform", "HashiCorp", "pulumi"}, func(tool string) bool {
-		return strings.HasPrefix(strings.ToLower(manager), strings.ToLower(tool))
-	})
-}
-
-// nested returns a list of maps at a path of a body.
-func nested(o *cluster.Object, path ...string) []map[string]any {
-	v, found, err := unstructured.NestedFieldNoCopy(o.Body, path...)
-	if !found || err != nil {
-		return nil
-	}
-	list, _ := v.([]any)
-	var out []map[string]any
-	for _, e := range list {
-		if m, ok := e.(map[string]any); ok {
-			out = append(out, m)
+func clusterScoped(objects []*cluster.Object) []*cluster.Object {
+	var out []*cluster.Object
+	for _, o := range objects {
+		if o.Namespace == "" {
+			out = append(out, o)
 		}
 	}
 	return out
 }
 
-func str(m map[string]any, path ...string) string {
-	s, _, err := unstructured.NestedString(m, path...)
-	if err != nil {
-		return ""
-	}
-	return s
+// space is a namespace with what is in it.
+type space struct {
+	name    string
+	objects []*cluster.Object
 }
 
-// sortedRefs returns the keys of a map in their order, so that the same cluster
-// always gets the same evidence.
-func sortedRefs[V any](m map[cluster.Ref]V) []cluster.Ref {
-	return slices.SortedFunc(maps.Keys(m), cluster.Ref.Compare)
+// relevant returns the namespaces that any rule may have to do with, in their
+// order: most of a cluster has nothing to do with Cast AI.
+func (j *judgement) relevant() []space {
+	objects, relevant := map[string][]*cluster.Object{}, map[string]bool{}
+	owned := map[types.UID]bool{}
+	for _, o := range j.cluster.ownedObjects() {
+		owned[o.UID] = true
+	}
+	for kind := range runs(j.objects, sameKind) {
+		custom := crdOf(kind[0].Resource)
+		definition := j.cluster.byRef[custom]
+		all := definition != nil && j.cluster.crdGroupHint(definition)
+		for in := range runs(kind, sameNamespace) {
+			ns := in[0].Namespace
+			if ns == "" {
+				continue
+			}
+			objects[ns] = append(objects[ns], in...)
+			if !relevant[ns] {
+				relevant[ns] = all || j.cluster.isHome(ns) || slices.ContainsFunc(in, func(o *cluster.Object) bool { return j.touched(o, owned) })
+			}
+		}
+	}
+	var out []space
+	for ns := range relevant {
+		if relevant[ns] {
+			out = append(out, space{ns, objects[ns]})
+		}
+	}
+	slices.SortFunc(out, func(a, b space) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// touched tells whether an object may be Cast AI's, or look so, outside of homes.
+func (j *judgement) touched(o *cluster.Object, owned map[types.UID]bool) bool {
+	if j.cluster.chart(o).component != nil || slices.ContainsFunc(o.Managers, func(m string) bool { return j.cat.app(m) != nil }) {
+		return true
+	}
+	for _, r := range o.Owners {
+		if owned[r.UID] {
+			return true
+		}
+	}
+	switch {
+	case isPDB(o):
+		return guardrail(o)
+	case o.Namespace == "kube-node-lease":
+		return true
+	case o.Resource.Group == rbac && o.Resource.Kind == "RoleBinding":
+		return slices.ContainsFunc(newBinding(o).accounts, j.cluster.knownAccount)
+	}
+	spec, ok := podSpec(o)
+	if !ok {
+		return false
+	}
+	component, _ := j.cluster.marked(o)
+	list := images(spec)
+	return slices.ContainsFunc(list, j.cat.published) || j.cat.mirrored(component, list) != ""
+}
+
+// item returns the notes on an object, nil if there are none.
+func (j *judgement) item(o *cluster.Object) *Item {
+	if o.Namespace == "" {
+		return j.cluster.items[o]
+	}
+	if v := j.spaces[o.Namespace]; v != nil {
+		return v.items[o]
+	}
+	return nil
+}
+
+// notes returns the notes of the scope that an object belongs to, made new for a
+// namespace that no rule had to do with.
+func (j *judgement) notes(o *cluster.Object) *notes {
+	if o.Namespace == "" {
+		return j.cluster.notes
+	}
+	if j.spaces[o.Namespace] == nil {
+		v := newSpaceView(o.Namespace, j.in(o.Namespace), j.cluster, nil)
+		j.spaces[o.Namespace] = v
+		j.order = append(j.order, o.Namespace)
+		slices.Sort(j.order)
+	}
+	return j.spaces[o.Namespace].notes
+}
+
+func (j *judgement) in(ns string) []*cluster.Object {
+	if v := j.spaces[ns]; v != nil {
+		return v.objects
+	}
+	var out []*cluster.Object
+	for _, o := range j.objects {
+		if o.Namespace == ns {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (j *judgement) owned(o *cluster.Object) bool {
+	i := j.item(o)
+	return i != nil && i.Verdict == Owned
+}
+
+// find returns the object of a reference, or nil.
+func (j *judgement) find(r cluster.Ref) *cluster.Object {
+	if r.Namespace == "" {
+		return j.cluster.byRef[r]
+	}
+	if v := j.spaces[r.Namespace]; v != nil {
+		return v.byRef[r]
+	}
+	i, found := slices.BinarySearchFunc(j.objects, r, func(o *cluster.Object, r cluster.Ref) int { return o.Ref().Compare(r) })
+	if !found {
+		return nil
+	}
+	return j.objects[i]
+}
+
+func (j *judgement) ownedRef(r cluster.Ref) bool {
+	o := j.find(r)
+	return o != nil && j.owned(o)
+}
+
+// ownedObjects yields what is owned, in the order of references.
+func (j *judgement) ownedObjects() []*cluster.Object {
+	out := j.cluster.ownedObjects()
+	for _, ns := range j.order {
+		out = append(out, j.spaces[ns].ownedObjects()...)
+	}
+	slices.SortFunc(out, func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) })
+	return out
+}
+
+// read decodes the stored releases, by namespace: of homes only, and of several
+// revisions of a release the newest. What can't be decoded proves nothing; what
+// goes beyond the bounds is unreadable.
+func (j *judgement) read(stored []cluster.StoredRelease) map[string][]*release {
+	stored = slices.SortedFunc(slices.Values(stored), func(a, b cluster.StoredRelease) int { return a.Ref.Compare(b.Ref) })
+	out, budgets := map[string][]*release{}, map[string]*budget{}
+	newest := map[releaseKey]int{}
+	for _, s := range stored {
+		ns := s.Ref.Namespace
+		if !j.cluster.isHome(ns) {
+			continue
+		}
+		if budgets[ns] == nil {
+			budgets[ns] = newBudget()
+		}
+		r, err := decodeRelease(s, budgets[ns])
+		if spent := budgets[ns].spent(); spent != nil {
+			j.failed = append(j.failed, cluster.Unreadable{What: s.Ref.String(), Message: spent.Error()})
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		n := 0
+		if o := j.find(s.Ref); o != nil {
+			n = revision(o)
+		}
+		old, known := newest[r.key()]
+		switch {
+		case known && n < old:
+			continue
+		case known:
+			out[ns] = slices.DeleteFunc(out[ns], func(o *release) bool { return o.Name == r.Name })
+		}
+		newest[r.key()] = n
+		out[ns] = append(out[ns], r)
+	}
+	return out
+}
+
+// releaseNames names the Helm releases of Cast AI's charts.
+func (j *judgement) releaseNames() []string {
+	var out []string
+	for _, ns := range j.order {
+		v := j.spaces[ns]
+		for _, r := range v.releases {
+			if v.ownRelease(r) {
+				out = append(out, text("%s (%s-%s)", r, r.Chart, r.Version))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// unreadable says of API groups that fail because of a dead APIService of Cast
+// AI's that this is so.
+func (j *judgement) unreadable() []cluster.Unreadable {
+	out := slices.Concat(j.snap.Unreadable, j.failed)
+	for i, u := range out {
+		group, version, ok := strings.Cut(u.GroupVersion, "/")
+		if ok && j.ownedRef(cluster.Ref{Group: "apiregistration.k8s.io", Kind: "APIService", Name: version + "." + group}) {
+			out[i].Message = "nothing answers for it; its APIService is Cast AI's and goes"
+		}
+	}
+	return out
+}
+
+// remains finds the cluster-scoped objects that have an identity of Cast AI's
+// and are not owned.
+func (j *judgement) remains() []cluster.Ref {
+	var out []cluster.Ref
+	for _, o := range j.cluster.objects {
+		if !j.owned(o) && !j.excluded[o] && j.cluster.identifies(o) {
+			out = append(out, o.Ref())
+		}
+	}
+	return out
+}
+
+// identifies tells whether an object's kind and exact name are Cast AI's.
+func (v *clusterView) identifies(o *cluster.Object) bool {
+	switch o.Ref().GroupKind().String() {
+	case "Namespace":
+		return v.namedHome(o.Name) != nil
+	case "CustomResourceDefinition.apiextensions.k8s.io":
+		return v.crdGroup(o) != nil
+	case "MutatingWebhookConfiguration.admissionregistration.k8s.io", "ValidatingWebhookConfiguration.admissionregistration.k8s.io":
+		c := v.cat.webhookName(o.Name)
+		return c != nil && (len(c.Within) == 0 || v.liqo == liqoCastAI)
+	}
+	return false
+}
+
+// hints notes what looks like Cast AI's on cluster-scoped objects that no rule
+// could claim.
+func (v *clusterView) hints() {
+	for _, o := range v.objects {
+		if v.owned(o) || o.Resource.Kind == "Namespace" {
+			continue
+		}
+		if c := v.chart(o); c.component != nil && v.cat.unmistakable(c.chart) {
+			v.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + c.value})
+			v.deny(o, Evidence{Rule: "chart-label", Text: "a label alone may have been copied, and nothing else in it agrees"})
+		}
+		if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, func(m string) bool { return v.cat.app(m) == nil || !v.cat.unmistakable(m) }) {
+			v.hint(o, Evidence{Rule: "manager", Text: "only " + strings.Join(o.Managers, " and ") + " wrote it"})
+			v.deny(o, Evidence{Rule: "manager", Text: "Cast AI writes objects on behalf of others, too"})
+		}
+		if isCRD(o) {
+			v.hintDefinition(o)
+		}
+		v.hintRelease(o)
+	}
+	for _, list := range v.byKind {
+		crd := v.byRef[crdOf(list[0].Resource)]
+		if crd == nil || v.owned(crd) || v.items[crd] == nil || len(v.items[crd].Hints) == 0 {
+			continue
+		}
+		for _, o := range list {
+			v.hint(o, Evidence{Rule: "instance", Text: "its kind is defined by a CRD that may be Cast AI's", From: ref(crd)})
+			v.deny(o, Evidence{Rule: "instance", Text: text("%s is unclear itself", crd.Name)})
+		}
+	}
+}
+
+// hintRelease notes what Helm marked as part of a release in a home, when the
+// object itself does not say that it is Cast AI's.
+func (v *clusterView) hintRelease(o *cluster.Object) {
+	key, marked := releaseOf(o)
+	ours := v.installed()[key] || v.isHome(key.namespace) && (isCRD(o) || v.chart(o).thirdParty)
+	if !marked || !ours || v.chart(o).foreign() {
+		return
+	}
+	v.hint(o, Evidence{Rule: "release", Text: text("Helm's marks name the release %s, in a namespace that Cast AI lives in", key)})
+	if against, foreign := v.foreignMarks(o); foreign {
+		v.deny(o, against)
+		return
+	}
+	v.deny(o, Evidence{Rule: "release", Text: "nothing else in it says that it is Cast AI's, and such a release may have parts of others"})
+}
+
+func (v *clusterView) hintDefinition(o *cluster.Object) {
+	_, group, _ := strings.Cut(o.Name, ".")
+	switch {
+	case v.cat.inDomain(group) && v.cat.group(group) == nil:
+		v.hint(o, Evidence{Rule: "group", Text: text("the API group %s is below a domain of Cast AI's", group)})
+		v.deny(o, Evidence{Rule: "group", Text: "it is not one of Cast AI's known groups: it may be yours"})
+	case v.cat.group(group) != nil && strings.HasSuffix(group, liqoGroup) && (v.liqo == liqoBoth || v.liqo == liqoNone):
+		against := "nothing in the cluster tells whose Liqo it was"
+		if v.liqo == liqoBoth {
+			against = "a Liqo that is not Cast AI's uses it, too"
+		}
+		v.hint(o, Evidence{Rule: "group", Text: text("Cast AI's Liqo uses the API group %s", group)})
+		v.deny(o, Evidence{Rule: "group", Text: against})
+	}
+}
+
+// crdGroupHint tells whether instances of a definition may be owned or unclear.
+func (v *clusterView) crdGroupHint(crd *cluster.Object) bool {
+	_, group, _ := strings.Cut(crd.Name, ".")
+	return v.owned(crd) || v.items[crd] != nil || v.cat.group(group) != nil || v.cat.inDomain(group)
 }

@@ -90,7 +90,7 @@ func tolerationMark(o *cluster.Object) Mark {
 // Liqo those that it offloads.
 func (inv *Inventory) namespaceMark(o *cluster.Object) Mark {
 	keys := []string{"rebalancing.cast.ai/active"}
-	if inv.world.liqo == liqoCastAI {
+	if inv.judged.cluster.liqo == liqoCastAI {
 		keys = append(keys, "liqo.io/scheduling-enabled")
 	}
 	labels := map[string]any{}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -137,4 +138,59 @@ func references(namespace string, spec map[string]any) []cluster.Ref {
 	}
 	slices.SortFunc(out, cluster.Ref.Compare)
 	return out
+}
+
+// usedBy maps the objects of the namespace that workloads need to the workloads:
+// what their pods mount or run as, and the Services and budgets that select
+// their pods.
+func (v *spaceView) usedBy() map[cluster.Ref][]*cluster.Object {
+	if v.users != nil {
+		return v.users
+	}
+	v.users = map[cluster.Ref][]*cluster.Object{}
+	selectors := map[cluster.Ref]labels.Selector{}
+	for _, kind := range []string{"Service", "PodDisruptionBudget.policy"} {
+		for _, o := range v.byKind[kind] {
+			if s := podSelector(o); s != nil {
+				selectors[o.Ref()] = s
+			}
+		}
+	}
+	for _, w := range v.workloads {
+		if w.owner {
+			continue
+		}
+		for _, r := range references(v.name, w.spec) {
+			v.users[r] = append(v.users[r], w.Object)
+		}
+		pods := labels.Set(podLabels(w.Object))
+		for r, s := range selectors {
+			if s.Matches(pods) {
+				v.users[r] = append(v.users[r], w.Object)
+			}
+		}
+	}
+	return v.users
+}
+
+// podSelector returns what selects the pods of a Service or a PodDisruptionBudget;
+// nil for one that selects none by labels, and for any other object.
+func podSelector(o *cluster.Object) labels.Selector {
+	service := o.Resource.Group == "" && o.Resource.Kind == "Service"
+	if !service && !isPDB(o) {
+		return nil
+	}
+	spec, _ := o.Body["spec"].(map[string]any)
+	raw, _ := spec["selector"].(map[string]any)
+	if isPDB(o) {
+		raw, _ = raw["matchLabels"].(map[string]any)
+	}
+	if len(raw) == 0 {
+		return nil
+	}
+	selected := labels.Set{}
+	for k, v := range raw {
+		selected[k], _ = v.(string)
+	}
+	return selected.AsSelector()
 }

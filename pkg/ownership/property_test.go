@@ -242,7 +242,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			snap := s.snapshot(t)
 			cat := catalogue(t)
-			want := summary(t, ownership.Take(snap, s.records, cat, ownership.Options{}))
+			want := summary(t, ownership.Judge(snap, s.records, cat, ownership.Options{}))
 			for range 5 {
 				shuffled := *snap
 				shuffled.Objects, shuffled.Resources = slices.Clone(snap.Objects), slices.Clone(snap.Resources)
@@ -254,7 +254,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 					shuffled.Resources[i], shuffled.Resources[j] = shuffled.Resources[j], shuffled.Resources[i]
 				})
 				r.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
-				if got := summary(t, ownership.Take(&shuffled, records, cat, ownership.Options{})); got != want {
+				if got := summary(t, ownership.Judge(&shuffled, records, cat, ownership.Options{})); got != want {
 					t.Fatalf("the order changed the inventory: %s", firstDifference(want, got))
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,15 +19,32 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// What a stored release may unpack to. A Secret holds at most 1 MiB compressed,
+// What stored releases may unpack to. A Secret holds at most 1 MiB compressed,
 // which can unpack to a gigabyte; real Cast AI releases unpack to less than 5
-// MiB, and no object of theirs is larger than the API server takes (1.5 MiB).
+// MiB. The bounds for a namespace hold for all of its releases together, so that
+// many small records can't do what one large one must not; each namespace has
+// its own, so that one can't use up those of another.
 const (
-	maxRelease   = 16 << 20
-	maxDocument  = 2 << 20
-	maxDocuments = 10_000
-	maxHooks     = 1_000
+	maxRelease     = 16 << 20
+	maxDocuments   = 5_000
+	maxHead        = 16 << 10 // of a document: what names it
+	spaceBytes     = 64 << 20
+	spaceObjects   = 20_000
+	maxHooks       = 1_000
+	unpackedAtMost = "its namespace's Helm records together unpack to more than %d MiB or %d objects"
 )
+
+// budget is what the releases of a namespace may still unpack to.
+type budget struct{ bytes, objects int64 }
+
+func newBudget() *budget { return &budget{spaceBytes, spaceObjects} }
+
+func (b *budget) spent() error {
+	if b.bytes <= 0 || b.objects <= 0 {
+		return fmt.Errorf(unpackedAtMost, spaceBytes>>20, spaceObjects)
+	}
+	return nil
+}
 
 // release is one stored revision of a Helm release.
 type release struct {
@@ -34,11 +53,8 @@ type release struct {
 	Namespace string
 	Chart     string
 	Version   string
-	home      []string          // the chart's own words about where it comes from
 	aliases   map[string]string // the charts behind the names that sub-charts go by
 	objects   []releaseObject
-	component *Component // of Cast AI's as a whole, or nil; see castAIRelease
-	decided   bool
 }
 
 func (r *release) key() releaseKey { return releaseKey{r.Namespace, r.Name} }
@@ -53,15 +69,17 @@ type releaseObject struct {
 	name      string
 	source    []string // the charts from the outermost to the one that holds the template
 	hook      bool
-	images    []string
 }
 
 var errReleaseTooBig = errors.New("the release unpacks to more than any Helm release does")
 
 // decodeRelease reads what Helm stores of a release: base64 of gzip of JSON
 // (helm.sh/helm/v3 pkg/storage/driver/util.go encodeRelease; old releases have
-// no gzip). Hostile input ends in an error, never in more than maxRelease bytes.
-func decodeRelease(stored cluster.StoredRelease) (*release, error) {
+// no gzip). Hostile input ends in an error, never in more than the budget.
+func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
+	if err := b.spent(); err != nil {
+		return nil, err
+	}
 	raw, err := base64.StdEncoding.DecodeString(string(stored.Data))
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a Helm release: %w", stored.Ref, err)
@@ -72,7 +90,9 @@ func decodeRelease(stored cluster.StoredRelease) (*release, error) {
 			return nil, fmt.Errorf("%s is not a Helm release: %w", stored.Ref, err)
 		}
 	}
-	limited := &io.LimitedReader{R: r, N: maxRelease}
+	most := min(maxRelease, b.bytes)
+	limited := &io.LimitedReader{R: r, N: most}
+	defer func() { b.bytes -= most - limited.N }()
 	// Only what the rules need is decoded; templates and values, the bulk of
 	// it, are skipped by the decoder.
 	var doc struct {
@@ -81,15 +101,8 @@ func decodeRelease(stored cluster.StoredRelease) (*release, error) {
 		Manifest  string `json:"manifest"`
 		Chart     struct {
 			Metadata struct {
-				Name        string   `json:"name"`
-				Version     string   `json:"version"`
-				Home        string   `json:"home"`
-				Icon        string   `json:"icon"`
-				Sources     []string `json:"sources"`
-				Maintainers []struct {
-					Email string `json:"email"`
-					URL   string `json:"url"`
-				} `json:"maintainers"`
+				Name         string `json:"name"`
+				Version      string `json:"version"`
 				Dependencies []struct {
 					Name  string `json:"name"`
 					Alias string `json:"alias"`
@@ -119,22 +132,18 @@ func decodeRelease(stored cluster.StoredRelease) (*release, error) {
 		return nil, fmt.Errorf("%s claims to be the release %s", stored.Ref, doc.Name)
 	}
 	meta := doc.Chart.Metadata
-	words := append([]string{meta.Home, meta.Icon}, meta.Sources...)
-	for _, m := range meta.Maintainers {
-		words = append(words, m.Email, m.URL)
-	}
 	out := &release{
 		Stored: stored.Ref, Name: doc.Name, Namespace: stored.Ref.Namespace,
-		Chart: meta.Name, Version: meta.Version, home: words, aliases: map[string]string{},
+		Chart: meta.Name, Version: meta.Version, aliases: map[string]string{},
 	}
 	for _, d := range meta.Dependencies {
 		if d.Alias != "" {
 			out.aliases[d.Alias] = d.Name
 		}
 	}
-	out.objects = parseManifest(doc.Manifest, false)
+	out.objects = parseManifest(doc.Manifest, false, b)
 	for _, h := range doc.Hooks[:min(len(doc.Hooks), maxHooks)] {
-		for _, o := range parseManifest(h.Manifest, true) {
+		for _, o := range parseManifest(h.Manifest, true, b) {
 			if len(o.source) == 0 {
 				o.source = sourceCharts(h.Path)
 			}
@@ -150,48 +159,88 @@ var (
 )
 
 // parseManifest lists the objects of a rendered manifest. A document that is
-// no object is left out: nothing can be proven with it.
-func parseManifest(manifest string, hook bool) []releaseObject {
+// no object, or that names itself at greater length than any object does, is
+// left out: nothing can be proven with it.
+func parseManifest(manifest string, hook bool, b *budget) []releaseObject {
 	var out []releaseObject
 	for _, text := range documentSeparator.Split(manifest, maxDocuments) {
-		var doc map[string]any
-		if len(text) > maxDocument {
+		if b.objects <= 0 {
+			return out
+		}
+		b.objects--
+		o, ok := manifestObject(text)
+		if !ok {
 			continue
 		}
-		if err := yaml.Unmarshal([]byte(text), &doc); err != nil || doc == nil {
-			continue
+		if m := sourceComment.FindStringSubmatch(text[:min(len(text), maxHead)]); m != nil {
+			o.source = sourceCharts(m[1])
 		}
-		docs := []any{doc}
-		if items, ok := doc["items"].([]any); ok {
-			docs = items
-		}
-		var source []string
-		if m := sourceComment.FindStringSubmatch(text); m != nil {
-			source = sourceCharts(m[1])
-		}
-		for _, d := range docs {
-			if o, ok := manifestObject(d); ok {
-				o.source, o.hook = source, hook
-				out = append(out, o)
-			}
-		}
+		o.hook = hook
+		out = append(out, o)
 	}
 	return out
 }
 
-func manifestObject(d any) (releaseObject, bool) {
-	doc, _ := d.(map[string]any)
-	apiVersion, _ := doc["apiVersion"].(string)
-	kind, _ := doc["kind"].(string)
-	meta, _ := doc["metadata"].(map[string]any)
-	name, _ := meta["name"].(string)
-	namespace, _ := meta["namespace"].(string)
-	gv, err := schema.ParseGroupVersion(apiVersion)
-	if err != nil || kind == "" || name == "" {
+// manifestObject reads what names the object of a document. Nothing else of it
+// is parsed: what a chart's author or a stranger wrote into a specification
+// costs nothing.
+func manifestObject(text string) (releaseObject, bool) {
+	var doc struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Metadata   struct {
+			Name      string `json:"name"`
+			Namespace string `json:"namespace"`
+		} `json:"metadata"`
+	}
+	var err error
+	if trimmed := strings.TrimSpace(withoutComments(text)); strings.HasPrefix(trimmed, "{") {
+		err = json.Unmarshal([]byte(trimmed), &doc)
+	} else {
+		var head string
+		if head, err = headOf(text); err == nil {
+			err = yaml.Unmarshal([]byte(head), &doc)
+		}
+	}
+	gv, broken := schema.ParseGroupVersion(doc.APIVersion)
+	if err != nil || broken != nil || doc.Kind == "" || doc.Metadata.Name == "" {
 		return releaseObject{}, false
 	}
-	spec, _ := podSpecOf(kind, doc)
-	return releaseObject{gk: schema.GroupKind{Group: gv.Group, Kind: kind}, namespace: namespace, name: name, images: images(spec)}, true
+	return releaseObject{
+		gk: schema.GroupKind{Group: gv.Group, Kind: doc.Kind}, namespace: doc.Metadata.Namespace, name: doc.Metadata.Name,
+	}, true
+}
+
+// withoutComments drops the comments before the first line of a document.
+func withoutComments(text string) string {
+	for strings.HasPrefix(text, "#") || strings.HasPrefix(text, "\n") {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return text
+}
+
+// headOf returns the lines of a document that name its object: the top-level
+// fields apiVersion, kind and metadata.
+func headOf(text string) (string, error) {
+	var head strings.Builder
+	keep := false
+	for line := range strings.Lines(text) {
+		switch first := line[0]; {
+		case first == '#' || first == '\n':
+			continue
+		case first != ' ' && first != '\t' && first != '-' && first != '}':
+			field, _, _ := strings.Cut(line, ":")
+			keep = slices.Contains([]string{"apiVersion", "kind", "metadata"}, strings.Trim(field, `"' `))
+		}
+		if !keep {
+			continue
+		}
+		if head.Len()+len(line) > maxHead {
+			return "", errReleaseTooBig
+		}
+		head.WriteString(line)
+	}
+	return head.String(), nil
 }
 
 // sourceCharts turns the path of a template, castai/charts/castai-agent/templates/x.yaml,
@@ -213,4 +262,13 @@ func sourceCharts(path string) []string {
 func isReleaseRecord(o *cluster.Object) bool {
 	return o.Resource.Group == "" && (o.Resource.Kind == "Secret" || o.Resource.Kind == "ConfigMap") &&
 		o.Labels["owner"] == "helm" && o.Labels["name"] != ""
+}
+
+// revision is the number of a release's revision, 0 if its record does not say.
+func revision(o *cluster.Object) int {
+	n, err := strconv.Atoi(o.Labels["version"])
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -30,7 +30,7 @@ func accessSituations() []situation {
 				"CustomResourceDefinition/bottles.xliqo.io": "foreign", "CustomResourceDefinition/recommendations.autoscaling.example.com": "foreign",
 				"StorageClass/liqo-backup": "foreign", "RuntimeClass/spot-runc": "foreign", "PriorityClass/castai-critical": "foreign",
 				"Namespace/castai-costs": "foreign", "Namespace/omni-channel": "foreign", "Namespace/omni-test": "foreign", "Namespace/edge-lab": "foreign",
-				"PodDisruptionBudget/shop/castai-web-pdb": "foreign", "Deployment/shop/castai-report": "unclear they are not the image of a component",
+				"PodDisruptionBudget/shop/castai-web-pdb": "foreign", "Deployment/shop/castai-report": "foreign",
 				"Role/kube-system/castai-agent-metrics": "foreign", "Lease/kube-system/agent-leader-election-lock": "foreign",
 				"CronJob/greenops/hibernate-pause": "foreign", "ServiceAccount/greenops/hibernate": "foreign", "RoleBinding/greenops/hibernate": "foreign",
 				"ValidatingWebhookConfiguration/guard-recommendations": "foreign", "ValidatingWebhookConfiguration/castai-change-audit": "foreign",
@@ -60,7 +60,7 @@ func accessSituations() []situation {
 				"ClusterRoleBinding/mixed-account": "unclear it has other subjects", "ClusterRoleBinding/only-group": "foreign",
 				"ClusterRoleBinding/no-subjects": "foreign", "ClusterRoleBinding/gone-namespace": "foreign", "ClusterRoleBinding/user-castai": "foreign",
 				"ClusterRoleBinding/account-as-user": "owned all its subjects", "ClusterRoleBinding/other-account-as-user": "foreign",
-				"RoleBinding/shop/no-namespace": "foreign", "RoleBinding/castai-agent/no-namespace": "owned", "RoleBinding/shop/reads-shop": "owned",
+				"RoleBinding/shop/no-namespace": "foreign", "RoleBinding/castai-agent/no-namespace": "owned", "RoleBinding/shop/reads-shop": "unclear whoever may bind roles in this namespace can have made it",
 			},
 		},
 		{

@@ -34,7 +34,7 @@ func clusterSituations() []situation {
 				"MutatingWebhookConfiguration/mine-renamed":                "owned it calls the Service castai-agent/castai-pod-mutator",
 				"MutatingWebhookConfiguration/castai-pod-pinner-2":         "foreign",
 				"MutatingWebhookConfiguration/gone-service":                "unclear nothing else in it says that it is Cast AI's",
-				"MutatingWebhookConfiguration/gone-service-own":            "owned which is gone",
+				"MutatingWebhookConfiguration/gone-service-own":            "owned it calls the Service castai-agent/castai-new-thing",
 				"MutatingWebhookConfiguration/empty":                       "foreign",
 				"MutatingWebhookConfiguration/castai-mutate-endpointslice": "foreign",
 				"MutatingWebhookConfiguration/helm-foreign":                "unclear it belongs to the Helm release mesh/mesh",

@@ -104,7 +104,7 @@ func namespaceSituations() []situation {
 				"Namespace/platform": "foreign", "Deployment/platform/web": "foreign", "ServiceAccount/platform/web": "foreign", "Service/platform/web": "foreign",
 				"ConfigMap/platform/settings": "foreign", "Secret/platform/database": "foreign", "ResourceQuota/platform/quota": "foreign",
 				"ClusterRoleBinding/web": "foreign", "ClusterRole/web": "foreign", "Lease/platform/web-leader": "foreign",
-				"Deployment/platform/costs-castai-agent": "owned", "ConfigMap/platform/castai-agent-metadata": "foreign",
+				"Deployment/platform/costs-castai-agent": "owned", "ConfigMap/platform/castai-agent-metadata": "owned castai-agent makes one of this name there",
 			},
 		},
 		{
@@ -146,7 +146,7 @@ func namespaceSituations() []situation {
 				return (&scene{}).install(t, "charts/castai-pod-mutator", install{"pod-mutator", "castai-agent", true}).install(t, "charts/castai-evictor", install{"packer", "tools", true})
 			},
 			make: yamls(deployment("shop", "web", "registry.example.com/web:1"), thing("v1", "ServiceAccount", "tools", "default"), binding("tools-default", "view", "ServiceAccount:tools/default")),
-			want: map[string]string{"Namespace/castai-agent": "owned", "Namespace/tools": "owned", "Deployment/shop/web": "foreign", "ClusterRoleBinding/tools-default": "owned"},
+			want: map[string]string{"Namespace/castai-agent": "owned", "Namespace/tools": "owned", "Deployment/shop/web": "foreign", "ClusterRoleBinding/tools-default": "foreign"},
 		},
 		{
 			name: "the volumes of a StatefulSet of Cast AI's, and others",
@@ -170,9 +170,9 @@ func namespaceSituations() []situation {
 				deployment("shop", "sidecars", "registry.example.com/web:1", "labels: {app.kubernetes.io/name: castai-agent}"),
 			),
 			want: map[string]string{
-				"Deployment/shop/castai-agent": "foreign", "Deployment/shop/evictor": "unclear they are not the image of a component whose name",
-				"Deployment/shop/castai-evictor": "unclear they are not the image of a component", "Deployment/shop/podcastai-agent": "unclear",
-				"Deployment/tools/castai-evictor": "owned it runs registry.example.com/castai-hub/library/evictor:v1", "Deployment/shop/sidecars": "foreign",
+				"Deployment/shop/castai-agent": "foreign", "Deployment/shop/evictor": "unclear --trust-namespace=shop",
+				"Deployment/shop/castai-evictor": "unclear --trust-namespace=shop", "Deployment/shop/podcastai-agent": "foreign",
+				"Deployment/tools/castai-evictor": "unclear --trust-namespace=tools", "Deployment/shop/sidecars": "foreign",
 			},
 		},
 	}
@@ -269,7 +269,7 @@ func leftoverSituations() []situation {
 			with: gone("castai-agent", "castai-omni"),
 			make: yamls(binding("sre", "castai-agent", "User:sre@example.com"), webhook("castai-x", "castai-agent/x=x.example.com"), binding("their-own", "view", "ServiceAccount:shop/gone")),
 			want: map[string]string{
-				"ClusterRole/castai-agent": "owned a release that is gone", "ClusterRoleBinding/castai-agent": "owned", "ClusterRole/hibernate": "owned",
+				"ClusterRole/castai-agent": "owned", "ClusterRoleBinding/castai-agent": "owned", "ClusterRole/hibernate": "owned",
 				"ClusterRoleBinding/hibernate-admin": "owned", "MutatingWebhookConfiguration/castai-pod-mutator": "owned", "ValidatingWebhookConfiguration/vpodmutation.cast.ai": "owned",
 				"MutatingWebhookConfiguration/castware-operator-mutating-webhook-configuration": "owned", "ClusterRole/castai-evictor-crd-upgrade": "owned",
 				"ClusterRole/list-pods-clusterrole": "owned", "Role/kube-system/castai-agent": "owned", "RoleBinding/kube-system/castware-operator-kube-system-access": "owned",
@@ -283,7 +283,7 @@ func leftoverSituations() []situation {
 			with: gone("finops"),
 			make: yamls(binding("report", "view", "ServiceAccount:finops/report"), webhook("finops-guard", "finops/guard=guard.example.com")),
 			want: map[string]string{
-				"ClusterRole/costs-castai-agent": "owned a release that is gone", "ClusterRoleBinding/costs-castai-agent": "owned",
+				"ClusterRole/costs-castai-agent": "owned", "ClusterRoleBinding/costs-castai-agent": "owned",
 				"ClusterRoleBinding/report": "foreign", "MutatingWebhookConfiguration/finops-guard": "unclear nothing else in it says",
 			},
 		},

@@ -24,12 +24,12 @@ func releaseSituations() []situation {
 				s.yaml(t, stolen+agent).forge(t, "castai-agent", "castai-agent", "shop", stolen+agent)
 			},
 			want: map[string]string{
-				"ClusterRole/cluster-admin":       "unclear a list alone proves nothing",
-				"ClusterRole/payments-reader":     "unclear a list alone proves nothing",
-				"Deployment/kube-system/coredns":  "unclear a list alone proves nothing",
-				"Secret/payments/db-password":     "unclear a list alone proves nothing",
-				"Deployment/payments/ledger-api":  "unclear a list alone proves nothing",
-				"StorageClass.storage.k8s.io/gp3": "unclear a list alone proves nothing",
+				"ClusterRole/cluster-admin":       "foreign",
+				"ClusterRole/payments-reader":     "foreign",
+				"Deployment/kube-system/coredns":  "foreign",
+				"Secret/payments/db-password":     "foreign",
+				"Deployment/payments/ledger-api":  "foreign",
+				"StorageClass.storage.k8s.io/gp3": "foreign",
 			},
 		},
 		{
@@ -74,12 +74,12 @@ func releaseSituations() []situation {
 				s.release(t, "ingress-nginx", "ingress", "shop", hook)
 				s.record("shop", "castai-agent", releaseJSON(t, "castai-agent", "shop", "castai-agent", "1.0.0", "", []map[string]string{{"manifest": hook}}))
 			},
-			want: map[string]string{"ClusterRole/ingress-admission": "unclear", "ClusterRole/castai-agent-ingress": "unclear"},
+			want: map[string]string{"ClusterRole/ingress-admission": "foreign", "ClusterRole/castai-agent-ingress": "foreign"},
 		},
 		{
 			name: "a hook in the release's namespace, without marks, of a renamed release",
 			make: func(t testing.TB, s *scene) {
-				s.release(t, "castai", "costs", "finops", deployment("finops", "castai-agent", agentImage)+
+				s.release(t, "castai", "costs", "finops", deployment("finops", "castai-agent", agentImage)+installation("finops", "costs-castai-agent")+
 					thing("v1", "ServiceAccount", "finops", "costs-kent-preflight", "annotations: {helm.sh/hook: pre-install}")+
 					role("costs-kent-preflight", "annotations: {helm.sh/hook: pre-install}")+
 					strings.Replace(binding("costs-kent-preflight", "costs-kent-preflight", "ServiceAccount:finops/costs-kent-preflight"),
@@ -87,8 +87,8 @@ func releaseSituations() []situation {
 			},
 			want: map[string]string{
 				"ServiceAccount/finops/costs-kent-preflight": "owned a hook of the Helm release finops/costs makes it",
-				"ClusterRole/costs-kent-preflight":           "owned a hook",
-				"ClusterRoleBinding/costs-kent-preflight":    "owned a hook",
+				"ClusterRole/costs-kent-preflight":           "owned only bindings of Cast AI's grant it",
+				"ClusterRoleBinding/costs-kent-preflight":    "owned all its subjects",
 				"Namespace/finops":                           "owned",
 			},
 		},
@@ -170,14 +170,14 @@ func releaseSituations() []situation {
 				}))
 				s.yaml(t, thing("v1", "ConfigMap", "streams", "near", "labels: {helm.sh/chart: castai-agent-1.0.0}"))
 			},
-			want: map[string]string{"Deployment/streams/temporal-worker": "foreign", "ConfigMap/streams/near": "unclear a label alone may have been copied"},
+			want: map[string]string{"Deployment/streams/temporal-worker": "foreign", "ConfigMap/streams/near": "unclear --trust-namespace=streams"},
 		},
 		{
 			name: "a user's umbrella chart vendors castai-agent beside own templates",
 			make: func(t testing.TB, s *scene) {
 				s.release(t, "acme-platform", "platform", "platform",
 					"---\n# Source: acme-platform/charts/castai-agent/templates/x.yaml"+deployment("platform", "castai-agent", agentImage)[3:]+
-						"---\n# Source: acme-platform/charts/castai-agent/templates/y.yaml"+role("platform-castai-agent")[3:]+
+						"---\n# Source: acme-platform/charts/castai-agent/templates/y.yaml"+installation("platform", "platform-castai-agent")[3:]+
 						"---\n# Source: acme-platform/templates/web.yaml"+deployment("platform", "web", "registry.example.com/web:1")[3:]+
 						"---\n# Source: acme-platform/templates/role.yaml"+role("castai-agent-platform")[3:])
 			},
@@ -185,7 +185,7 @@ func releaseSituations() []situation {
 				"Deployment/platform/castai-agent":               "owned chart acme-platform-1.0.0",
 				"ClusterRole/platform-castai-agent":              "owned",
 				"Deployment/platform/web":                        "foreign",
-				"ClusterRole/castai-agent-platform":              "foreign",
+				"ClusterRole/castai-agent-platform":              "unclear such a release may have parts of others",
 				"Secret/platform/sh.helm.release.v1.platform.v1": "foreign",
 				"Namespace/platform":                             "foreign",
 			},
@@ -194,6 +194,8 @@ func releaseSituations() []situation {
 			name: "the same, with an alias for the sub-chart and its image in a mirror",
 			make: func(t testing.TB, s *scene) {
 				labels := "labels: {helm.sh/chart: costs-0.153.2, app.kubernetes.io/name: costs}"
+				// An alias is all that its cluster-scoped objects are called by, so that only
+				// the administrator's word says whose namespace it is.
 				manifest := "# Source: acme/charts/costs/templates/x.yaml" + deployment("tools", "acme-costs", "registry.example.com/castai-hub/library/agent:v1", labels, helmMarks("tools", "acme"))[3:] +
 					"---\n# Source: acme/templates/x.yaml" + thing("v1", "ConfigMap", "tools", "acme", helmMarks("tools", "acme"))[3:]
 				s.yaml(t, manifest).record("tools", "acme", encode(t, map[string]any{
@@ -202,7 +204,8 @@ func releaseSituations() []situation {
 						map[string]any{"name": "castai-agent", "alias": "costs", "repository": "https://castai.github.io/helm-charts"}}}},
 				}))
 			},
-			want: map[string]string{"Deployment/tools/acme-costs": "owned chart acme-1.0.0", "ConfigMap/tools/acme": "foreign"},
+			trust: []string{"tools"},
+			want:  map[string]string{"Deployment/tools/acme-costs": "owned chart acme-1.0.0", "ConfigMap/tools/acme": "foreign"},
 		},
 		{
 			name: "a user's own chart with the name castai-agent",
@@ -224,7 +227,7 @@ func releaseSituations() []situation {
 				s.release(t, "acme-proxy", "castai-agent", "castai-agent", deployment("castai-agent", "castai-agent", "registry.example.com/proxy:1", "labels: {app.kubernetes.io/name: castai-agent}")+role("castai-agent"))
 			},
 			want: map[string]string{
-				"Deployment/castai-agent/castai-agent":                   "unclear it belongs to the Helm release castai-agent/castai-agent of chart acme-proxy",
+				"Deployment/castai-agent/castai-agent":                   "foreign it belongs to the Helm release castai-agent/castai-agent of chart acme-proxy",
 				"ClusterRole/castai-agent":                               "foreign",
 				"Secret/castai-agent/sh.helm.release.v1.castai-agent.v1": "foreign",
 				"Namespace/castai-agent":                                 "foreign",
@@ -237,7 +240,7 @@ func releaseSituations() []situation {
 				s.release(t, "castai-dashboards", "dash", "dash", deployment("dash", "dash", "registry.example.com/castai-hub/library/dash:v1"))
 			},
 			want: map[string]string{
-				"Deployment/packer/packer": "owned chart castai-quantum-packer-1.0.0", "ClusterRole/packer": "owned", "Namespace/packer": "owned",
+				"Deployment/packer/packer": "unclear --trust-namespace=packer", "ClusterRole/packer": "foreign", "Namespace/packer": "foreign",
 				"Deployment/dash/dash": "foreign",
 			},
 		},
@@ -266,11 +269,11 @@ func releaseSituations() []situation {
 				thing("v1", "ConfigMap", "shop", "prefix", "labels: {helm.sh/chart: castai-agentx-0.153.2}"),
 			),
 			want: map[string]string{
-				"ConfigMap/shop/copied":      "unclear a label alone may have been copied",
-				"ConfigMap/shop/copied-all":  "unclear that release does not list it",
-				"ConfigMap/shop/copied-gone": "unclear a label alone may have been copied",
+				"ConfigMap/shop/copied":      "unclear --trust-namespace=shop",
+				"ConfigMap/shop/copied-all":  "unclear --trust-namespace=shop",
+				"ConfigMap/shop/copied-gone": "unclear --trust-namespace=shop",
 				"ConfigMap/shop/managed":     "foreign",
-				"ClusterRole/copied":         "unclear that release does not list it",
+				"ClusterRole/copied":         "unclear a label alone may have been copied",
 				"ConfigMap/shop/prefix":      "foreign",
 			},
 		},
@@ -286,7 +289,7 @@ func releaseSituations() []situation {
 					crd("example.com", "Guard", "guards", "Cluster", labels)+deployment("platform", "web", "registry.example.com/web:1"))
 			},
 			want: map[string]string{
-				"ConfigMap/shop/copied":                       "unclear a label alone",
+				"ConfigMap/shop/copied":                       "unclear --trust-namespace=shop",
 				"ClusterRole/bound-copy":                      "unclear",
 				"MutatingWebhookConfiguration/guard":          "unclear",
 				"CustomResourceDefinition/guards.example.com": "unclear",
@@ -295,6 +298,14 @@ func releaseSituations() []situation {
 			},
 		},
 	}
+}
+
+// installation is what makes a namespace a home: a role and a binding with the
+// label of the agent's chart, as its templates have it.
+func installation(namespace, name string) string {
+	labels := "labels: {helm.sh/chart: castai-agent-0.153.2, app.kubernetes.io/name: castai-agent}"
+	b := strings.Replace(binding(name, name, "ServiceAccount:"+namespace+"/"+name), "metadata:\n", "metadata:\n  "+labels+"\n", 1)
+	return role(name, labels) + b
 }
 
 // bomb is a small record that unpacks to far more than any release.

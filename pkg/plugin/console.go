@@ -83,7 +83,7 @@ func (c *consoleOptions) plan(ctx context.Context, inv *ownership.Inventory, pla
 	if c.state, err = console.Observe(ctx, api, id); err != nil {
 		return err
 	}
-	c.do.Controller = controllerRuns(inv)
+	c.do.Controller, c.do.Named = controllerRuns(inv), c.clusterID != ""
 	if c.decision, err = console.Judge(c.state, console.NewLive(inv.Server.KubeSystemUID, inv.Objects()), c.do); err != nil {
 		return refused(err)
 	}

@@ -82,6 +82,7 @@ func newOffboard(r *Root) *cobra.Command {
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.include, "include", nil, "Remove this object, too: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "Keep this object: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
+	trustVar(f, &o.refs.Trust)
 	f.StringArrayVar(&o.accept, "accept", nil, "Go on although this blocker holds: its name, as status shows it (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
 	waitOrNotVar(f, &o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
@@ -107,6 +108,9 @@ func (o *offboardOptions) Validate() error {
 				return usage(fmt.Errorf("%s: %w", flag, err))
 			}
 		}
+	}
+	if err := trusted(o.refs.Trust); err != nil {
+		return err
 	}
 	known := blockerNames()
 	for _, name := range o.accept {
@@ -176,7 +180,7 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 
 // inventory looks at the cluster and judges it, with the user's exceptions.
 func (o *offboardOptions) inventory(ctx context.Context) (*ownership.Inventory, error) {
-	s, err := look(ctx, o.client, o.cat)
+	s, err := look(ctx, o.client, o.cat, o.refs.Trust...)
 	if err != nil {
 		return nil, err
 	}
@@ -353,7 +357,7 @@ func (o *offboardOptions) settled(ctx context.Context, asked time.Time) (*owners
 
 // inventoryAfter looks again. What the user named may be gone by now.
 func (o *offboardOptions) inventoryAfter(ctx context.Context) (*ownership.Inventory, error) {
-	s, err := look(ctx, o.client, o.cat)
+	s, err := look(ctx, o.client, o.cat, o.refs.Trust...)
 	if err != nil {
 		return nil, err
 	}
@@ -447,7 +451,7 @@ func (o *offboardOptions) execute(ctx context.Context, before *ownership.Invento
 	if err != nil {
 		return report, err
 	}
-	s, err := look(ctx, o.client, o.cat)
+	s, err := look(ctx, o.client, o.cat, o.refs.Trust...)
 	if err != nil {
 		return report, err
 	}

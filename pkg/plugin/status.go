@@ -15,6 +15,7 @@ type statusOptions struct {
 	*Root
 	output string
 	object string
+	trust  []string
 	api    apiFlags
 }
 
@@ -44,6 +45,7 @@ func newStatus(r *Root) *cobra.Command {
 		RunE:              run(o),
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json or yaml")
+	trustVar(cmd.Flags(), &o.trust)
 	o.api.addFlags(cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml"))) // it is there, and has none
 	return cmd
@@ -65,6 +67,9 @@ func (o *statusOptions) Validate() error {
 	if err := o.api.validate(); err != nil {
 		return err
 	}
+	if err := trusted(o.trust); err != nil {
+		return err
+	}
 	if o.object != "" {
 		if _, err := cluster.ParseRef(o.object); err != nil {
 			return usage(err)
@@ -76,7 +81,7 @@ func (o *statusOptions) Validate() error {
 
 // Run prints the inventory, or the explanation of one object.
 func (o *statusOptions) Run(cmd *cobra.Command) error {
-	inv, s, err := o.inventory(cmd.Context())
+	inv, s, err := o.inventory(cmd.Context(), o.trust...)
 	if err != nil {
 		return err
 	}
@@ -113,7 +118,7 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 }
 
 // inventory takes the inventory of the cluster that the flags select.
-func (r *Root) inventory(ctx context.Context) (*ownership.Inventory, *survey, error) {
+func (r *Root) inventory(ctx context.Context, trust ...string) (*ownership.Inventory, *survey, error) {
 	client, err := r.connect(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -122,7 +127,7 @@ func (r *Root) inventory(ctx context.Context) (*ownership.Inventory, *survey, er
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := look(ctx, client, cat)
+	s, err := look(ctx, client, cat, trust...)
 	if err != nil {
 		return nil, nil, err
 	}

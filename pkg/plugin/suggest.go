@@ -105,6 +105,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"namespace":             r.namespaces,
 		"output":                words("json", "yaml"),
 		"time-zone":             timeZones,
+		"trust-namespace":       r.namespaces,
 		"user":                  configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.AuthInfo { return c.AuthInfos }),
 		"v":                     words("0", "6\teach request", "8\twith what is in it"),
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/ownership"
@@ -25,16 +28,18 @@ type survey struct {
 	snap     *cluster.Snapshot
 	releases []cluster.StoredRelease
 	cat      *ownership.Catalogue
+	trust    []string
 }
 
-// look reads the cluster and all records that judging it needs.
-func look(ctx context.Context, client *cluster.Client, cat *ownership.Catalogue) (*survey, error) {
+// look reads the cluster and all records that judging it needs; trust are the
+// namespaces in which Cast AI lives by the user's word.
+func look(ctx context.Context, client *cluster.Client, cat *ownership.Catalogue, trust ...string) (*survey, error) {
 	snap, err := client.Snapshot(ctx, cluster.Scope{})
 	if err != nil {
 		return nil, err
 	}
-	s := &survey{snap: snap, cat: cat}
-	if s.releases, err = client.StoredReleases(ctx, ownership.ReleaseRecords(snap, cat)); err != nil {
+	s := &survey{snap: snap, cat: cat, trust: trust}
+	if s.releases, err = client.StoredReleases(ctx, ownership.ReleaseRecords(snap, cat, trust)); err != nil {
 		return nil, err
 	}
 	return s, client.Fill(ctx, ownership.IdentityRecords(snap), ownership.IdentityFields()...)
@@ -42,7 +47,8 @@ func look(ctx context.Context, client *cluster.Client, cat *ownership.Catalogue)
 
 // judge says whose everything is.
 func (s *survey) judge(o ownership.Options) *ownership.Inventory {
-	return ownership.Take(s.snap, s.releases, s.cat, o)
+	o.Trust = s.trust
+	return ownership.Judge(s.snap, s.releases, s.cat, o)
 }
 
 // find reads references to objects as the user writes them and looks them up.
@@ -60,4 +66,20 @@ func (s *survey) find(flag string, texts []string) ([]cluster.Ref, error) {
 		out = append(out, o.Ref())
 	}
 	return out, nil
+}
+
+// trustVar adds the flag with which an administrator vouches for namespaces.
+func trustVar(f *pflag.FlagSet, trust *[]string) {
+	f.StringArrayVar(trust, "trust-namespace", nil,
+		"Cast AI lives in this namespace, although nothing cluster-wide says so: take what is written in it as evidence (repeatable)")
+}
+
+// trusted checks the namespaces that the user vouches for.
+func trusted(trust []string) error {
+	for _, ns := range trust {
+		if problems := validation.IsDNS1123Label(ns); len(problems) > 0 {
+			return usage(fmt.Errorf("--trust-namespace %s: it is not the name of a namespace: %s", ns, problems[0]))
+		}
+	}
+	return nil
 }

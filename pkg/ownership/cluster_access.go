@@ -1,0 +1,247 @@
+package ownership
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// judgeBindings: a ClusterRoleBinding is Cast AI's if it has the marks of one of
+// Cast AI's releases and its subjects agree, or if all its subjects are known
+// ServiceAccounts of Cast AI's.
+func (v *clusterView) judgeBindings() {
+	for _, b := range v.bindings {
+		if v.owned(b.Object) {
+			continue
+		}
+		if ns, e, ok := v.installedBinding(b); ok {
+			component := v.componentOf(b.Object)
+			v.own(b.Object, component, e)
+			v.item(b.Object).leads = ns
+			v.install(ns, releaseName(b.Object))
+			v.addHome(ns, component, b.Object)
+			for _, a := range b.accounts {
+				v.accounts[a] = true
+			}
+			continue
+		}
+		v.judgeSubjects(b)
+	}
+}
+
+func (v *clusterView) judgeSubjects(b *binding) {
+	known := 0
+	for _, a := range b.accounts {
+		if v.knownAccount(a) {
+			known++
+		}
+	}
+	switch all := len(b.accounts) + b.others; {
+	case known == 0:
+	case known < all:
+		v.hint(b.Object, Evidence{Rule: "subjects", Text: "some of its subjects are Cast AI's"})
+		v.deny(b.Object, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
+	default:
+		v.claim(b.Object, v.app(b.accounts[0].Name), Evidence{
+			Rule: "subjects", Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace, b.accounts[0].Name),
+		})
+	}
+}
+
+// installedBinding tells whether a binding came with an installation of Cast
+// AI's: it has the label of one of Cast AI's charts, and Helm's marks or the
+// names of the installation agree; or, of a chart without that label, its name
+// and its subjects' are exactly a component's, and the label of that name or
+// Helm's marks agree. All its subjects are in one namespace.
+func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
+	ns, one := b.namespaceOf()
+	key, marked := releaseOf(b.Object)
+	if !one || marked && key.namespace != ns && !v.isHome(key.namespace) {
+		return "", Evidence{}, false
+	}
+	c := v.chart(b.Object)
+	named := !slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+		return !v.exactAccount(a.Name) && v.named(a.Name, releaseName(b.Object)) == nil
+	})
+	switch {
+	case c.component != nil && marked && (v.corroborated(c, ns) || v.ownAccounts(b)):
+		return ns, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s, and its subjects are there", key, c.value)}, true
+	case c.component != nil && named && (v.corroborated(c, ns) || v.ownAccounts(b)):
+		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects have that chart's names", c.value)}, true
+	case c.value == "" && v.cat.unmistakable(b.Name) && v.app(b.Name) != nil && v.ownAccounts(b) &&
+		(marked || v.app(b.Labels["app.kubernetes.io/name"]) == v.app(b.Name)):
+		return ns, Evidence{Rule: "installed", Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.app(b.Name).Name)}, true
+	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil && v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
+		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names that %s gives them", v.cat.runtimeObject(b.Ref()).Name)}, true
+	}
+	return "", Evidence{}, false
+}
+
+// ownAccounts tells whether all subjects have names that nobody else gives.
+func (v *clusterView) ownAccounts(b *binding) bool {
+	return !slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+		return v.cat.accounts[a.Name] == nil && (!v.cat.unmistakable(a.Name) || v.app(a.Name) == nil)
+	})
+}
+
+// componentOf returns the component that an object's marks name.
+func (v *clusterView) componentOf(o *cluster.Object) *Component {
+	if c, _ := v.marked(o); c != nil {
+		return c
+	}
+	return v.cat.runtimeObject(o.Ref())
+}
+
+// judgeRoles: a ClusterRole to which only ClusterRoleBindings of Cast AI's lead,
+// and that says by its labels or its name that it was made for them; without
+// any binding, one with the label of a chart, Helm's marks, and the exact name
+// that this chart gives it. RoleBindings don't count: anybody can make one.
+func (v *clusterView) judgeRoles() {
+	for _, o := range v.byKind["ClusterRole."+rbac] {
+		if v.owned(o) || isBuiltinRole(o) {
+			continue
+		}
+		bindings := v.boundBy[o.Ref()]
+		owned := 0
+		for _, b := range bindings {
+			if v.owned(b.Object) {
+				owned++
+			}
+		}
+		switch component, _ := v.marked(o); {
+		case v.installedRole(o, owned > 0):
+			c := v.chart(o)
+			v.own(o, c.component, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its name or a binding of the same installation agrees", c.value)})
+		case len(bindings) == 0:
+		case owned == 0:
+		case owned < len(bindings):
+			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
+			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
+		case component == nil && v.cat.runtimeObject(o.Ref()) == nil && !sameStem(o, bindings):
+			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
+			v.deny(o, Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"})
+		default:
+			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
+		}
+	}
+}
+
+// installedRole tells whether a role came with an installation of Cast AI's, so
+// that others who bind it, too, do not make it theirs: it has the label of a
+// chart, Helm's mark of a release in a home, and the name that this chart gives
+// it or a binding of Cast AI's. Without Helm's mark, nobody else may bind it.
+func (v *clusterView) installedRole(o *cluster.Object, bound bool) bool {
+	c := v.chart(o)
+	key, marked := releaseOf(o)
+	named := v.named(o.Name, releaseName(o)) != nil || v.cat.runtimeObject(o.Ref()) != nil
+	switch {
+	case c.component == nil:
+		return false
+	case marked:
+		return v.isHome(key.namespace) && v.corroborated(c, key.namespace) && (named || bound)
+	}
+	return named && o.Labels["app.kubernetes.io/instance"] != "" && len(v.boundBy[o.Ref()]) == 0
+}
+
+// judgeConstraints: SecurityContextConstraints of which only Cast AI's
+// ServiceAccounts are users (OpenShift). Without users, the role that grants
+// their use by name decides.
+func (v *clusterView) judgeConstraints() {
+	for _, o := range v.byKind["SecurityContextConstraints.security.openshift.io"] {
+		if v.owned(o) {
+			continue
+		}
+		users, _ := o.Body["users"].([]any)
+		groups, _ := o.Body["groups"].([]any)
+		known := 0
+		for _, u := range users {
+			name, _ := u.(string)
+			if a, ok := account("User", "", name, ""); ok && v.knownAccount(a) {
+				known++
+			}
+		}
+		component, mark := v.marked(o)
+		user := v.byRef[cluster.Ref{Group: rbac, Kind: "ClusterRole", Name: o.Name + "-user"}]
+		switch {
+		case len(groups) > 0:
+		case len(users) > 0 && known == len(users):
+			v.claim(o, component, Evidence{Rule: "users", Text: "all its users are Cast AI's ServiceAccounts"})
+		case len(users) == 0 && component != nil && user != nil && v.owned(user):
+			v.claim(o, component, Evidence{Rule: "users", Text: text("it has %s, and only the role %s of Cast AI's grants its use", mark, user.Name)})
+		}
+	}
+}
+
+// judgeInstalled: anything else that is cluster-scoped, has the label of one of
+// Cast AI's charts, and Helm's mark of a release in a home. Kinds that their use
+// decides about have rules of their own.
+func (v *clusterView) judgeInstalled() {
+	for _, o := range v.objects {
+		c := v.chart(o)
+		key, marked := releaseOf(o)
+		if c.component == nil || !marked || v.owned(o) || judgedByUse(o) || !v.isHome(key.namespace) || !v.corroborated(c, key.namespace) {
+			continue
+		}
+		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key, c.value)})
+	}
+}
+
+// judgedByUse tells whether it is the use of an object that says whose it is,
+// rather than its labels.
+func judgedByUse(o *cluster.Object) bool {
+	switch o.Resource.Group {
+	case "admissionregistration.k8s.io":
+		return strings.HasSuffix(o.Resource.Kind, "WebhookConfiguration")
+	case "apiregistration.k8s.io", "apiextensions.k8s.io", rbac, "security.openshift.io":
+		return true
+	}
+	return slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
+}
+
+// judgeKnown: a name for something cluster-wide that one component always uses,
+// literally, while something else of this component is in the cluster.
+func (v *clusterView) judgeKnown() {
+	for name, c := range v.cat.objects {
+		r, err := cluster.ParseRef(name)
+		if err != nil || v.byRef[r] == nil || len(v.boundBy[r]) > 0 {
+			continue
+		}
+		o := v.byRef[r]
+		if from := v.present(c.Name); from != nil && !v.owned(o) {
+			v.claim(o, c, Evidence{Rule: "known", Text: text("%s always makes one of this name", c.Name), From: ref(from)})
+		}
+	}
+}
+
+// judgeOwners: all its owners are owned, so Kubernetes collects it with them.
+func (v *clusterView) judgeOwners() {
+	for _, up := range v.ownedObjects() {
+		for _, o := range v.below[up.UID] {
+			v.judgeOwned(o)
+		}
+	}
+}
+
+// markRoots marks one binding of each installation, by the namespace, release
+// and component that it leads to: without it, what only this installation
+// explains would be unclear.
+func (v *clusterView) markRoots() {
+	type installation struct {
+		namespace, release string
+		component          string
+	}
+	seen := map[installation]bool{}
+	for _, b := range v.bindings {
+		if !v.owned(b.Object) || v.item(b.Object).leads == "" {
+			continue
+		}
+		i := v.item(b.Object)
+		in := installation{i.leads, releaseName(b.Object), ""}
+		if !v.cat.unmistakable(v.chart(b.Object).chart) {
+			in.component = i.Component
+		}
+		i.Root = !seen[in]
+		seen[in] = true
+	}
+}

@@ -1,0 +1,77 @@
+package ownership
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// dependence says that all owners of an object are owned.
+type dependence struct {
+	owner    *Item
+	made     bool // by a controller, which would make it again
+	evidence Evidence
+}
+
+// dependent tells whether all owners of an object are owned; find returns the
+// notes on an owner that is.
+func (x *index) dependent(o *cluster.Object, find func(*cluster.Object) *Item) (dependence, bool) {
+	return dependentOn(o, func(r metav1.OwnerReference) *Item {
+		if up := x.owner(r); up != nil {
+			return find(up)
+		}
+		return nil
+	})
+}
+
+func dependentOn(o *cluster.Object, find func(metav1.OwnerReference) *Item) (dependence, bool) {
+	d := dependence{made: o.Controller() != nil}
+	for _, r := range o.Owners {
+		if d.owner = find(r); d.owner == nil {
+			return d, false
+		}
+		d.made = d.made || d.owner.Dependent
+	}
+	if d.owner == nil {
+		return d, false
+	}
+	up := d.owner.Object
+	d.evidence = Evidence{Rule: "owner", Text: text("%s %s owns it", up.Resource.Kind, up.Name), From: ref(up)}
+	return d, true
+}
+
+// own notes that an object is Cast AI's because its owners are. What a
+// controller made, and nothing lists, is left to Kubernetes.
+func (d dependence) own(n *notes, cat *Catalogue, o *cluster.Object, unlisted bool) {
+	n.own(o, cat.component(d.owner.Component), d.evidence)
+	if d.made && unlisted {
+		n.item(o).Dependent, n.changed = true, true
+	}
+}
+
+// holdsMore tells whether more than the object goes with it: what is in a
+// namespace, of a kind, on a machine, or on a disk.
+func holdsMore(o *cluster.Object) bool {
+	return isCRD(o) || o.Resource.Group == "" && slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
+}
+
+// attached tells whether somebody else made an object that has an owner, but no
+// controller: it runs their images, or a person's tool wrote it.
+func attached(r *reader, o *cluster.Object) (Evidence, bool) {
+	if o.Controller() != nil {
+		return Evidence{}, false
+	}
+	if spec, ok := podSpec(o); ok {
+		if list := images(spec); !slices.ContainsFunc(list, r.cat.published) {
+			return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(list, "no image"))}, true
+		}
+	}
+	for _, m := range o.Managers {
+		if byHand(m) {
+			return Evidence{Rule: "manager", Text: text("%s wrote it: it is not Cast AI's controllers' alone", m)}, true
+		}
+	}
+	return Evidence{}, false
+}

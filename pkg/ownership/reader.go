@@ -1,0 +1,183 @@
+package ownership
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// releaseKey names a Helm release.
+type releaseKey struct{ namespace, name string }
+
+func (k releaseKey) String() string { return k.namespace + "/" + k.name }
+
+// releaseOf returns the release that Helm's marks on an object name.
+func releaseOf(o *cluster.Object) (releaseKey, bool) {
+	key := releaseKey{o.Annotations["meta.helm.sh/release-namespace"], o.Annotations["meta.helm.sh/release-name"]}
+	return key, key.name != ""
+}
+
+// charted is what the label helm.sh/chart=NAME-VERSION says, which Helm's own
+// template gives every object of a chart.
+type charted struct {
+	value      string
+	chart      string
+	component  *Component // of Cast AI's
+	thirdParty bool       // somebody else's, which Cast AI's charts bring along
+}
+
+// foreign tells whether the label names a chart that is not Cast AI's.
+func (c charted) foreign() bool { return c.value != "" && c.component == nil && !c.thirdParty }
+
+// reader reads the marks of single objects, with what the catalogue knows of
+// them. It knows no object but the one that it is asked about.
+type reader struct {
+	cat    *Catalogue
+	liqo   liqoOwner
+	charts map[string]charted // by value of the label
+}
+
+func newReader(cat *Catalogue) *reader { return &reader{cat: cat, charts: map[string]charted{}} }
+
+// chart reads the label helm.sh/chart.
+func (r *reader) chart(o *cluster.Object) charted {
+	value := o.Labels["helm.sh/chart"]
+	if value == "" {
+		return charted{}
+	}
+	c, known := r.charts[value]
+	if known {
+		return c
+	}
+	c = charted{value: value, chart: value}
+	if m := chartLabel.FindStringSubmatch(value); m != nil {
+		c.chart, c.component = m[1], r.cat.chart(m[1])
+		c.thirdParty = r.cat.thirdParty(m[1])
+		if m[1] == "liqo" && r.liqo == liqoCastAI {
+			c.component = r.liqoComponent()
+		}
+	}
+	r.charts[value] = c
+	return c
+}
+
+// liqoComponent returns the catalogue's entry for Liqo.
+func (r *reader) liqoComponent() *Component { return r.cat.group("core.liqo.io") }
+
+// app returns the component whose program goes by a name. Names that everybody's
+// Liqo has count where Liqo is Cast AI's.
+func (r *reader) app(name string) *Component {
+	c := r.cat.app(name)
+	if c != nil && len(c.Within) > 0 && r.liqo != liqoCastAI {
+		return nil
+	}
+	return c
+}
+
+// group returns the component that an API group is of. Those of everybody's
+// Liqo count where Liqo is Cast AI's.
+func (r *reader) group(group string) *Component {
+	if strings.HasSuffix(group, liqoGroup) && r.liqo != liqoCastAI {
+		return nil
+	}
+	return r.cat.group(group)
+}
+
+// release returns the name of the release that an object is part of: Helm's
+// mark, or the label that its template sets even without Helm.
+func releaseName(o *cluster.Object) string {
+	if key, marked := releaseOf(o); marked {
+		return key.name
+	}
+	return o.Labels["app.kubernetes.io/instance"]
+}
+
+// named returns the component that a name stands for in a release: as the
+// catalogue has it, or RELEASE-NAME, as Helm's own template makes it; for a
+// release that is called after the chart, RELEASE and the rest of the name.
+func (r *reader) named(name, release string) *Component {
+	if c := r.app(name); c != nil {
+		return c
+	}
+	if release == "" {
+		return nil
+	}
+	if rest, ok := strings.CutPrefix(name, release+"-"); ok {
+		if c := r.app(rest); c != nil {
+			return c
+		}
+	}
+	return r.calledAfter(name, release)
+}
+
+// calledAfter: Helm's template leaves the chart's name out where the release's
+// has it, so that castai-agent-cpvpa of a release my-castai-agent is
+// my-castai-agent-cpvpa.
+func (r *reader) calledAfter(name, release string) *Component {
+	for chart := range r.cat.ownCharts() {
+		if !slices.Contains(suffixes(release), chart) && !slices.Contains(prefixes(release), chart) {
+			continue
+		}
+		rest, ok := strings.CutPrefix(name, release)
+		if !ok {
+			continue
+		}
+		if c := r.app(chart + rest); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// suffixes are the names that a dashed name ends with, word by word.
+func suffixes(name string) []string {
+	out := []string{name}
+	for i := range name {
+		if name[i] == '-' {
+			out = append(out, name[i+1:])
+		}
+	}
+	return out
+}
+
+// prefixes are the names that a dashed name begins with, word by word.
+func prefixes(name string) []string {
+	out := []string{name}
+	for i := range name {
+		if name[i] == '-' {
+			out = append(out, name[:i])
+		}
+	}
+	return out
+}
+
+// marked returns what an object's own labels say: the component, and the mark.
+func (r *reader) marked(o *cluster.Object) (*Component, string) {
+	if c := r.chart(o); c.component != nil {
+		return c.component, "the label helm.sh/chart=" + c.value
+	}
+	if name := o.Labels["app.kubernetes.io/name"]; r.app(name) != nil {
+		return r.app(name), "the label app.kubernetes.io/name=" + name
+	}
+	if c := r.app(o.Name); c != nil {
+		return c, "the name of a component"
+	}
+	return nil, ""
+}
+
+// byHand tells whether a field manager is a tool by which people apply what
+// they wrote, rather than a controller.
+func byHand(manager string) bool {
+	m := strings.ToLower(manager)
+	return slices.ContainsFunc(tools, func(tool string) bool { return strings.HasPrefix(m, tool) })
+}
+
+var tools = []string{"kubectl", "helm", "argocd", "kustomize-controller", "terraform", "hashicorp", "pulumi"}
+
+func firstOr(list []string, or string) string {
+	if len(list) > 0 {
+		return list[0]
+	}
+	return or
+}

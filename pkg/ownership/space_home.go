@@ -1,0 +1,179 @@
+package ownership
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// judgeHome: it lives where nobody but Cast AI lives, something ties it to Cast
+// AI, and nothing says that it is somebody else's. What nothing ties, a person
+// may have put there.
+func (v *spaceView) judgeHome() {
+	if !v.alone {
+		return
+	}
+	for _, o := range v.objects {
+		if v.owned(o) || isNoise(o) {
+			continue
+		}
+		if against, foreign := v.stranger(o); foreign {
+			v.deny(o, against)
+			continue
+		}
+		component, tie := v.tie(o)
+		if tie != "" && tenantCanDelete(o) {
+			v.claim(o, component, Evidence{Rule: "home", Text: text("%s; %s, and nothing says that it is somebody else's", v.home.Text, tie), From: v.home.From})
+			continue
+		}
+		v.hint(o, Evidence{Rule: "home", Text: v.home.Text, From: v.home.From})
+		v.deny(o, Evidence{Rule: "home", Text: "no workload uses it, and nothing in it says that it is Cast AI's"})
+	}
+}
+
+// tie says what binds an object in a home to Cast AI.
+func (v *spaceView) tie(o *cluster.Object) (*Component, string) {
+	home := v.above.namedHome(v.name)
+	if home == nil {
+		return nil, ""
+	}
+	if ns := v.above.namespace(v.name); ns != nil && ns.Terminating() {
+		return nil, "it goes with the namespace, which is being deleted"
+	}
+	if home.generated() && o.Resource.Kind != "PersistentVolumeClaim" {
+		return v.liqoComponent(), "Cast AI's controllers made the namespace for themselves"
+	}
+	for _, f := range o.Finalizers {
+		if v.cat.OwnFinalizer(f) {
+			return nil, "it has the finalizer " + f + " of Cast AI's"
+		}
+	}
+	for key := range o.Labels {
+		domain, _, prefixed := strings.Cut(key, "/")
+		if prefixed && v.liqo == liqoCastAI && v.cat.group(domain) == v.liqoComponent() {
+			return v.liqoComponent(), "it has the label " + key + " of Cast AI's Liqo"
+		}
+	}
+	if len(o.Managers) == 1 && v.cat.unmistakable(o.Managers[0]) && v.app(o.Managers[0]) != nil {
+		return v.app(o.Managers[0]), text("only %s wrote it", o.Managers[0])
+	}
+	return nil, ""
+}
+
+// stranger tells whether something in a home is somebody else's after all.
+func (v *spaceView) stranger(o *cluster.Object) (Evidence, bool) {
+	if e, foreign := v.foreignMarks(o); foreign {
+		return e, true
+	}
+	if spec, ok := podSpec(o); ok {
+		return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(images(spec), "no image"))}, true
+	}
+	switch {
+	case isReleaseRecord(o):
+		return Evidence{Rule: "release", Text: text("it is the record of the Helm release %s, which is not known to be Cast AI's", o.Labels["name"])}, true
+	case len(o.Owners) > 0:
+		return Evidence{Rule: "owner", Text: text("%s %s owns it", o.Owners[0].Kind, o.Owners[0].Name)}, true
+	case o.Resource.Group == "" && o.Resource.Kind == "Pod":
+		return Evidence{Rule: "workload", Text: "it is a pod that no workload of Cast AI's made"}, true
+	case v.isCustom(o):
+		return Evidence{Rule: "group", Text: text("%s is not one of Cast AI's API groups", o.Resource.Group)}, true
+	case o.Resource.Kind == "RoleBinding" && o.Resource.Group == rbac:
+		return Evidence{Rule: "subjects", Text: "its subjects are not all Cast AI's ServiceAccounts"}, true
+	}
+	for _, by := range v.usedBy()[o.Ref()] {
+		if !v.owned(by) {
+			return Evidence{Rule: "used", Text: text("%s %s uses it, which is not Cast AI's", by.Resource.Kind, by.Name), From: ref(by)}, true
+		}
+	}
+	if name := o.Labels["app.kubernetes.io/name"]; name != "" && v.app(name) == nil && !v.knownApps()[name] {
+		return Evidence{Rule: "app-label", Text: text("label app.kubernetes.io/name=%s names something else", name)}, true
+	}
+	for _, b := range v.boundBy[o.Ref()] {
+		if !v.owned(b.Object) {
+			return Evidence{Rule: "bound", Text: text("%s %s grants it to others", b.Resource.Kind, b.Name), From: ref(b.Object)}, true
+		}
+	}
+	return Evidence{}, false
+}
+
+// knownApps are the app labels of what is owned here by itself.
+func (v *spaceView) knownApps() map[string]bool {
+	out := map[string]bool{}
+	for o, i := range v.items {
+		name := o.Labels["app.kubernetes.io/name"]
+		if name != "" && i.Verdict == Owned && (has(i.For, "release") || has(i.For, "workload") || has(i.For, "installed")) {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// hints notes what looks like Cast AI's but could not be claimed, so that a
+// person sees it and decides.
+func (v *spaceView) hints() {
+	for _, o := range v.objects {
+		if v.owned(o) {
+			continue
+		}
+		if c := v.chart(o); c.component != nil && v.cat.unmistakable(c.chart) {
+			v.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + c.value})
+			v.deny(o, v.doubt("a label alone may have been copied"))
+		}
+		if isPDB(o) && guardrail(o) {
+			v.hint(o, Evidence{Rule: "guardrails", Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
+		}
+		if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, func(m string) bool { return v.cat.app(m) == nil || !v.cat.unmistakable(m) }) {
+			v.hint(o, Evidence{Rule: "manager", Text: "only " + strings.Join(o.Managers, " and ") + " wrote it"})
+			v.deny(o, v.doubt("Cast AI writes objects on behalf of others, too"))
+		}
+	}
+	for _, w := range v.workloads {
+		if v.owned(w.Object) || w.owner {
+			continue
+		}
+		component, mark := v.marked(w.Object)
+		switch mirrored := v.cat.mirrored(component, w.images); {
+		case !w.foreignMain(v.cat):
+			v.hint(w.Object, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
+			v.deny(w.Object, v.doubt("they are not the image of a component whose name or labels it has"))
+		case mirrored != "":
+			v.hint(w.Object, Evidence{Rule: "image", Text: text("it runs %s and has %s", mirrored, mark)})
+			v.deny(w.Object, v.doubt("it has marks of others, too"))
+		}
+	}
+	v.hintInstances()
+}
+
+// doubt says why a mark is not enough: outside of homes, because of where it is.
+func (v *spaceView) doubt(otherwise string) Evidence {
+	if v.isHome {
+		return Evidence{Rule: "chart-label", Text: otherwise}
+	}
+	return Evidence{Rule: "trust", Text: text(
+		"nothing cluster-wide says that Cast AI lives in namespace %s, and whoever may write there can have made it: if Cast AI does, pass --trust-namespace=%s",
+		v.name, v.name)}
+}
+
+// guardrail tells whether a budget has the name and the only writer of those of
+// castai-pdb-controller (GR pdb-controller/cmd/main.go:823), which have no other mark.
+func guardrail(o *cluster.Object) bool {
+	return strings.HasPrefix(o.Name, "castai-") && strings.HasSuffix(o.Name, "-pdb") &&
+		slices.ContainsFunc(o.Managers, func(m string) bool { return m == "pdb-controller" || m == "castai-pdb-controller" })
+}
+
+// hintInstances notes the custom resources that an unclear CRD would take along.
+func (v *spaceView) hintInstances() {
+	for _, list := range v.byKind {
+		crd := v.above.byRef[crdOf(list[0].Resource)]
+		if crd == nil || v.above.owned(crd) || len(v.above.item(crd).Hints) == 0 {
+			continue
+		}
+		for _, o := range list {
+			if !v.owned(o) {
+				v.hint(o, Evidence{Rule: "instance", Text: "its kind is defined by a CRD that may be Cast AI's", From: ref(crd)})
+				v.deny(o, Evidence{Rule: "instance", Text: text("%s is unclear itself", crd.Name)})
+			}
+		}
+	}
+}

@@ -1,0 +1,331 @@
+package ownership
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// judgeWorkloads: it runs a component's own image and has this component's name
+// or labels; in a namespace that Cast AI has by name, the published image or the
+// name of an installation here together with Cast AI's ServiceAccount will do.
+func (v *spaceView) judgeWorkloads() {
+	for _, w := range v.workloads {
+		if w.owner || v.owned(w.Object) {
+			continue
+		}
+		component, mark := v.marked(w.Object)
+		if component == nil {
+			if component = v.called(w.Name); component != nil {
+				mark = "the name that an installation here gives it"
+			}
+		}
+		account := v.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: v.name, Name: serviceAccount(w.spec)}]
+		runs := v.cat.runs(component, w.images)
+		published, image := v.cat.publishes(w.images)
+		switch {
+		case component != nil && runs != "":
+			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
+		case published != nil && !w.foreignMain(v.cat) && v.byName():
+			v.claim(w.Object, published, Evidence{Rule: "workload", Text: text("it is in namespace %s and runs %s", v.name, image)})
+		case v.called(w.Name) != nil && account != nil && v.owned(account):
+			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
+		}
+	}
+}
+
+// foreignMain tells whether the main container of a workload runs something that
+// Cast AI does not publish.
+func (w workload) foreignMain(cat *Catalogue) bool {
+	list, _ := w.spec["containers"].([]any)
+	return slices.ContainsFunc(list, func(c any) bool {
+		m, _ := c.(map[string]any)
+		image, _ := m["image"].(string)
+		return !cat.published(image)
+	})
+}
+
+// judgeBindings: a RoleBinding all of whose subjects are Cast AI's. In a
+// namespace that is no home it must say itself that it is Cast AI's, by the
+// label of a chart or a name of the catalogue: anybody can bind a role there.
+func (v *spaceView) judgeBindings() {
+	for _, b := range v.bindings {
+		known := 0
+		for _, a := range b.accounts {
+			if v.knownAccount(a) {
+				known++
+			}
+		}
+		if v.owned(b.Object) || known == 0 {
+			continue
+		}
+		component, mark := v.marked(b.Object)
+		if component == nil {
+			component = v.cat.runtimeObject(b.Ref())
+		}
+		switch {
+		case known < len(b.accounts)+b.others:
+			if v.isHome {
+				v.hint(b.Object, Evidence{Rule: "subjects", Text: "some of its subjects are Cast AI's"})
+				v.deny(b.Object, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
+			}
+		case v.isHome || component != nil:
+			v.claim(b.Object, component, Evidence{Rule: "subjects", Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace, b.accounts[0].Name)})
+		default:
+			v.hint(b.Object, Evidence{Rule: "subjects", Text: "all its subjects are Cast AI's ServiceAccounts"})
+			v.deny(b.Object, Evidence{Rule: "subjects", Text: firstOr([]string{mark}, "") + "whoever may bind roles in this namespace can have made it, and no mark of its own says that Cast AI did"})
+		}
+	}
+}
+
+// judgeRoles: a Role to which only bindings of Cast AI's lead, and that says by
+// its labels or its name that it was made for them.
+func (v *spaceView) judgeRoles() {
+	for _, o := range v.byKind["Role."+rbac] {
+		bindings := v.boundBy[o.Ref()]
+		if v.owned(o) || len(bindings) == 0 {
+			continue
+		}
+		owned := 0
+		for _, b := range bindings {
+			if v.owned(b.Object) {
+				owned++
+			}
+		}
+		component, _ := v.marked(o)
+		switch {
+		case owned == 0:
+		case owned < len(bindings):
+			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
+			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
+		case component != nil || v.cat.runtimeObject(o.Ref()) != nil || v.isHome && sameStem(o, bindings):
+			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
+		default:
+			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
+			v.deny(o, Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"})
+		}
+	}
+}
+
+// judgeOutside: a Role in a namespace that is no home has the label of one of
+// Cast AI's charts and Helm's mark of a release in a home.
+func (v *spaceView) judgeOutside() {
+	for _, o := range v.byKind["Role."+rbac] {
+		c := v.chart(o)
+		key, marked := releaseOf(o)
+		if c.component == nil || v.owned(o) || v.isHome || !marked || len(v.boundBy[o.Ref()]) > 0 || !v.above.installed()[key] {
+			continue
+		}
+		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key, c.value)})
+	}
+}
+
+// judgeInstances: a custom resource of an owned CRD goes with it.
+func (v *spaceView) judgeInstances() {
+	for _, list := range v.byKind {
+		crd := v.above.ownsKind(list[0].Resource)
+		if crd == nil {
+			continue
+		}
+		for _, o := range list {
+			if !v.owned(o) {
+				v.own(o, v.cat.group(o.Resource.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
+			}
+		}
+	}
+}
+
+// judgeOwners: all its owners are owned, so Kubernetes collects it with them.
+// What somebody else made and merely hung onto an object of Cast AI's is theirs.
+func (v *spaceView) judgeOwners() {
+	for _, o := range v.objects {
+		if len(o.Owners) > 0 && !v.item0(o).Dependent {
+			v.judgeOwned(o)
+		}
+	}
+}
+
+// item0 returns the notes on an object without making any.
+func (v *spaceView) item0(o *cluster.Object) Item {
+	if i := v.items[o]; i != nil {
+		return *i
+	}
+	return Item{}
+}
+
+func (v *spaceView) judgeOwned(o *cluster.Object) {
+	d, ok := dependentOn(o, func(r metav1.OwnerReference) *Item {
+		switch up, owned := v.ownerOf(r); {
+		case !owned:
+			return nil
+		case up.Namespace == "":
+			return v.above.items[up]
+		default:
+			return v.items[up]
+		}
+	})
+	if !ok {
+		return
+	}
+	if !v.owned(o) {
+		against, foreign := attached(v.reader, o)
+		if !foreign && o.Controller() == nil {
+			against, foreign = v.foreignMarks(o)
+		}
+		if foreign {
+			v.hint(o, d.evidence)
+			v.deny(o, against)
+			return
+		}
+	}
+	d.own(v.notes, v.cat, o, len(v.listed[o.Ref()]) == 0)
+}
+
+// judgeUsed: only workloads of Cast AI's use it. That is proof for a
+// ServiceAccount of theirs and where nobody else lives; elsewhere, the object
+// must also say itself that it is Cast AI's.
+func (v *spaceView) judgeUsed() {
+	for r, by := range v.usedBy() {
+		o := v.byRef[r]
+		if o == nil || v.owned(o) || isNoise(o) || slices.ContainsFunc(by, func(w *cluster.Object) bool { return !v.owned(w) }) {
+			continue
+		}
+		e := Evidence{Rule: "used", Text: text("only %s %s and other workloads of Cast AI's use it", by[0].Resource.Kind, by[0].Name), From: ref(by[0])}
+		component, _ := v.marked(o)
+		if component == nil {
+			component = v.runtimeObject(o)
+		}
+		if v.alone || r.Kind == "ServiceAccount" || component != nil {
+			v.claim(o, component, e)
+			continue
+		}
+		v.hint(o, e)
+		v.deny(o, Evidence{Rule: "used", Text: "nothing in it says that it is Cast AI's, and others live in its namespace"})
+	}
+}
+
+// judgeCompanions: what Kubernetes or client libraries make beside an owned
+// object, without an owner reference: Endpoints of a Service, the token Secret
+// of a ServiceAccount, the Lease of a node or of a leader, the volumes of a
+// StatefulSet.
+func (v *spaceView) judgeCompanions() {
+	for _, kind := range []string{"Endpoints", "EndpointSlice.discovery.k8s.io", "Secret", "Lease.coordination.k8s.io", "PersistentVolumeClaim"} {
+		for _, o := range v.byKind[kind] {
+			if v.owned(o) {
+				continue
+			}
+			if of := v.companionOf(o); of != nil {
+				v.claim(o, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", of.Resource.Kind, of.Name), From: ref(of)})
+			}
+		}
+	}
+}
+
+// companionOf returns the owned object that another exists for, nil if there is none.
+func (v *spaceView) companionOf(o *cluster.Object) *cluster.Object {
+	kind, name := "Service", ""
+	switch o.Resource.Kind {
+	case "Endpoints":
+		name = o.Name
+	case "EndpointSlice":
+		name = o.Labels["kubernetes.io/service-name"]
+	case "Secret":
+		kind, name = "ServiceAccount", o.Annotations["kubernetes.io/service-account.name"]
+	case "Lease":
+		if v.name != "kube-node-lease" {
+			return v.leader(o)
+		}
+		if node := v.above.byRef[cluster.Ref{Kind: "Node", Name: o.Name}]; node != nil && v.above.owned(node) {
+			return node
+		}
+		return nil
+	case "PersistentVolumeClaim":
+		return v.statefulSetOf(o)
+	}
+	if of := v.byRef[cluster.Ref{Kind: kind, Namespace: v.name, Name: name}]; of != nil && v.owned(of) {
+		return of
+	}
+	return nil
+}
+
+var (
+	// ordinal ends the names of the pods and the volumes of a StatefulSet.
+	ordinal = regexp.MustCompile(`-\d+$`)
+	// podOf ends the name of a pod of a Deployment or a DaemonSet: the hash of a
+	// ReplicaSet, and five random letters (apiserver pkg/storage/names).
+	podOf = regexp.MustCompile(`^(-[a-z0-9]{1,10})?-[a-z0-9]{5}$`)
+)
+
+// statefulSetOf returns the owned StatefulSet that a volume claim is for: its
+// name is TEMPLATE-STATEFULSET-ORDINAL, and TEMPLATE one of its claim templates.
+func (v *spaceView) statefulSetOf(claim *cluster.Object) *cluster.Object {
+	name := ordinal.ReplaceAllString(claim.Name, "")
+	if name == claim.Name {
+		return nil
+	}
+	for _, s := range v.workloads {
+		if s.Resource.Kind == "StatefulSet" && strings.HasSuffix(name, "-"+s.Name) && v.owned(s.Object) {
+			return s.Object
+		}
+	}
+	return nil
+}
+
+// leader returns the owned workload whose pod holds a Lease: client-go's leader
+// election writes the pod's name into holderIdentity, alone or before _UUID.
+func (v *spaceView) leader(lease *cluster.Object) *cluster.Object {
+	holder, _, _ := strings.Cut(str(lease.Body, "spec", "holderIdentity"), "_")
+	var found *cluster.Object
+	for _, w := range v.workloads {
+		rest, ok := strings.CutPrefix(holder, w.Name)
+		if !ok || !podOf.MatchString(rest) && (w.Resource.Kind != "StatefulSet" || !ordinal.MatchString(rest)) {
+			continue
+		}
+		// The longest name wins: castai-agent-cpvpa-x is not a pod of castai-agent.
+		if found == nil || len(w.Name) > len(found.Name) {
+			found = w.Object
+		}
+	}
+	if found == nil || !v.owned(found) {
+		return nil
+	}
+	return found
+}
+
+// judgeKnown: a kind and name that one component always uses in the namespace
+// that it lives in.
+func (v *spaceView) judgeKnown() {
+	for _, o := range v.objects {
+		if v.owned(o) || !tenantCanDelete(o) && !v.ownMarks(o) {
+			continue
+		}
+		component := v.runtimeObject(o)
+		if component == nil {
+			component = v.accountOf(o)
+		}
+		if component == nil {
+			continue
+		}
+		if against, foreign := v.stranger(o); foreign {
+			v.deny(o, against)
+			continue
+		}
+		v.claim(o, component, Evidence{Rule: "known", Text: text("%s; %s makes one of this name there", v.home.Text, component.Name), From: v.home.From})
+	}
+}
+
+// accountOf returns the component whose programs run as a ServiceAccount of
+// exactly this name, in a namespace that Cast AI has by name.
+func (v *spaceView) accountOf(o *cluster.Object) *Component {
+	if o.Resource.Group != "" || o.Resource.Kind != "ServiceAccount" || !v.byName() {
+		return nil
+	}
+	if c := v.app(o.Name); c != nil {
+		return c
+	}
+	return v.cat.accounts[o.Name]
+}

@@ -1,0 +1,266 @@
+package ownership
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// spaceView judges the objects of one namespace. It holds these, what Helm keeps
+// in this namespace, and what is known of the cluster-scoped objects; nothing
+// from any other namespace can reach it.
+type spaceView struct {
+	*reader
+	*index
+	*notes
+	name  string
+	above *clusterView // judged already; a rule for a namespace only asks it
+	// home says why Cast AI is known to live here; without it, what is written
+	// here proves nothing.
+	home   Evidence
+	isHome bool
+	// alone: nobody but Cast AI lives here, so that what only Cast AI's workloads
+	// use is Cast AI's.
+	alone bool
+
+	records  []*cluster.Object // where Helm keeps releases
+	releases []*release        // those of them that were read, newest revisions only
+	listed   map[cluster.Ref][]listing
+	names    map[string]bool // of releases of Cast AI's that are installed here
+	users    map[cluster.Ref][]*cluster.Object
+	apps     map[string]bool
+}
+
+// listing is the place of an object in a Helm release.
+type listing struct {
+	release *release
+	object  releaseObject
+}
+
+func newSpaceView(name string, objects []*cluster.Object, above *clusterView, releases []*release) *spaceView {
+	v := &spaceView{
+		reader: above.reader, index: newIndex(objects), notes: newNotes(name), name: name, above: above,
+		releases: releases, listed: map[cluster.Ref][]listing{}, names: map[string]bool{},
+	}
+	v.home, v.isHome = above.home(name)
+	for _, o := range objects {
+		if isReleaseRecord(o) {
+			v.records = append(v.records, o)
+		}
+	}
+	if v.isHome {
+		v.list()
+	}
+	return v
+}
+
+// list notes what the releases of this namespace list in it.
+func (v *spaceView) list() {
+	for _, r := range v.releases {
+		for _, o := range r.objects {
+			if o.namespace != "" && o.namespace != v.name {
+				continue // a record speaks for its own namespace only
+			}
+			ref := cluster.Ref{Group: o.gk.Group, Kind: o.gk.Kind, Namespace: v.name, Name: o.name}
+			v.listed[ref] = append(v.listed[ref], listing{r, o})
+		}
+		if v.ownRelease(r) {
+			v.names[r.Name] = true
+		}
+	}
+	for key := range v.above.installed() {
+		if key.namespace == v.name {
+			v.names[key.name] = true
+		}
+	}
+}
+
+// judge applies the rules for namespaces until none finds anything new. What an
+// object says by itself comes first; only then is it known who lives here, and
+// what merely lives beside it follows.
+func (v *spaceView) judge() {
+	v.settle(false)
+	if v.isHome {
+		owned, foreign := v.residents()
+		v.alone = v.byName() && (owned > 0 || foreign == 0) || !builtinNamespace(v.name) && owned > 0 && foreign == 0
+		v.settle(true)
+	}
+	v.hints()
+	v.conclude()
+}
+
+func (v *spaceView) settle(all bool) {
+	for v.changed = true; v.changed; {
+		v.changed = false
+		for _, rule := range spaceRules {
+			if (!rule.home || v.isHome) && (!rule.last || all) {
+				rule.judge(v)
+			}
+		}
+	}
+}
+
+// byName tells whether Cast AI lives here by the namespace's name or by the
+// user's word, rather than because something leads here.
+func (v *spaceView) byName() bool { return v.above.namedHome(v.name) != nil || v.above.trust[v.name] }
+
+// foreignMarks tells whether an object says of itself that it is somebody
+// else's: the label of another chart, Helm's mark of another release, or, where
+// it has neither, the list of a release in this namespace.
+func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
+	c := v.chart(o)
+	key, marked := releaseOf(o)
+	switch r := v.releaseHere(key); {
+	case marked && c.component != nil && r == nil && !v.above.isHome(key.namespace):
+		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
+	case c.component != nil:
+		return Evidence{}, false
+	case c.thirdParty:
+		return Evidence{Rule: "third-party", Text: text("it comes from the chart %s, which is not Cast AI's and which others may use", c.chart)}, true
+	case c.foreign():
+		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", c.value)}, true
+	case marked && r != nil && !v.ownRelease(r) && !v.listedByOwnChart(o):
+		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", key, r.Chart), From: &r.Stored}, true
+	case marked && r == nil && !v.above.isHome(key.namespace):
+		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
+	case !marked:
+		return v.listedByOthers(o)
+	}
+	return Evidence{}, false
+}
+
+func (v *spaceView) listedByOthers(o *cluster.Object) (Evidence, bool) {
+	for _, l := range v.listed[o.Ref()] {
+		if component, _ := v.chartOf(l.release, l.object); component == nil {
+			return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart), From: &l.release.Stored}, true
+		}
+	}
+	return Evidence{}, false
+}
+
+// releaseHere returns the release of this namespace with that name, if its
+// record was read.
+func (v *spaceView) releaseHere(key releaseKey) *release {
+	if key.namespace != v.name {
+		return nil
+	}
+	i := slices.IndexFunc(v.releases, func(r *release) bool { return r.Name == key.name })
+	if i < 0 {
+		return nil
+	}
+	return v.releases[i]
+}
+
+// recorded tells whether Helm keeps a release of that name here.
+func (v *spaceView) recorded(name string) bool {
+	return slices.ContainsFunc(v.records, func(o *cluster.Object) bool { return o.Labels["name"] == name })
+}
+
+// claim is own for evidence that marks or an owner of somebody else's outweigh.
+func (v *spaceView) claim(o *cluster.Object, c *Component, e Evidence) {
+	if against, foreign := v.foreignMarks(o); foreign {
+		v.hint(o, e)
+		v.deny(o, against)
+		return
+	}
+	for _, r := range o.Owners {
+		if up, owned := v.ownerOf(r); up != nil && !owned {
+			v.hint(o, e)
+			v.deny(o, Evidence{Rule: "owner", Text: text("%s %s owns it", up.Resource.Kind, up.Name), From: ref(up)})
+			return
+		}
+	}
+	v.own(o, c, e)
+}
+
+// ownerOf returns the object of this namespace, or the cluster-scoped one, that
+// an owner reference means, and whether it is owned.
+func (v *spaceView) ownerOf(r metav1.OwnerReference) (*cluster.Object, bool) {
+	if up := v.owner(r); up != nil {
+		return up, v.owned(up)
+	}
+	if up := v.above.owner(r); up != nil {
+		return up, v.above.owned(up)
+	}
+	return nil, false
+}
+
+// residents counts those who live here: workloads, Helm releases and custom
+// resources, Cast AI's and others'.
+func (v *spaceView) residents() (owned, foreign int) {
+	for _, o := range v.objects {
+		_, workload := podSpec(o)
+		barePod := o.Resource.Group == "" && o.Resource.Kind == "Pod"
+		if (!workload && !barePod || len(o.Owners) > 0) && !isReleaseRecord(o) && !v.isCustom(o) {
+			continue
+		}
+		switch {
+		case !v.owned(o):
+			foreign++
+		case workload, isReleaseRecord(o):
+			owned++
+		}
+	}
+	return owned, foreign
+}
+
+// isCustom tells whether an object is a custom resource of somebody's CRD.
+func (v *spaceView) isCustom(o *cluster.Object) bool {
+	return v.above.byRef[crdOf(o.Resource)] != nil
+}
+
+// knownAccount tells whether a ServiceAccount is Cast AI's: by cluster-scoped
+// evidence, or one of this namespace that is owned.
+func (v *spaceView) knownAccount(a cluster.Ref) bool {
+	if v.above.knownAccount(a) {
+		return true
+	}
+	o := v.byRef[a]
+	return o != nil && v.owned(o)
+}
+
+// release returns the name of the release that an object belongs to, if it is
+// one of Cast AI's that is installed here.
+func (v *spaceView) installedAs(o *cluster.Object) string {
+	if name := releaseName(o); v.names[name] {
+		return name
+	}
+	return ""
+}
+
+// component returns the component whose name an object has: the catalogue's, or
+// the one that an installation here makes of it.
+func (v *spaceView) called(name string) *Component {
+	if c := v.app(name); c != nil {
+		return c
+	}
+	for release := range v.names {
+		if c := v.named(name, release); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// isNoise tells whether Kubernetes, OpenShift or Istio puts such an object into
+// every namespace.
+func isNoise(o *cluster.Object) bool {
+	switch o.Resource.Kind {
+	case "ConfigMap":
+		return slices.Contains([]string{"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"}, o.Name)
+	case "ServiceAccount":
+		return slices.Contains(defaultAccounts, o.Name)
+	case "Secret":
+		return slices.Contains(defaultAccounts, o.Annotations["kubernetes.io/service-account.name"]) ||
+			slices.Contains(defaultAccounts, o.Annotations["openshift.io/internal-registry-auth-token.service-account"])
+	case "RoleBinding":
+		return slices.Contains([]string{"system:deployers", "system:image-builders", "system:image-pullers"}, o.Name)
+	}
+	return false
+}
+
+// defaultAccounts are the ServiceAccounts that Kubernetes and OpenShift make in
+// every namespace.
+var defaultAccounts = []string{"default", "builder", "deployer"}

@@ -1,0 +1,125 @@
+package ownership
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+)
+
+// split is a component of which the controllers would go while the definitions
+// or webhooks that they serve stay, or the other way round.
+type split struct {
+	component   string
+	goes, stays []cluster.Ref
+}
+
+// splits finds the components that an offboarding would take apart. Controllers
+// are the workloads in homes that have the component's name or run its image,
+// whatever their verdict.
+func (j *judgement) splits() []split {
+	served, controllers := map[string][]*cluster.Object{}, map[string][]*cluster.Object{}
+	for _, o := range j.cluster.objects {
+		if c := j.serves(o); c != nil {
+			served[c.Name] = append(served[c.Name], o)
+		}
+	}
+	for _, ns := range j.order {
+		v := j.spaces[ns]
+		if !v.isHome {
+			continue
+		}
+		for _, w := range v.workloads {
+			if c := v.controllerOf(w); c != nil {
+				controllers[c.Name] = append(controllers[c.Name], w.Object)
+			}
+		}
+	}
+	var out []split
+	for i := range j.cat.Components {
+		name := j.cat.Components[i].Name
+		s := split{component: name}
+		interfaces, programs := served[name], controllers[name]
+		goes := slices.ContainsFunc(programs, j.owned)
+		stays := slices.ContainsFunc(programs, func(o *cluster.Object) bool { return !j.owned(o) })
+		for _, o := range interfaces {
+			switch owned := j.owned(o); {
+			case owned && stays && !goes:
+				s.goes = append(s.goes, o.Ref())
+			case !owned && goes:
+				s.stays = append(s.stays, o.Ref())
+			}
+		}
+		for _, o := range programs {
+			switch owned := j.owned(o); {
+			case !owned && len(s.goes) > 0:
+				s.stays = append(s.stays, o.Ref())
+			case owned && len(s.stays) > 0:
+				s.goes = append(s.goes, o.Ref())
+			}
+		}
+		if len(s.goes) > 0 && len(s.stays) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// serves returns the component whose controllers serve a definition or answer a
+// webhook, if only one component does.
+func (j *judgement) serves(o *cluster.Object) *Component {
+	switch {
+	case isCRD(o):
+		_, group, _ := strings.Cut(o.Name, ".")
+		if j.cat.shared(group) {
+			return nil
+		}
+		return j.cluster.group(group)
+	case strings.HasSuffix(o.Resource.Kind, "WebhookConfiguration"):
+		if c := j.cat.webhookName(o.Name); c != nil && (len(c.Within) == 0 || j.cluster.liqo == liqoCastAI) {
+			return c
+		}
+	}
+	return nil
+}
+
+// shared tells whether several components serve an API group.
+func (c *Catalogue) shared(group string) bool {
+	n := 0
+	for i := range c.Components {
+		if slices.Contains(c.Components[i].Groups, group) {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// controllerOf returns the component that a workload is a controller of.
+func (v *spaceView) controllerOf(w workload) *Component {
+	if w.owner {
+		return nil
+	}
+	if i := v.items[w.Object]; i != nil && i.Component != "" {
+		return v.cat.component(i.Component)
+	}
+	if c := v.called(w.Name); c != nil && v.cat.runs(c, w.images) != "" {
+		return c
+	}
+	return nil
+}
+
+func splitText(list []split) string {
+	var parts []string
+	for _, s := range list {
+		parts = append(parts, text("of %s, %s would go and %s stay", s.component, names(s.goes), names(s.stays)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func names(list []cluster.Ref) string {
+	var out []string
+	for _, r := range list {
+		out = append(out, r.String())
+	}
+	return strings.Join(out, ", ")
+}
