@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 )
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
@@ -69,12 +70,30 @@ const duplicateEntries = "duplicate entries for key"
 // serves all of them that exist, or ctx ends. A watch that is cut or expires is
 // taken up again after a fresh list.
 func (c *Client) Established(ctx context.Context, names []string) error {
-	var left map[string]bool
-	err := retake(ctx, func() (bool, error) {
-		var err error
-		left, err = c.awaitEstablished(ctx, names)
-		return err == nil && len(left) == 0, err
-	})
+	left := map[string]bool{}
+	o := observer{
+		relist: func() { clear(left) },
+		set: func(item runtime.Object) error {
+			crd, ok := item.(*unstructured.Unstructured)
+			switch {
+			case !ok:
+				return fmt.Errorf("the server answered with %T", item)
+			case established(crd):
+				delete(left, crd.GetName())
+			case slices.Contains(names, crd.GetName()):
+				left[crd.GetName()] = true
+			}
+			return nil
+		},
+		gone: func(item runtime.Object) {
+			if m, err := meta.Accessor(item); err == nil {
+				delete(left, m.GetName())
+			}
+		},
+		asked: func(bool) (bool, error) { return len(left) == 0, nil },
+	}
+	r := &Resource{Group: definitions.Group, Version: definitions.Version, Name: definitions.Resource}
+	err := retake(ctx, func() (bool, error) { return round(ctx, c.wholeOf(r, ""), metav1.ListOptions{}, o) })
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("waiting for %d custom resource definitions to be served: %w", len(left), context.Cause(ctx))
@@ -82,42 +101,6 @@ func (c *Client) Established(ctx context.Context, names []string) error {
 		return fmt.Errorf("can't wait for the custom resource definitions to be served: %w", c.explain(err))
 	}
 	return nil
-}
-
-// awaitEstablished looks at the definitions once and then at every change, until
-// all are served or the watch ends. It returns those that are not served yet.
-func (c *Client) awaitEstablished(ctx context.Context, names []string) (left map[string]bool, err error) {
-	left = map[string]bool{}
-	api := c.dynamic.Resource(definitions)
-	list, err := api.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return left, err
-	}
-	for i := range list.Items {
-		if crd := &list.Items[i]; slices.Contains(names, crd.GetName()) && !established(crd) {
-			left[crd.GetName()] = true
-		}
-	}
-	if len(left) == 0 {
-		return left, nil
-	}
-	w, err := api.Watch(ctx, metav1.ListOptions{ResourceVersion: list.GetResourceVersion()})
-	if err != nil {
-		return left, err
-	}
-	defer w.Stop()
-	for event := range w.ResultChan() {
-		if event.Type == watch.Error {
-			return left, apierrors.FromObject(event.Object)
-		}
-		if crd, ok := event.Object.(*unstructured.Unstructured); ok && (event.Type == watch.Deleted || established(crd)) {
-			delete(left, crd.GetName())
-		}
-		if len(left) == 0 {
-			return left, nil
-		}
-	}
-	return left, nil
 }
 
 // established tells whether a CustomResourceDefinition is served (CRD status

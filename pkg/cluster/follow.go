@@ -7,11 +7,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/watch"
 )
 
 // Sighting is one look at a target while it is being followed.
@@ -27,11 +27,11 @@ type Sighting struct {
 func (c *Client) Follow(ctx context.Context, targets []Target, see func(Sighting)) error {
 	return eachPlace(ctx, targets, see, func(ctx context.Context, f *following) error {
 		return retake(ctx, func() (bool, error) {
-			version, err := c.look(ctx, f)
-			if err == nil && len(f.left) > 0 {
-				err = c.watch(ctx, f, version)
+			over, err := round(ctx, c.metadataOf(f.any), f.options(), f.observer())
+			if f.over(err) {
+				return true, nil
 			}
-			return f.over(err)
+			return over, err
 		})
 	})
 }
@@ -41,8 +41,12 @@ func (c *Client) Follow(ctx context.Context, targets []Target, see func(Sighting
 // or the end of ctx. see is called from several goroutines.
 func (c *Client) Look(ctx context.Context, targets []Target, see func(Sighting)) error {
 	return eachPlace(ctx, targets, see, func(ctx context.Context, f *following) error {
-		_, err := c.look(ctx, f)
-		if done, _ := f.over(err); done {
+		o := f.observer()
+		_, err := listAll(ctx, c.metadataOf(f.any), f.options(), o)
+		if err == nil {
+			_, err = o.asked(true)
+		}
+		if f.over(err) {
 			return nil
 		}
 		if answered := apierrors.APIStatus(nil); errors.As(err, &answered) {
@@ -111,123 +115,44 @@ func (f *following) report(name string, uid types.UID, o *Object) {
 
 // over tells whether nothing is left to be followed. If the kind itself is
 // gone, so are its objects.
-func (f *following) over(err error) (bool, error) {
+func (f *following) over(err error) bool {
 	if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
 		for name := range f.left {
 			f.report(name, "", nil)
 		}
 	}
-	return len(f.left) == 0, err
+	return len(f.left) == 0
 }
 
-// retake calls round until it is done or ctx ends: each time it starts from a
-// fresh list, whatever ended the watch before. A missing right is an error.
-func retake(ctx context.Context, round func() (done bool, err error)) error {
-	const soon = time.Second // for a watch to end; the next round has to wait
-	fresh := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 10 * time.Second}
-	for backoff := fresh; ; {
-		began := time.Now()
-		done, err := round()
-		switch {
-		case done:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-			return err
-		case time.Since(began) >= soon:
-			backoff = fresh
-			continue
-		}
-		if err := sleep(ctx, backoff.Step()); err != nil {
-			return err
-		}
-	}
-}
-
-// look lists the targets once, reports each, and returns the resource version
-// of the list.
-func (c *Client) look(ctx context.Context, f *following) (string, error) {
-	opts := f.options()
-	opts.Limit = pageSize
+// observer reports every state of the targets. A target that is not in a list is
+// gone.
+func (f *following) observer() observer {
 	seen := map[string]bool{}
-	for {
-		list, err := c.metadata.Resource(f.any.GVR()).Namespace(f.any.Namespace).List(ctx, opts)
-		if err != nil {
-			return "", err
-		}
-		for i := range list.Items {
-			item := &list.Items[i]
-			if _, ok := f.left[item.Name]; !ok {
-				continue
-			}
+	return observer{
+		relist: func() { clear(seen) },
+		set: func(item runtime.Object) error {
 			o, err := newObject(f.resource(), item, nil, nil)
 			if err != nil {
-				return "", err
-			}
-			seen[item.Name] = true
-			f.report(item.Name, item.UID, o)
-		}
-		if opts.Continue = list.Continue; opts.Continue != "" {
-			continue
-		}
-		for name := range f.left {
-			if !seen[name] {
-				f.report(name, "", nil)
-			}
-		}
-		return list.ResourceVersion, nil
-	}
-}
-
-// watch reports every change since a resource version, until all targets are
-// gone or the watch ends. A watch that the server ends is no error.
-func (c *Client) watch(ctx context.Context, f *following, version string) error {
-	opts := f.options()
-	opts.ResourceVersion, opts.AllowWatchBookmarks = version, true
-	w, err := c.metadata.Resource(f.any.GVR()).Namespace(f.any.Namespace).Watch(ctx, opts)
-	if err != nil {
-		return err
-	}
-	defer w.Stop()
-	for len(f.left) > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case event, ok := <-w.ResultChan():
-			if !ok {
-				return nil
-			}
-			if err := f.take(event); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// take reports what an event of a watch says.
-func (f *following) take(event watch.Event) error {
-	meta, isMeta := event.Object.(*metav1.PartialObjectMetadata)
-	switch event.Type {
-	case watch.Deleted:
-		if isMeta {
-			f.report(meta.Name, meta.UID, nil)
-		}
-	case watch.Added, watch.Modified:
-		if !isMeta {
+			seen[o.Name] = true
+			f.report(o.Name, o.UID, o)
 			return nil
-		}
-		o, err := newObject(f.resource(), meta, nil, nil)
-		if err != nil {
-			return err
-		}
-		f.report(meta.Name, meta.UID, o)
-	case watch.Error:
-		return apierrors.FromObject(event.Object)
-	case watch.Bookmark:
+		},
+		gone: func(item runtime.Object) {
+			if m, err := meta.Accessor(item); err == nil {
+				f.report(m.GetName(), m.GetUID(), nil)
+			}
+		},
+		asked: func(listed bool) (bool, error) {
+			for name := range f.left {
+				if listed && !seen[name] {
+					f.report(name, "", nil)
+				}
+			}
+			return len(f.left) == 0, nil
+		},
 	}
-	return nil
 }
 
 // sleep waits out a backoff, or less when ctx ends.
