@@ -21,6 +21,8 @@ type PauseOptions struct {
 	Foreign bool
 	// JobNode is the name of the node that this runs on, in a Job.
 	JobNode string
+	// Keep is how NamespacesToKeep are kept: KeepNodes, also if empty, or KeepOnePod.
+	Keep string
 	// Accept are the names of the refusals that the user goes on against.
 	Accept []string
 	// Run and By are of the journal.
@@ -115,7 +117,7 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 	}
 	p.Labels = map[string]string{PausedKey: "true"}
 	maps.Copy(p.Labels, o.NodeLabels)
-	p.Essential = s.essential(o.NamespacesToKeep)
+	p.Essential = s.essential(o.movedNamespaces())
 	p.chooseNode(s, o, kind)
 	p.sort(s, o)
 	p.Coming = s.inFlight()
@@ -141,6 +143,7 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 		}
 		p.warn(s)
 	}
+	p.warnKept(s, o)
 	p.Suspend, p.Restore = s.apart()
 	p.write()
 	return p, nil
@@ -208,7 +211,7 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		}
 	}
 	p.Journal.Unready = nil
-	for _, w := range s.essential(o.NamespacesToKeep) {
+	for _, w := range s.essential(o.movedNamespaces()) {
 		if w.Ready == 0 {
 			p.Journal.Unready = append(p.Journal.Unready, w.Ref().String())
 		}
@@ -276,6 +279,7 @@ func (p *Pause) chosen(n *Node) bool {
 
 // sort says which nodes are removed, and why others are not.
 func (p *Pause) sort(s *State, o PauseOptions) {
+	kept := s.keptPods(o)
 	for _, n := range s.Nodes {
 		why := ""
 		switch {
@@ -289,6 +293,8 @@ func (p *Pause) sort(s *State, o PauseOptions) {
 			why = "protected: " + removalDisabled
 		case !n.own() && !o.Foreign:
 			why = "Cast AI did not make it"
+		default:
+			why = whyKept(kept[n.Object.Name])
 		}
 		if why != "" {
 			p.Keep = append(p.Keep, KeptNode{n, why})

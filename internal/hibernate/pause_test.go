@@ -237,7 +237,7 @@ func TestWhoGetsTheToleration(t *testing.T) {
 		aWorkload("Deployment", "shop/web", none+", priorityClassName: important", 1)+
 		strings.Replace(aWorkload("Deployment", "kube-system/stopped", none, 0), "replicas: 1", "replicas: 0", 1))
 	o := options()
-	o.NamespacesToKeep = []string{"monitoring"}
+	o.NamespacesToKeep, o.Keep = []string{"monitoring"}, KeepOnePod
 	var got []string
 	for _, w := range plan(t, s, o).Tolerate {
 		got = append(got, w.Namespace+"/"+w.Name)

@@ -141,9 +141,17 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 		p, err = r.ready(ctx, report, p, o)
 	}
 	if err == nil && p.Node != nil {
-		if err = r.run(ctx, report, r.fallAsleep(p)); err == nil {
-			err = r.guard(ctx, report, p, []engine.Phase{r.removing(p)})
+		if err = r.run(ctx, report, r.fallAsleep(p)); err == nil && !r.DryRun {
+			// Nothing new starts on what goes any more: what is there now, counts.
+			var now *Pause
+			if now, err = r.again(ctx, o); err == nil {
+				p = now
+				err = r.run(ctx, report, r.corrections(p))
+			}
 		}
+	}
+	if err == nil && p.Node != nil {
+		err = r.guard(ctx, report, p, []engine.Phase{r.removing(p)})
 	}
 	if r.DryRun {
 		return err

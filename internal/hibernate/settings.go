@@ -30,7 +30,8 @@ const (
 	envProtect        = "PROTECT_REMOVAL_DISABLED"
 	envProtectOldName = "PROTECT_EVICTION_DISABLED"
 	envJobNode        = "MY_NODE_NAME"
-	envAccept         = "ACCEPT" // of this plugin alone
+	envAccept         = "ACCEPT" // this and the next are of this plugin alone
+	envKeep           = "KEEP"
 	actionPause       = "pause"
 	actionResume      = "resume"
 )
@@ -123,12 +124,14 @@ type Job struct {
 	Pause bool
 	// Accept are the names of the refusals that it goes on against.
 	Accept []string
+	// Keep is how the namespaces to keep are kept.
+	Keep string
 }
 
 // JobFromEnv reads the variables of a Job. Cast AI's own job takes any action
 // other than resume for a pause.
 func JobFromEnv(get func(string) string) (Job, error) {
-	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)), Node: strings.TrimSpace(get(envJobNode)), Accept: SplitNames(get(envAccept))}
+	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)), Node: strings.TrimSpace(get(envJobNode)), Accept: SplitNames(get(envAccept)), Keep: strings.TrimSpace(get(envKeep))}
 	var err error
 	if j.Settings, err = SettingsFromEnv(get); err != nil {
 		return j, err

@@ -323,8 +323,13 @@ func (p *Pod) running() bool {
 // alone tells whether nobody makes the pod again when it is gone, beside a kubelet
 // its own static pods.
 func (p *Pod) alone() bool {
+	return p.Object.Controller() == nil && !p.static() && !p.Object.Terminating()
+}
+
+// static tells whether the pod is of the node itself: its kubelet made it.
+func (p *Pod) static() bool {
 	_, mirror := p.Object.Annotations[corev1.MirrorPodAnnotationKey]
-	return p.Object.Controller() == nil && !mirror && !p.Object.Terminating()
+	return mirror
 }
 
 // unschedulable tells whether no node has room for the pod.

@@ -246,6 +246,7 @@ type hibernatePauseOptions struct {
 	policy     string
 	foreign    bool
 	accept     []string
+	keep       string
 }
 
 func newHibernatePause(r *Root) *cobra.Command {
@@ -278,6 +279,7 @@ func newHibernatePause(r *Root) *cobra.Command {
 	f.StringVar(&o.settings.Node, "hibernate-node", "", "Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
 	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through the pause, beside kube-system and Cast AI's")
+	f.StringVar(&o.keep, "keep", hibernate.KeepNodes, "How those are kept: "+hibernate.KeepNodes+" leaves the nodes alone that their pods run on, "+hibernate.KeepOnePod+" moves one pod of each of their workloads to the node to sleep on")
 	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
 	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
 	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")
@@ -307,6 +309,9 @@ func (o *hibernatePauseOptions) Validate() error {
 	if err := acceptable(o.accept); err != nil {
 		return usage(fmt.Errorf("--accept: %w", err))
 	}
+	if !slices.Contains(hibernate.KeepModes(), o.keep) {
+		return usage(fmt.Errorf("--keep=%s is unknown: it is %s", o.keep, strings.Join(hibernate.KeepModes(), " or ")))
+	}
 	return o.validate()
 }
 
@@ -329,7 +334,7 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	if o.inCluster {
 		return o.inJob(ctx, "pause")
 	}
-	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept, Run: newRun(), By: o.runner.By}
+	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept, Keep: o.keep, Run: newRun(), By: o.runner.By}
 	state, plan, err := o.plan(ctx, options)
 	if err != nil {
 		return err

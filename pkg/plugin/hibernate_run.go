@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,6 +57,9 @@ func (o *hibernateRunOptions) Validate() error {
 	if err := acceptable(o.job.Accept); err != nil {
 		return usage(fmt.Errorf("ACCEPT: %w", err))
 	}
+	if o.job.Keep != "" && !slices.Contains(hibernate.KeepModes(), o.job.Keep) {
+		return usage(fmt.Errorf("KEEP is %q: it is %s", o.job.Keep, strings.Join(hibernate.KeepModes(), " or ")))
+	}
 	return o.validate()
 }
 
@@ -78,7 +83,7 @@ func (o *hibernateRunOptions) Run(cmd *cobra.Command) error {
 		return o.resume(ctx)
 	}
 	return o.pause(ctx, hibernate.PauseOptions{
-		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Accept: o.job.Accept, Run: newRun(), By: o.runner.By,
+		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Accept: o.job.Accept, Keep: o.job.Keep, Run: newRun(), By: o.runner.By,
 	})
 }
 

@@ -177,7 +177,7 @@ func TestFaultsOfTheCluster(t *testing.T) {
 				}
 			})
 			inForce(t, tc.resource)
-			r := try(t, admin, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring")...)
+			r := try(t, admin, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring", "--keep=one-pod")...)
 			t.Logf("exit code %d in the end: %s", r.Code, last(r.Stderr))
 			if r.Code != 1 || !strings.Contains(r.Stderr, "not tonight") || !strings.Contains(r.Stderr, "everything was taken back") {
 				t.Errorf("%s", r)
