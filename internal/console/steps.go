@@ -235,8 +235,11 @@ func (s *steps) cleanupScript(ctx context.Context, tell func(string)) error {
 }
 
 // removeCluster removes the cluster from the console, once the service lets it,
-// and sees that it is gone.
+// and sees that it is gone. A cluster without credentials may count as connected
+// for long after its agent is gone: where the service does not let it be removed,
+// it is asked to disconnect it, once (terraform-provider-castai castai/cluster.go).
 func (s *steps) removeCluster(ctx context.Context, tell func(string)) error {
+	asked := false
 	err := s.await(ctx, tell, func(ctx context.Context) (bool, string, error) {
 		c, gone, err := look(ctx, s.api, s.d.state.ID)
 		if err != nil || gone || c.Status == archived {
@@ -244,6 +247,13 @@ func (s *steps) removeCluster(ctx context.Context, tell func(string)) error {
 		}
 		err = s.api.DeleteCluster(ctx, s.d.state.ID)
 		switch {
+		case castai.IsStatus(err, 400) && !asked && slices.Contains([]string{connecting, ready, warning}, c.Status):
+			asked = true
+			err = s.api.Disconnect(ctx, s.d.state.ID, castai.DisconnectConfig{KeepKubernetesResources: true})
+			if castai.IsStatus(err, 400) {
+				return false, "not yet, and it can't be disconnected: " + message(err), nil
+			}
+			return false, "disconnecting it first", err
 		case castai.IsStatus(err, 400):
 			// "Cluster can be removed only if it was disconnected or is in failed state."
 			return false, fmt.Sprintf("not yet, with status %s and agent %s: %s", c.Status, c.AgentStatus, message(err)), nil

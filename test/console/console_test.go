@@ -294,6 +294,23 @@ func TestTheEndOfTime(t *testing.T) {
 	}
 }
 
+// A cluster without credentials that the service takes for connected is disconnected
+// once, and then removed.
+func TestAClusterWithoutCredentialsIsDisconnectedFirst(t *testing.T) {
+	w := newWorld(t, func(c *fakecastai.Cluster) {
+		c.CredentialsId, c.Lingers, c.Policies = "", true, nil
+	})
+	o := w.options()
+	o.DeleteNodes, o.CleanupScript = false, ""
+	if e := w.run(t.Context(), o, func() {}); !e.done() {
+		t.Fatalf("%+v", e)
+	}
+	writes := strings.Join(w.fake.Writes(), "\n")
+	if w.fake.Cluster(id).Status != "archived" || strings.Count(writes, "/disconnect") != 1 {
+		t.Errorf("it is %s after\n%s", w.fake.Cluster(id).Status, writes)
+	}
+}
+
 // A cluster that nobody finds any more was removed, if the key can be trusted.
 func TestARemovedClusterThatIsForgotten(t *testing.T) {
 	w := newWorld(t, nil)

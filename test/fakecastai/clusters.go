@@ -70,7 +70,7 @@ func (a api) DisconnectCluster(w http.ResponseWriter, r *http.Request, id string
 	case slices.Contains([]string{"deleted", "archived", "failed", "hibernating", "hibernated", "resuming"}, c.Status):
 		fail(w, http.StatusBadRequest, "cluster can't be disconnected while it is "+c.Status)
 		return
-	case c.CredentialsId == "", c.Status == "deleting":
+	case c.CredentialsId == "" && !c.Lingers, c.Status == "deleting":
 		// It does nothing (terraform-provider-castai castai/cluster.go).
 	default:
 		a.disconnect(c, config.DeleteProvisionedNodes)

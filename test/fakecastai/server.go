@@ -65,6 +65,9 @@ type Cluster struct {
 	Lags bool
 	// Stuck: it never gets disconnected.
 	Stuck bool
+	// Lingers: without credentials it counts as connected for long after its agent
+	// is gone, until it is disconnected (terraform-provider-castai castai/cluster.go).
+	Lingers bool
 	// Forgotten: it was removed, and is not found any more.
 	Forgotten bool
 }
@@ -160,7 +163,7 @@ func (s *Server) advance(ctx context.Context) {
 	}
 	for _, c := range s.clusters {
 		// An agent that is gone shows, unless credentials keep the cluster connected.
-		if c.CredentialsId == "" && c.AgentStatus == "online" && s.options.Nodes != nil && !s.options.Nodes.AgentRuns(ctx) {
+		if c.CredentialsId == "" && !c.Lingers && c.AgentStatus == "online" && s.options.Nodes != nil && !s.options.Nodes.AgentRuns(ctx) {
 			c.AgentStatus = "disconnected"
 		}
 	}
