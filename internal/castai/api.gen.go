@@ -37,6 +37,18 @@ type Anywhere struct {
 	KubeSystemNamespaceId string `json:"kubeSystemNamespaceId,omitempty,omitzero"`
 }
 
+// AuthToken defines model for AuthToken.
+type AuthToken struct {
+	Id       string `json:"id"`
+	Name     string `json:"name"`
+	Readonly bool   `json:"readonly"`
+}
+
+// AuthTokenList defines model for AuthTokenList.
+type AuthTokenList struct {
+	Items []AuthToken `json:"items"`
+}
+
 // CleanupScript defines model for CleanupScript.
 type CleanupScript struct {
 	Script string `json:"script,omitempty,omitzero"`
@@ -158,24 +170,24 @@ type HibernationScheduleUpdate struct {
 type Node struct {
 	// AddedBy cast for the nodes that Cast AI made.
 	AddedBy      string            `json:"addedBy,omitempty,omitzero"`
-	Annotations  map[string]string `json:"annotations,omitempty,omitzero"`
-	CreatedAt    time.Time         `json:"createdAt,omitempty,omitzero"`
+	Annotations  map[string]string `json:"annotations"`
+	CreatedAt    time.Time         `json:"createdAt"`
 	Id           string            `json:"id"`
 	InstanceId   string            `json:"instanceId,omitempty,omitzero"`
 	InstanceName string            `json:"instanceName,omitempty,omitzero"`
-	InstanceType string            `json:"instanceType,omitempty,omitzero"`
-	Labels       map[string]string `json:"labels,omitempty,omitzero"`
+	InstanceType string            `json:"instanceType"`
+	Labels       map[string]string `json:"labels"`
 
 	// Name The name of the Kubernetes node.
 	Name string `json:"name"`
 
 	// ProviderId The spec.providerID of the Kubernetes node.
 	ProviderId    string         `json:"providerId,omitempty,omitzero"`
-	Role          string         `json:"role,omitempty,omitzero"`
-	SpotConfig    NodeSpotConfig `json:"spotConfig,omitempty,omitzero"`
-	State         NodeState      `json:"state,omitempty,omitzero"`
-	Taints        []Taint        `json:"taints,omitempty,omitzero"`
-	Unschedulable bool           `json:"unschedulable,omitempty,omitzero"`
+	Role          string         `json:"role"`
+	SpotConfig    NodeSpotConfig `json:"spotConfig"`
+	State         NodeState      `json:"state"`
+	Taints        []Taint        `json:"taints"`
+	Unschedulable bool           `json:"unschedulable"`
 	Zone          string         `json:"zone,omitempty,omitzero"`
 }
 
@@ -210,15 +222,15 @@ type NodeState struct {
 
 // Operation defines model for Operation.
 type Operation struct {
-	CreatedAt time.Time `json:"createdAt,omitempty,omitzero"`
+	CreatedAt time.Time `json:"createdAt"`
 
-	// Done Absent is false.
-	Done bool `json:"done,omitempty,omitzero"`
+	// Done Cast AI's job does not read an operation without it. Absent is false.
+	Done bool `json:"done"`
 
 	// Error It is there when the operation failed.
 	Error      *OperationError `json:"error,omitempty"`
 	FinishedAt *time.Time      `json:"finishedAt,omitempty"`
-	Id         string          `json:"id,omitempty,omitzero"`
+	Id         string          `json:"id"`
 }
 
 // OperationError It is there when the operation failed.
@@ -417,6 +429,11 @@ type ClientInterface interface {
 	// Corresponds with PATCH /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId} (the `UpdateHibernationSchedule` operationId).
 	UpdateHibernationSchedule(ctx context.Context, organizationId OrganizationId, scheduleId string, body UpdateHibernationScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAuthTokens Lists the API keys. Terraform's provider asks for them, to see whether its key works.
+	//
+	// Corresponds with GET /v1/auth/tokens (the `ListAuthTokens` operationId).
+	ListAuthTokens(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPolicies Returns the autoscaler's policies; 404 where there are none.
 	//
 	// Corresponds with GET /v1/kubernetes/clusters/{clusterId}/policies (the `GetPolicies` operationId).
@@ -564,6 +581,21 @@ func (c *API) UpdateHibernationScheduleWithBody(ctx context.Context, organizatio
 // Corresponds with PATCH /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId} (the `UpdateHibernationSchedule` operationId).
 func (c *API) UpdateHibernationSchedule(ctx context.Context, organizationId OrganizationId, scheduleId string, body UpdateHibernationScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateHibernationScheduleRequest(c.Server, organizationId, scheduleId, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAuthTokens Lists the API keys. Terraform's provider asks for them, to see whether its key works.
+//
+// Corresponds with GET /v1/auth/tokens (the `ListAuthTokens` operationId).
+func (c *API) ListAuthTokens(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAuthTokensRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -982,6 +1014,33 @@ func NewUpdateHibernationScheduleRequestWithBody(server string, organizationId O
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListAuthTokensRequest constructs an http.Request for the ListAuthTokens method
+func NewListAuthTokensRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/auth/tokens")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -68,12 +72,42 @@ func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
 	if err != nil || len(k.Annotations) > 0 {
 		return err
 	}
-	made.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
-	_, err = k.client.CoreV1().Nodes().UpdateStatus(ctx, made, metav1.UpdateOptions{})
+	// A patch: the node controller writes to a new node at the same time.
+	const ready = `{"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady","lastHeartbeatTime":%q,"lastTransitionTime":%[1]q}]}}`
+	patch := fmt.Appendf(nil, ready, metav1.Now().UTC().Format(time.RFC3339))
+	_, err = k.client.CoreV1().Nodes().Patch(ctx, made.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
 }
 
-// Remove deletes the pods on a node, as draining does, and its Node object.
+// Drain evicts the pods on a node, but for those of DaemonSets, as their budgets
+// allow it.
+func (k *Kubernetes) Drain(ctx context.Context, n castai.Node) (held bool, err error) {
+	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
+	if err != nil {
+		return false, err
+	}
+	var blocked atomic.Bool
+	group, evict := errgroup.WithContext(ctx)
+	for _, p := range pods.Items {
+		if owner := metav1.GetControllerOf(&p); owner != nil && owner.Kind == "DaemonSet" {
+			continue
+		}
+		group.Go(func() error {
+			eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}, DeleteOptions: metav1.NewDeleteOptions(0)}
+			switch err := k.client.PolicyV1().Evictions(p.Namespace).Evict(evict, eviction); {
+			case apierrors.IsTooManyRequests(err):
+				blocked.Store(true)
+			case err != nil && !apierrors.IsNotFound(err):
+				return fmt.Errorf("evict pod %s/%s: %w", p.Namespace, p.Name, err)
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	return blocked.Load(), err
+}
+
+// Remove deletes the pods that are left on a node, and its Node object.
 func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
 	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
 	if err != nil {

@@ -17,9 +17,9 @@ const SamplePolicies = `{
   "isScopedMode": false,
   "defaultNodeTemplateVersion": "7",
   "unschedulablePods": {"enabled": true, "headroom": {"enabled": false, "cpuPercentage": 5}, "podPinner": {"enabled": true, "status": "PodPinnerStatus_Compatible"}},
-  "clusterLimits": {"enabled": true, "cpu": {"maxCores": 12345678901234567890}},
-  "nodeDownscaler": {"enabled": true, "emptyNodes": {"enabled": true, "delaySeconds": 1.50e2}, "evictor": {"enabled": true, "cycleInterval": "5s"}},
-  "newerThanThisClient": {"enabled": true, "text": "\u003ckept\u003e"}
+  "clusterLimits": {"enabled": true, "cpu": {"minCores": 1, "maxCores": 20}},
+  "nodeDownscaler": {"enabled": true, "emptyNodes": {"enabled": true, "delaySeconds": 150}, "evictor": {"enabled": true, "cycleInterval": "5s"}},
+  "newerThanThisClient": {"enabled": true, "number": 12345678901234567890, "other": 1.50e2, "text": "\u003ckept\u003e"}
 }`
 
 // Sample returns a managed cluster that is ready.
@@ -43,5 +43,6 @@ func SampleNode(name, providerID, by string) castai.Node {
 	return castai.Node{
 		Id: "node-of-" + name, Name: name, ProviderId: providerID, AddedBy: by, InstanceType: "m7g.xlarge", Zone: "eu-central-1a", Role: "worker",
 		CreatedAt: time.Now().UTC().Add(-time.Hour).Truncate(time.Second), State: castai.NodeState{Phase: "ready"},
+		Labels: map[string]string{}, Annotations: map[string]string{}, Taints: []castai.Taint{},
 	}
 }

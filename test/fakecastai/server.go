@@ -43,6 +43,8 @@ type Options struct {
 type Machines interface {
 	Add(ctx context.Context, node castai.Node) error
 	Remove(ctx context.Context, node castai.Node) error
+	// Drain evicts the pods of a node, and tells whether some may not be evicted yet.
+	Drain(ctx context.Context, node castai.Node) (held bool, err error)
 	// AgentRuns tells whether Cast AI's agent is in the cluster.
 	AgentRuns(ctx context.Context) bool
 }

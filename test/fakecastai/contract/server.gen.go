@@ -24,6 +24,9 @@ type ServerInterface interface {
 	// UpdateHibernationSchedule Changes the fields of a schedule that the body has.
 	// (PATCH /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId})
 	UpdateHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, scheduleId string)
+	// ListAuthTokens Lists the API keys. Terraform's provider asks for them, to see whether its key works.
+	// (GET /v1/auth/tokens)
+	ListAuthTokens(w http.ResponseWriter, r *http.Request)
 	// GetPolicies Returns the autoscaler's policies; 404 where there are none.
 	// (GET /v1/kubernetes/clusters/{clusterId}/policies)
 	GetPolicies(w http.ResponseWriter, r *http.Request, clusterId ClusterId)
@@ -84,6 +87,12 @@ func (_ Unimplemented) GetHibernationSchedule(w http.ResponseWriter, r *http.Req
 // UpdateHibernationSchedule Changes the fields of a schedule that the body has.
 // (PATCH /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId})
 func (_ Unimplemented) UpdateHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, scheduleId string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListAuthTokens Lists the API keys. Terraform's provider asks for them, to see whether its key works.
+// (GET /v1/auth/tokens)
+func (_ Unimplemented) ListAuthTokens(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -290,6 +299,20 @@ func (siw *ServerInterfaceWrapper) UpdateHibernationSchedule(w http.ResponseWrit
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateHibernationSchedule(w, r, organizationId, scheduleId)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListAuthTokens operation middleware
+func (siw *ServerInterfaceWrapper) ListAuthTokens(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListAuthTokens(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -869,6 +892,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		ErrorHandlerFunc:   options.ErrorHandlerFunc,
 	}
 
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/auth/tokens", wrapper.ListAuthTokens)
+	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/kubernetes/external-clusters", wrapper.ListClusters)
 	})
