@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +21,11 @@ import (
 // pageSize is how many objects one list request asks for.
 const pageSize = 500
 
+// patienceWithOthers bounds one page of a kind that the API server does not serve
+// itself: an aggregated API may take its question and never answer. It is less than
+// one try, so that the server itself is not taken to be away.
+const patienceWithOthers = tryTimeout - 5*time.Second
+
 // Scope says how much of a cluster a snapshot covers. The zero value is all of it.
 type Scope struct {
 	// Namespaces limits the snapshot to the namespaced objects in these.
@@ -33,6 +40,8 @@ type Scope struct {
 	Backends bool
 	// Bodies adds fields for kinds, by plural.group, to what snapshots always keep.
 	Bodies map[string][][]string
+	// Versions reads kinds, by plural.group, in another version than the preferred one.
+	Versions map[string]string
 	// Events reads Kubernetes' own Events, too. Most of them expire by themselves
 	// and go with their namespace; one with a finalizer does neither.
 	Events bool
@@ -47,6 +56,9 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 	resources, unreadable, err := c.discover(scope.Events)
 	if err != nil {
 		return nil, c.explain(err)
+	}
+	for _, r := range resources {
+		r.Version = cmp.Or(scope.Versions[r.GroupResource().String()], r.Version)
 	}
 	snap.Resources, snap.Unreadable = resources, unreadable
 	if snap.Server, err = c.identify(ctx); err != nil {
@@ -75,6 +87,10 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 					// The kind went away since discovery, or was never really listable.
 				case listCtx.Err() != nil, apierrors.IsUnauthorized(err):
 					return err
+				case errors.Is(err, context.DeadlineExceeded):
+					snap.Unreadable = append(snap.Unreadable, Unreadable{
+						What: r.GroupResource().String(), Message: fmt.Sprintf("no answer within %s", patienceWithOthers),
+					})
 				default:
 					snap.Unreadable = append(snap.Unreadable, Unreadable{
 						What: r.GroupResource().String(), Message: err.Error(), Forbidden: apierrors.IsForbidden(err),
@@ -199,6 +215,11 @@ func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]st
 // listPage reads one page of a resource, and the token of the next page: as
 // metadata if no fields are wanted, whole otherwise.
 func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions, p pool) ([]*Object, string, error) {
+	if !(Unreadable{What: r.GroupResource().String()}).BuiltIn() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patienceWithOthers)
+		defer cancel()
+	}
 	if len(fields) == 0 {
 		return c.metadataPage(ctx, r, ns, opts, p)
 	}

@@ -109,7 +109,7 @@ func lastActions(d *Diagnosis) []engine.Action {
 	switch {
 	case !rest:
 		for _, c := range d.Causes {
-			if c.Action == Finalize {
+			if c.Action == Finalize && c.API == nil {
 				return []engine.Action{finalizeAction(d)}
 			}
 		}
@@ -125,7 +125,7 @@ func finalizeAction(d *Diagnosis) engine.Action {
 	switch {
 	case d.Content.Objects > 0:
 		why = fmt.Sprintf("as told by force; this orphans %s", describe(d.objects))
-	case !d.Content.Empty():
+	case !d.empty():
 		why = fmt.Sprintf("as told by force; nobody knows what of %s this orphans", enumerate(d.Content.Unknown))
 	}
 	return engine.Action{Verb: engine.Finalize, Target: d.object.Target(), Why: why, Command: finalizeCommand(d.Namespace)}

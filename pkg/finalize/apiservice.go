@@ -37,28 +37,32 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 			api.CustomResources = append(api.CustomResources, o.Name)
 		}
 	}
-	c := Cause{Type: UnavailableAPI, API: api, Blocks: true, Since: e.Since}
-	name := gv.Version + "." + gv.Group
-	i := slices.IndexFunc(e.snap.Objects, func(o *cluster.Object) bool {
-		return o.Resource.Group == "apiregistration.k8s.io" && o.Name == name
-	})
-	if i < 0 || len(e.snap.Objects[i].ServiceRefs()) == 0 {
-		c.Action = Nothing
-		c.Summary = fmt.Sprintf("the API %s does not answer (%s), so the namespace controller can't know what is left in any namespace", u.GroupVersion, u.Message)
-		c.Remedy = "repair the API server of that group"
-		c.Command = "kubectl get --raw /apis/" + u.GroupVersion
-		e.add(c)
+	service := e.obs.apiService(gv.Version + "." + gv.Group)
+	if service == nil {
+		e.add(Cause{
+			Type: UnavailableAPI, API: api, Blocks: true, Since: e.Since, Action: Nothing,
+			Summary: fmt.Sprintf("the API %s does not answer (%s), so the namespace controller can't know what is left in any namespace", u.GroupVersion, u.Message),
+			Remedy:  "repair the API server of that group",
+			Command: "kubectl get --raw /apis/" + u.GroupVersion,
+		})
 		return
 	}
-	service := e.snap.Objects[i]
-	ref := service.ServiceRefs()[0]
+	if message, _ := unavailable(service); message != "" && len(api.CustomResources) == 0 && !e.options.Partial {
+		e.proven = append(e.proven, u.GroupVersion)
+	}
+	e.addAPIService(service, api)
+}
+
+// addAPIService makes a cause of an aggregated API that does not work.
+func (e *examination) addAPIService(service *cluster.Object, api *API) {
+	name, ref := service.Name, service.ServiceRefs()[0]
+	c := Cause{Type: UnavailableAPI, API: api, Blocks: true, Since: e.Since, objects: []*cluster.Object{service}}
 	api.APIService, api.Service = name, ref[0]+"/"+ref[1]
 	api.Owned = e.options.owned(service.Ref())
 	if message, since := unavailable(service); message != "" {
 		api.Message, c.Since = message, since
 	}
-	c.objects = []*cluster.Object{service}
-	c.Summary = fmt.Sprintf("the API %s is unavailable (%s), so the namespace controller can't know what is left in any namespace", u.GroupVersion, api.Message)
+	c.Summary = fmt.Sprintf("the API %s is unavailable (%s), so the namespace controller can't know what is left in any namespace", api.GroupVersion, api.Message)
 	c.Command = "kubectl delete apiservice " + name
 	told := slices.Contains(e.options.RemoveAPIServices, name)
 	switch {
@@ -69,12 +73,28 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 	default:
 		api.Owner = owner(service)
 		c.Action = Nothing
-		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass unstick-ns --remove-apiservice=%s", e.options.whose(), of(api.Owner), api.Service, name)
+		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass unstick-ns --remove-apiservice=%s",
+			e.options.whose(), of(api.Owner), api.Service, name)
 	}
 	if len(api.CustomResources) > 0 {
 		c.Remedy += fmt.Sprintf(" (objects of %s may be hidden behind it)", enumerate(api.CustomResources))
 	}
 	e.add(c)
+}
+
+// finishProven lets a namespace with nothing in it be finalized although an aggregated
+// API is away that holds nothing of it. The APIService stays.
+func (e *examination) finishProven() {
+	if !e.empty() {
+		return
+	}
+	for i := range e.Causes {
+		c := &e.Causes[i]
+		if c.Type == UnavailableAPI && c.Action == Nothing && slices.Contains(e.proven, c.API.GroupVersion) {
+			c.Blocks, c.Action = false, Finalize
+			c.Remedy = "finalize the namespace: nothing else is in it, and no CustomResourceDefinition is in that group; the APIService stays; " + c.Remedy
+		}
+	}
 }
 
 // unavailable returns why an APIService does not work, and since when.

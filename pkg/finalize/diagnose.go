@@ -11,7 +11,6 @@ package finalize
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -50,6 +49,7 @@ func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
 	}
 	e := &examination{Diagnosis: d, snap: snap, obs: obs, options: o, owners: owners{obs, o.Known}}
 	d.may = map[*cluster.Object][]string{}
+	read := e.stored()
 	e.findAPIs()
 	if ns := d.object; ns != nil {
 		d.UID, d.ResourceVersion, d.Since = ns.UID, ns.ResourceVersion, ns.Deleting
@@ -66,7 +66,7 @@ func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
 	}
 	d.Refusal = e.refuse()
 	if d.Refusal == nil || d.State == Terminating {
-		e.findCauses()
+		e.findCauses(read)
 	} else {
 		d.Causes = []Cause{}
 	}
@@ -103,17 +103,19 @@ func (e *examination) refuse() *Refusal {
 }
 
 // findCauses looks for everything that may hold the namespace.
-func (e *examination) findCauses() {
-	e.findUnreadable()
+func (e *examination) findCauses(read map[string]bool) {
+	e.findUnreadable(read)
 	e.findPods()
 	if e.State == Terminating {
 		e.findNotDeleting()
 	}
 	e.findFinalizers()
 	e.findWebhooks()
+	e.findConversions()
 	e.findRefusals()
 	if e.State == Terminating {
 		e.findNamespaceFinalizers()
+		e.finishProven()
 		e.findContradiction()
 	} else {
 		e.findOrphans()
@@ -136,12 +138,12 @@ func (e *examination) findCauses() {
 // conditions of one that was finalized in part are never written again (Kubernetes
 // 1.36.3 pkg/controller/namespace/deletion, Delete returns at finalized()).
 func (e *examination) findContradiction() {
-	if !e.Content.Empty() || !slices.Contains(e.SpecFinalizers, "kubernetes") {
+	if !e.empty() || !slices.Contains(e.SpecFinalizers, "kubernetes") {
 		return
 	}
 	var says []string
 	for _, c := range e.Conditions {
-		if c.remaining() {
+		if c.remaining() && !e.known(c) {
 			says = append(says, fmt.Sprintf("%s: %s", c.Type, c.Message))
 		}
 	}
@@ -157,16 +159,40 @@ func (e *examination) findContradiction() {
 	})
 }
 
+// known tells whether a condition says no more than what a cause explains: which
+// groups can't be discovered, or which conversion does not work.
+func (e *examination) known(c Condition) bool {
+	switch c.Type {
+	case "NamespaceDeletionDiscoveryFailure":
+		for gv := range c.Groups {
+			if !slices.Contains(e.proven, gv) {
+				return false
+			}
+		}
+		return len(c.Groups) > 0
+	case "NamespaceDeletionContentFailure":
+		return len(e.obs.Conversions) > 0 && strings.Contains(c.Message, conversionFailed)
+	}
+	return false
+}
+
 // findUnreadable names the resources of which nobody can say whether the
 // namespace holds some. A resource that only this user may not list is no
 // obstacle to the namespace controller, but to any certainty here.
-func (e *examination) findUnreadable() {
+func (e *examination) findUnreadable(read map[string]bool) {
 	for _, u := range e.snap.Unreadable {
-		r := e.resource(u.What)
-		if u.GroupVersion != "" || r == nil || !r.Namespaced || e.explained(r) {
+		r := e.obs.resource(u.What)
+		if u.GroupVersion != "" || r == nil || !r.Namespaced || e.explained(r) || read[u.What] {
 			continue
 		}
 		e.Content.Unknown = append(e.Content.Unknown, u.What)
+		if _, converted := read[u.What]; converted {
+			continue // the cause says it all
+		}
+		if service := e.obs.aggregated(r); service != nil && !u.Forbidden {
+			e.addAPIService(service, &API{GroupVersion: r.APIVersion(), Message: fmt.Sprintf("it does not list %s: %s", u.What, u.Message)})
+			continue
+		}
 		c := Cause{Type: UnreadableContent, Action: Nothing, Blocks: !u.Forbidden, Since: e.Since}
 		c.Objects = []Group{{Group: r.Group, Kind: r.Kind, Resource: r.Name, Names: []string{}}}
 		if u.Forbidden {
@@ -174,25 +200,30 @@ func (e *examination) findUnreadable() {
 			c.Remedy = "ask for the right to list them"
 		} else {
 			c.Summary = fmt.Sprintf("%s can't be listed, not even by the namespace controller: %s", u.What, u.Message)
-			c.Remedy = "repair what serves them (a conversion webhook, or an aggregated API)"
+			c.Remedy = unreadableRemedy(u)
 		}
 		c.Command = fmt.Sprintf("kubectl get %s -n %s", u.What, e.Namespace)
 		e.add(c)
 	}
 }
 
+// unreadableRemedy is what helps against objects that can't be listed.
+func unreadableRemedy(u cluster.Unreadable) string {
+	switch {
+	case strings.Contains(u.Message, conversionFailed):
+		return "repair the conversion webhook of the CustomResourceDefinition " + u.What
+	case slices.ContainsFunc([]string{"decode", "transform", "unmarshal", "no kind"}, func(s string) bool { return strings.Contains(u.Message, s) }):
+		// Kubernetes 1.36.3, feature AllowUnsafeMalformedObjectDeletion.
+		return "an object in the database can't be decoded: restore the encryption key or the API that wrote it, or, where the server has " +
+			"AllowUnsafeMalformedObjectDeletion, delete it with kubectl delete --ignore-store-read-error-with-cluster-breaking-potential"
+	}
+	return "repair what serves them"
+}
+
 // explained tells whether an unavailable API is the reason why a resource can't
 // be listed.
 func (e *examination) explained(r *cluster.Resource) bool {
 	return slices.ContainsFunc(e.Causes, func(c Cause) bool { return c.API != nil && c.API.GroupVersion == r.APIVersion() })
-}
-
-func (e *examination) resource(groupResource string) *cluster.Resource {
-	i := slices.IndexFunc(e.snap.Resources, func(r *cluster.Resource) bool { return r.GroupResource().String() == groupResource })
-	if i < 0 {
-		return nil
-	}
-	return e.snap.Resources[i]
 }
 
 // controllerDelay is how long the namespace controller may take by itself: it
@@ -226,10 +257,9 @@ func (e *examination) findNotDeleting() {
 	case ordersDeletion(e.server) && slices.ContainsFunc(e.objects, isPod):
 		c.Summary = fmt.Sprintf("%s: not deleted yet, because pods remain, and the namespace controller removes pods first", what)
 		c.Remedy = "nothing: they follow the pods"
-	case !e.Since.IsZero() && e.options.now().Sub(e.Since) < controllerDelay:
-		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace was deleted only now", what)
-		c.Remedy = "wait: the namespace controller is at it"
-		c.Until = e.Since.Add(controllerDelay)
+	case len(e.obs.Conversions) > 0:
+		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace controller hangs on a conversion webhook", what)
+		c.Remedy = "nothing: they are deleted when the conversion works"
 	case refused != "":
 		r := e.readRefusal(refused, rest[0])
 		c.Summary = fmt.Sprintf("%s: the namespace controller can't delete them, %s refuses it: %s", what, r.what, refused)
@@ -237,6 +267,10 @@ func (e *examination) findNotDeleting() {
 		if denied {
 			c.Action, c.Blocks = Nothing, true
 		}
+	case !e.Since.IsZero() && e.options.now().Sub(e.Since) < controllerDelay:
+		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace was deleted only now", what)
+		c.Remedy = "wait: the namespace controller is at it"
+		c.Until = e.Since.Add(controllerDelay)
 	default:
 		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace controller has not got to them", what)
 		c.Remedy = "make the namespace controller look again; " + e.controllerManager()
@@ -245,15 +279,19 @@ func (e *examination) findNotDeleting() {
 }
 
 // contentFailure returns why the namespace controller could not delete content, if
-// it says so, and whether admission refused it.
+// it says so, and whether the server still refuses that: the condition stays until
+// the controller looks again.
 func (e *examination) contentFailure() (message string, denied bool) {
 	for _, c := range e.Conditions {
-		if c.Type == "NamespaceDeletionContentFailure" && c.Status == "True" {
-			denied = slices.ContainsFunc([]*regexp.Regexp{webhookDenied, webhookFailed, policyDenied}, func(p *regexp.Regexp) bool {
-				return p.MatchString(c.Message)
-			})
-			return contentFailure.ReplaceAllString(c.Message, ""), denied
+		if c.Type != "NamespaceDeletionContentFailure" || c.Status != "True" {
+			continue
 		}
+		for class, s := range e.obs.Samples {
+			if class.Namespace == e.Namespace && class.Finalizer == "" && s.Refused != "" {
+				return s.Refused, true
+			}
+		}
+		return contentFailure.ReplaceAllString(c.Message, ""), false
 	}
 	return "", false
 }
@@ -484,6 +522,9 @@ func summarize(d *Diagnosis) string {
 	}
 	if len(why) > 4 {
 		why = append(why[:3], fmt.Sprintf("%d more causes", len(why)-3))
+	}
+	if !d.Stuck() {
+		return fmt.Sprintf("namespace %s is on its way: %s", d.Namespace, strings.Join(why, "; "))
 	}
 	return fmt.Sprintf("namespace %s is stuck: %s", d.Namespace, strings.Join(why, "; "))
 }

@@ -42,6 +42,8 @@ type Diagnosis struct {
 
 	may map[*cluster.Object][]string // finalizers that may be removed from its content
 
+	// proven are group/versions that are unavailable and hold nothing of the cluster.
+	proven       []string
 	contradicted bool // its conditions say that something is left where nothing is seen
 }
 
@@ -65,6 +67,13 @@ type Content struct {
 
 // Empty tells whether it is certain that nothing is in the namespace.
 func (c Content) Empty() bool { return c.Objects == 0 && len(c.Unknown) == 0 }
+
+// empty tells whether nothing is in the namespace, as far as concerns whether it may
+// be finalized: an aggregated API that is away holds nothing that the cluster stores,
+// if no CustomResourceDefinition is in its group.
+func (d *Diagnosis) empty() bool {
+	return d.Content.Objects == 0 && !slices.ContainsFunc(d.Content.Unknown, func(u string) bool { return !slices.Contains(d.proven, u) })
+}
 
 // CauseType says what kind of thing keeps a namespace.
 type CauseType string
@@ -96,6 +105,8 @@ const (
 	// Contradiction: nothing is seen in the namespace, but its conditions say that
 	// something is left.
 	Contradiction CauseType = "Contradiction"
+	// DeadConversion: the conversion webhook of a CustomResourceDefinition does not work.
+	DeadConversion CauseType = "DeadConversion"
 	// RefusedUpdate: the server refuses the removal of a finalizer.
 	RefusedUpdate CauseType = "RefusedUpdate"
 	// Orphans: objects whose namespace is gone.
@@ -147,6 +158,8 @@ type Cause struct {
 	API        *API        `json:"api,omitempty"`
 	Webhook    *Webhook    `json:"webhook,omitempty"`
 	Node       *Node       `json:"node,omitempty"`
+	// Conversion is set if the type is DeadConversion.
+	Conversion *DeadWebhook `json:"conversion,omitempty"`
 
 	objects []*cluster.Object // those to act on
 	later   bool              // to be acted on only when they are being deleted
@@ -221,6 +234,17 @@ type Webhook struct {
 	Conditional bool `json:"conditional,omitempty"`
 }
 
+// DeadWebhook is the conversion webhook of a definition, which does not work.
+type DeadWebhook struct {
+	Definition string `json:"definition"`
+	Service    string `json:"service,omitempty"` // namespace/name
+	Message    string `json:"message"`
+	// Storage is the version in which the objects can be read, Objects their number
+	// in the whole cluster.
+	Storage string `json:"storage,omitempty"`
+	Objects int    `json:"objects"`
+}
+
 // Node is the node of pods that nobody confirms.
 type Node struct {
 	Name    string `json:"name"`
@@ -241,10 +265,14 @@ func (d *Diagnosis) Blocked() []Cause {
 	return out
 }
 
-// Stuck tells whether the namespace does not go by itself, as far as can be seen.
+// Stuck tells whether the namespace does not go by itself, as far as can be seen: it
+// needs somebody to do something, or has waited for longer than controllers get.
 func (d *Diagnosis) Stuck() bool {
+	if d.State == Terminating && d.ObservedAt.Sub(d.Since) > defaultControllerPatience {
+		return true
+	}
 	return slices.ContainsFunc(d.Causes, func(c Cause) bool {
-		return c.Blocks || c.Type == Contradiction || c.Action != Wait && c.Type != UnreadableContent
+		return c.Blocks || c.Action != Wait && c.Type != UnreadableContent
 	})
 }
 
@@ -291,7 +319,7 @@ func Left(before, after []*Diagnosis, r *engine.Report) []string {
 func (d *Diagnosis) PossiblyOrphaned(r *engine.Report) []string {
 	for _, o := range r.Outcomes {
 		if o.Verb == engine.Finalize && o.Object.Name == d.Namespace && (o.Result == engine.ResultDone || o.Result == engine.ResultGone) {
-			return d.Content.Unknown
+			return slices.DeleteFunc(slices.Clone(d.Content.Unknown), func(u string) bool { return slices.Contains(d.proven, u) })
 		}
 	}
 	return nil

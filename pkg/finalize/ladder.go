@@ -104,6 +104,7 @@ type climb struct {
 	created string     // annotation of the namespace that was created to reach orphans
 	woken   time.Time  // when the namespace controller was, with nothing left to do for it
 	blocked int        // looks in a row that found something that blocks
+	waited  int        // looks at conditions that contradict what is seen
 }
 
 // next looks again and returns the least that may help. It returns nil when
@@ -254,7 +255,7 @@ func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title strin
 	if until := waits(d); until.After(o.now()) {
 		return "Wait for what is at work in %s", nil, until.Sub(o.now())
 	}
-	if d.contradicted || d.Content.Objects > 0 || !d.Content.Empty() && !o.Force {
+	if d.contradicted || d.Content.Objects > 0 || !d.empty() && !o.Force {
 		return l.wake(c, d)
 	}
 	// It is empty.
@@ -289,17 +290,20 @@ const (
 func (l *ladder) wake(c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
 	o := l.options
 	i := slices.IndexFunc(d.Causes, func(c Cause) bool { return c.Action == Wait })
-	if i < 0 {
+	if i < 0 && !d.empty() {
 		return "", nil, 0
 	}
 	switch {
 	case c.woken.IsZero():
 		c.woken = o.now()
-		if d.Causes[i].Type == Progressing {
+		if i >= 0 && d.Causes[i].Type == Progressing {
 			return "Nothing holds %s any more: make the namespace controller look again", []engine.Action{lookAgain(d, o)}, 0
 		}
 		return "Make the namespace controller look at %s again", []engine.Action{lookAgain(d, o)}, 0
-	case !o.Endure:
+	case d.contradicted && !o.Endure && c.waited < maxLooks:
+		c.waited++ // the controller takes its time to look
+		return "Wait for the conditions of %s to be written again", nil, max(controllerDelay, o.patience())
+	case !o.Endure, i < 0:
 		return "", nil, 0
 	case o.now().Sub(c.woken) >= wakeAgain:
 		c.woken = o.now()

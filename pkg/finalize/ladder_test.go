@@ -263,7 +263,26 @@ func TestLadder(t *testing.T) {
 		w.namespace("x", conditionsOf("NamespaceContentRemaining", "True", "Some resources are remaining: events.example.com has 1 resource instances"))
 		c := start(t, w, o, "x")
 		c.expect(nudge)
+		for range maxLooks {
+			c.expect("wait")
+		}
 		c.expect("end")
+	})
+	t.Run("an empty namespace goes over a dead conversion webhook of others", func(t *testing.T) {
+		w := newWorld()
+		w.namespace("x")
+		w.conversion("widgets.example.com", "y")
+		c := start(t, w, options(), "x")
+		c.expect(nudge)
+		c.expect("finalize Namespace/x")
+	})
+	t.Run("an empty namespace goes over a dead API of others, which stays", func(t *testing.T) {
+		w := newWorld()
+		w.namespace("x")
+		w.deadAPI("custom.metrics.k8s.io", "v1")
+		c := start(t, w, options(), "x")
+		c.expect(nudge)
+		c.expect("finalize Namespace/x")
 	})
 	t.Run("a controller manager that is away is waited for", func(t *testing.T) {
 		w, o := newWorld(), options()

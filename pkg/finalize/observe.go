@@ -30,6 +30,8 @@ type Reader interface {
 	Snapshot(ctx context.Context, scope cluster.Scope) (*cluster.Snapshot, error)
 	Get(ctx context.Context, t cluster.Target, fields ...[]string) (*cluster.Object, error)
 	StripFinalizers(ctx context.Context, t cluster.Target, o *cluster.Object, names []string, dry bool) error
+	Delete(ctx context.Context, t cluster.Target, o cluster.DeleteOptions) error
+	Missing(ctx context.Context, rights []cluster.Right) ([]cluster.Right, error)
 }
 
 // Observation is what a diagnosis rests on: all that was read of the cluster.
@@ -40,11 +42,15 @@ type Observation struct {
 	Owners *cluster.Snapshot
 	// Samples are one object of each class, looked at more closely.
 	Samples map[Class]Sample
+	// Conversions are definitions whose conversion webhook does not work. They are
+	// looked for only if something hangs.
+	Conversions []Conversion
 	// Manager is the Lease of kube-controller-manager, nil if it can't be read.
 	Manager *cluster.Object
 }
 
-// Class is the objects of one kind in one namespace that have the same finalizer.
+// Class is the objects of one kind in one namespace that have the same finalizer, or,
+// without one, that the namespace controller could not delete.
 type Class struct {
 	Namespace string
 	Resource  schema.GroupResource
@@ -56,9 +62,13 @@ type Sample struct {
 	Object cluster.Ref
 	// Writes are what field managers did to it, the last first.
 	Writes []Write
-	// Refused is what the server says to the removal of the finalizer; empty: it
-	// accepts it, or was not asked.
+	// Refused is what the server says to the removal of the finalizer, or to the
+	// deletion; empty: it accepts it, or was not asked.
 	Refused string
+	// Untracked: the object does not say who wrote it. The API server begins to track
+	// only what is created with fields, or applied (k8s.io/apimachinery
+	// pkg/util/managedfields/internal/skipnonapplied.go).
+	Untracked bool
 	// Unanswered: it said nothing in time.
 	Unanswered bool
 }
@@ -86,6 +96,14 @@ func Observe(ctx context.Context, c Reader, namespaces ...string) (*Observation,
 	}
 	if o.Manager, err = c.Get(ctx, managerLease, []string{"spec"}); err != nil {
 		o.Manager = nil // it only adds to what is said
+	}
+	if err := o.whoForbids(ctx, c, namespaces); err != nil {
+		return nil, err
+	}
+	if o.hung(namespaces) {
+		if err := o.findConversions(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	samples := o.toSample(namespaces)
 	if len(samples) == 0 && !slices.ContainsFunc(o.Objects, func(obj *cluster.Object) bool {
@@ -130,12 +148,75 @@ func (o *Observation) readNamespaces(ctx context.Context, c Reader, names []stri
 	return nil
 }
 
+// whoForbids looks whether it is this user who may not list a kind, or whether an
+// aggregated API forbids it to everybody.
+func (o *Observation) whoForbids(ctx context.Context, c Reader, names []string) error {
+	for i, u := range o.Unreadable {
+		r := o.resource(u.What)
+		if !u.Forbidden || r == nil || !r.Namespaced || o.aggregated(r) == nil {
+			continue
+		}
+		var rights []cluster.Right
+		for _, ns := range names {
+			rights = append(rights, cluster.Right{Group: r.Group, Resource: r.Name, Verb: "list", Namespace: ns})
+		}
+		missing, err := c.Missing(ctx, rights)
+		if err != nil {
+			return err
+		}
+		o.Unreadable[i].Forbidden = len(missing) > 0
+	}
+	return nil
+}
+
+// resource returns the kind of that plural.group, or nil.
+func (o *Observation) resource(groupResource string) *cluster.Resource {
+	i := slices.IndexFunc(o.Resources, func(r *cluster.Resource) bool { return r.GroupResource().String() == groupResource })
+	if i < 0 {
+		return nil
+	}
+	return o.Resources[i]
+}
+
+// aggregated returns the APIService of a kind that another server serves, or nil.
+func (o *Observation) aggregated(r *cluster.Resource) *cluster.Object {
+	return o.apiService(r.Version + "." + r.Group)
+}
+
+// apiService returns the APIService of that name, VERSION.GROUP, if it has a Service.
+func (o *Observation) apiService(name string) *cluster.Object {
+	i := slices.IndexFunc(o.Objects, func(obj *cluster.Object) bool {
+		return obj.Resource.Group == "apiregistration.k8s.io" && obj.Name == name && len(obj.ServiceRefs()) > 0
+	})
+	if i < 0 {
+		return nil
+	}
+	return o.Objects[i]
+}
+
 // toSample returns one object of each class.
 func (o *Observation) toSample(namespaces []string) map[Class]*cluster.Object {
 	out := map[Class]*cluster.Object{}
+	failed := map[string]bool{}
 	for _, obj := range o.Objects {
+		if isNamespace(obj) {
+			failed[obj.Name] = slices.ContainsFunc(conditions(obj, Content{}), func(c Condition) bool {
+				return c.Type == "NamespaceDeletionContentFailure" && c.Status == "True"
+			})
+		}
+	}
+	all := o.Objects
+	for _, c := range o.Conversions {
+		all = append(slices.Clip(all), c.Objects...)
+	}
+	for _, obj := range all {
 		if obj.Namespace == "" && obj.Resource.Kind != "Namespace" || !slices.Contains(namespaces, namespaceOf(obj)) {
 			continue
+		}
+		if failed[obj.Namespace] && !obj.Terminating() {
+			if class := classOf(obj, ""); out[class] == nil && len(out) < maxSamples {
+				out[class] = obj
+			}
 		}
 		for _, f := range obj.Finalizers {
 			class := classOf(obj, f)
@@ -179,17 +260,29 @@ func (o *Observation) sample(ctx context.Context, c Reader, samples map[Class]*c
 // removal of the finalizer.
 func look(ctx context.Context, c Reader, class Class, obj *cluster.Object) Sample {
 	s := Sample{Object: obj.Ref()}
+	if class.Finalizer == "" {
+		ctx, cancel := context.WithTimeout(cluster.Once(ctx), sampleTime)
+		defer cancel()
+		s.answer(c.Delete(ctx, obj.Target(), cluster.DeleteOptions{DryRun: true}))
+		return s
+	}
 	full, err := c.Get(ctx, obj.Target(), []string{"metadata", "managedFields"})
 	if err != nil {
 		return s // it is gone, or the user may not get it
 	}
 	s.Writes = writes(full, class.Finalizer)
+	s.Untracked = len(s.Writes) == 0
 	if !full.Terminating() || !slices.Contains(full.Finalizers, class.Finalizer) || isNamespace(full) {
 		return s
 	}
 	ctx, cancel := context.WithTimeout(cluster.Once(ctx), sampleTime)
 	defer cancel()
-	err = c.StripFinalizers(ctx, obj.Target(), full, []string{class.Finalizer}, true)
+	s.answer(c.StripFinalizers(ctx, obj.Target(), full, []string{class.Finalizer}, true))
+	return s
+}
+
+// answer takes in what the server says to a write that is only tried.
+func (s *Sample) answer(err error) {
 	switch {
 	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
 	case apierrors.IsForbidden(err) && lacksRight(err):
@@ -201,14 +294,13 @@ func look(ctx context.Context, c Reader, class Class, obj *cluster.Object) Sampl
 	default:
 		s.Refused = err.Error()
 	}
-	return s
 }
 
 // lacksRight tells whether RBAC refused, and not an admission plugin, whose
 // refusals are Forbidden, too (k8s.io/apiserver v0.36.3
 // pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
 func lacksRight(err error) bool {
-	return strings.Contains(err.Error(), "cannot patch resource")
+	return strings.Contains(err.Error(), "cannot patch resource") || strings.Contains(err.Error(), "cannot delete resource")
 }
 
 // foreign tells whether an entry of spec.finalizers is not Kubernetes' own.

@@ -71,12 +71,12 @@ func (s *owners) of(finalizer string, objects []*cluster.Object) *Controller {
 	if len(found) > 0 && !known {
 		c.Name = found[0].Name
 	}
-	s.judge(c, k, finalizer, found, writes)
+	s.judge(c, k, finalizer, found, writes, objects)
 	return c
 }
 
 // judge decides whether the controller is alive.
-func (s *owners) judge(c *Controller, k Known, finalizer string, found []*workload, writes []Write) {
+func (s *owners) judge(c *Controller, k Known, finalizer string, found []*workload, writes []Write, objects []*cluster.Object) {
 	var last string
 	if by := managers(writes); len(by) > 0 {
 		last = "last written by " + enumerate(by[:min(len(by), 3)])
@@ -88,7 +88,7 @@ func (s *owners) judge(c *Controller, k Known, finalizer string, found []*worklo
 			return
 		}
 	}
-	if lease := s.lease(finalizer, found, append(managers(writes), k.Workloads...)); lease != "" {
+	if lease := s.lease(finalizer, found, slices.Concat(managers(writes), k.Workloads, spoken(finalizer))); lease != "" {
 		c.Alive, c.Evidence = Alive, lease
 		return
 	}
@@ -101,6 +101,8 @@ func (s *owners) judge(c *Controller, k Known, finalizer string, found []*worklo
 		c.Evidence = "not everything that tells could be read"
 	case len(found) > 0:
 		c.Alive, c.Evidence = Gone, fmt.Sprintf("%s has no ready pod, and %s", found[0], found[0].evidence)
+	case s.untracked(finalizer, objects) && k.By == "":
+		c.Evidence = "the objects do not say who wrote them"
 	case len(k.Workloads) > 0:
 		c.Alive, c.Evidence = Gone, "no workload named "+strings.Join(k.Workloads, " or ")+" is in the cluster"
 	case k.By != "":
@@ -183,7 +185,8 @@ func (s *owners) sawAll() bool {
 }
 
 // generic are names that say nothing: what a framework calls its binary or container.
-var generic = []string{"manager", "controller", "operator", "controller-manager", "main", "server", "app", "default"}
+var generic = []string{"manager", "controller", "operator", "controller-manager", "main", "server", "app", "default",
+	"finalizer", "cleanup", "protection", "hold"}
 
 // candidates returns the workloads that something points to, the living first.
 func (s *owners) candidates(k Known, finalizer string, objects []*cluster.Object, writes []Write) []*workload {
@@ -195,6 +198,8 @@ func (s *owners) candidates(k Known, finalizer string, objects []*cluster.Object
 			w.evidence = "it is known to remove this finalizer"
 		case name != "":
 			w.evidence = name + " is a writer of the objects"
+		case matching(w.names, spoken(finalizer)) != "":
+			w.evidence = "the finalizer bears its name"
 		default:
 			w.evidence = s.mayPatch(w, finalizer, objects)
 		}
@@ -204,6 +209,20 @@ func (s *owners) candidates(k Known, finalizer string, objects []*cluster.Object
 	}
 	slices.SortStableFunc(out, func(a, b *workload) int { return int(min(b.ready, 1) - min(a.ready, 1)) })
 	return out
+}
+
+// spoken are the names that a finalizer itself tells: what is behind its domain.
+func spoken(finalizer string) []string {
+	_, path, _ := strings.Cut(finalizer, "/")
+	if len(path) < 4 {
+		return nil
+	}
+	return []string{path}
+}
+
+// untracked tells whether one of the objects does not say who wrote it.
+func (s *owners) untracked(finalizer string, objects []*cluster.Object) bool {
+	return slices.ContainsFunc(objects, func(o *cluster.Object) bool { return s.obs.Samples[classOf(o, finalizer)].Untracked })
 }
 
 // matching returns the first name that is in both lists and says something.

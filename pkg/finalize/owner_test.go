@@ -75,6 +75,9 @@ func TestOwners(t *testing.T) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("tools", "other", "other-1", time.Second)
 		}, Gone, ""},
+		{"objects that do not say who wrote them", func(w *world, o *cluster.Object) {
+			w.samples[classOf(o, "example.com/hold")] = Sample{Object: o.Ref(), Untracked: true}
+		}, AliveUnsure, "do not say who wrote them"},
 		{"roles that can't be read", func(w *world, _ *cluster.Object) {
 			w.owners.Unreadable = []cluster.Unreadable{{What: "clusterroles.rbac.authorization.k8s.io", Forbidden: true}}
 		}, AliveUnsure, "not everything that tells could be read"},
@@ -115,6 +118,17 @@ func TestOwners(t *testing.T) {
 				t.Errorf("named: %s", c.Action)
 			}
 		})
+	}
+}
+
+// TestSpokenName holds that a finalizer which bears the name of a workload points to it.
+func TestSpokenName(t *testing.T) {
+	w := newWorld()
+	w.namespace("x")
+	w.add("widgets", "x", "a", deleting, held("example.com/widget-operator"))
+	w.operator("tools", "widget-operator", "default", 1)
+	if c := diagnose(t, w, "x", options()).Causes[0]; c.Controller.Alive != Alive || c.Action != Wait {
+		t.Errorf("%+v", c.Controller)
 	}
 }
 

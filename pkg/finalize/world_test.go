@@ -19,11 +19,12 @@ const stuckFor = 3 * time.Hour
 
 // world is a snapshot that is put together by hand.
 type world struct {
-	snap      *cluster.Snapshot
-	owners    *cluster.Snapshot
-	samples   map[Class]Sample
-	manager   *cluster.Object
-	resources map[string]*cluster.Resource
+	snap        *cluster.Snapshot
+	owners      *cluster.Snapshot
+	samples     map[Class]Sample
+	manager     *cluster.Object
+	conversions []Conversion
+	resources   map[string]*cluster.Resource
 }
 
 func newWorld() *world {
@@ -53,7 +54,7 @@ func newWorld() *world {
 
 // obs is what is seen of the world.
 func (w *world) obs() *Observation {
-	return &Observation{Snapshot: w.snap, Owners: w.owners, Samples: w.samples, Manager: w.manager}
+	return &Observation{Snapshot: w.snap, Owners: w.owners, Samples: w.samples, Manager: w.manager, Conversions: w.conversions}
 }
 
 type edit func(*cluster.Object)
@@ -235,4 +236,14 @@ func (w *world) wrote(o *cluster.Object, manager string, ago time.Duration) {
 		s.Writes = append(s.Writes, Write{Manager: manager, At: noon.Add(-ago), Holds: true, After: noon.Add(-ago).After(o.Deleting)})
 		w.samples[class] = s
 	}
+}
+
+// conversion adds a dead conversion webhook with one object in each namespace.
+func (w *world) conversion(definition string, namespaces ...string) {
+	plural, _, _ := strings.Cut(definition, ".")
+	c := Conversion{Definition: definition, Message: "boom", Service: "nowhere/conv", Storage: "v1"}
+	for _, ns := range namespaces {
+		c.Objects = append(c.Objects, &cluster.Object{Resource: w.resources[plural], Namespace: ns, Name: "g", UID: types.UID("g" + ns)})
+	}
+	w.conversions = append(w.conversions, c)
 }

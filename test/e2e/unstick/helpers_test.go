@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -324,4 +326,13 @@ func finalizeByHand(t *testing.T, ns string) {
 		}
 	}
 	until(t, namespaces, ns, gone)
+}
+
+// shell runs a command line as the administrator.
+func shell(t *testing.T, line string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	cmd.Env = append(os.Environ(), server.Env()...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
