@@ -64,6 +64,7 @@ func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
 	if d.object != nil {
 		d.Conditions = conditions(d.object, d.Content)
 	}
+	d.Unseen = e.unseen()
 	d.Refusal = e.refuse()
 	if d.Refusal == nil || d.State == Terminating {
 		e.findCauses(read)
@@ -131,6 +132,17 @@ func (e *examination) findCauses(read map[string]bool) {
 	slices.SortStableFunc(e.Causes, func(a, b Cause) int {
 		return slices.Index(order, a.Action) - slices.Index(order, b.Action)
 	})
+}
+
+// unseen names what was to be read in the whole cluster and could not be.
+func (e *examination) unseen() []string {
+	var out []string
+	for _, kind := range e.snap.Scope.Whole {
+		if unreadable(e.snap, kind) != nil || slices.Contains(e.snap.Elsewhere, kind) {
+			out = append(out, kind)
+		}
+	}
+	return out
 }
 
 // findContradiction says that the conditions of the namespace name content where

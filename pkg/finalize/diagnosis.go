@@ -32,6 +32,9 @@ type Diagnosis struct {
 	// Conditions are what the namespace controller wrote down. They prove nothing,
 	// but a namespace of which they say that something is left is not empty.
 	Conditions []Condition `json:"conditions,omitempty"`
+	// Unseen names what outside of the namespace this user could not read, by
+	// plural.group: causes may hide there.
+	Unseen []string `json:"unseen,omitempty"`
 	// Refusal is set if this namespace will not be touched.
 	Refusal *Refusal `json:"refusal,omitempty"`
 

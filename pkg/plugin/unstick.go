@@ -22,6 +22,7 @@ type unstickOptions struct {
 	*Root
 	names       []string
 	all         bool
+	orphans     bool
 	diagnose    bool
 	output      string
 	dryRun      dryRun
@@ -72,6 +73,9 @@ func newUnstick(r *Root) *cobra.Command {
 			# Every namespace that is stuck, in a script
 			%[1]s unstick-ns --all --yes -o json
 
+			# Objects whose namespace is gone
+			%[1]s unstick-ns --orphans
+
 			# Remove this finalizer, and no other
 			%[1]s unstick-ns shop --finalizer=example.com/hold
 
@@ -83,6 +87,7 @@ func newUnstick(r *Root) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.all, "all", false, "Every namespace that is Terminating")
+	f.BoolVar(&o.orphans, "orphans", false, "Every namespace that is gone, but in which objects are left")
 	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing; the exit code is 4 if something is stuck")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the diagnosis or report: json or yaml")
 	o.dryRun.addFlag(f)
@@ -152,10 +157,10 @@ func (o *unstickOptions) Complete(_ *cobra.Command, args []string) (err error) {
 // Validate checks the flags.
 func (o *unstickOptions) Validate() error {
 	switch {
-	case len(o.names) == 0 && !o.all:
+	case len(o.names) == 0 && !o.all && !o.orphans:
 		return usage(errors.New("which namespace? Name one, or pass --all for every one that is Terminating"))
-	case len(o.names) > 0 && o.all:
-		return usage(fmt.Errorf("--all takes no names, but got %q", o.names[0]))
+	case len(o.names) > 0 && (o.all || o.orphans):
+		return usage(fmt.Errorf("--all and --orphans take no names, but got %q", o.names[0]))
 	case slices.Contains(o.names, ""):
 		return usage(errors.New("the name of a namespace is empty"))
 	case o.force && len(o.finalizers) > 0:
@@ -184,18 +189,25 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if o.orphans {
+		gone, err := finalize.OrphanedNamespaces(ctx, o.client)
+		if err != nil {
+			return err
+		}
+		o.names = append(o.names, gone...)
+	}
 	ds, err := o.examine(ctx)
 	if err != nil {
 		return err
 	}
-	if o.all {
+	if o.all || o.orphans {
 		ds = o.skip(ds)
 	}
 	if ds, err = o.askNames(ctx, ds); err != nil {
 		return err
 	}
 	free := ds
-	if o.all {
+	if o.all || o.orphans {
 		free = o.possible(ds)
 	}
 	preview := finalize.Preview(free, o.rules)

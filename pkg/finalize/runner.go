@@ -1,0 +1,136 @@
+package finalize
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// Cluster is what a Runner needs of a cluster: to read it, and to carry a plan out.
+type Cluster interface {
+	Reader
+	engine.Cluster
+}
+
+// Runner frees namespaces: it observes them, says why they are stuck, plans what to
+// do, says what it refuses, and does it. It prints nothing and asks nobody but
+// Options.Approve.
+type Runner struct {
+	Cluster    Cluster
+	Namespaces []string
+	Options    Options
+	// OnEvent is called for each event of a run, from one goroutine at a time.
+	OnEvent func(engine.Event)
+}
+
+// Observe reads what is to be judged. The error is for a server that can't be reached.
+func (r *Runner) Observe(ctx context.Context) (*Observation, error) {
+	return Observe(ctx, r.Cluster, r.Namespaces...)
+}
+
+// Diagnose says of each namespace why it does not go away; see Diagnose.
+func (r *Runner) Diagnose(o *Observation) ([]*Diagnosis, error) {
+	var out []*Diagnosis
+	for _, name := range r.Namespaces {
+		d, err := Diagnose(o, name, r.Options)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// Plan returns what will be done if nothing changes by itself; see Preview.
+func (r *Runner) Plan(ds []*Diagnosis) *engine.Plan { return Preview(ds, r.Options) }
+
+// Refusals returns why namespaces will not be touched, in their order, without those
+// that will.
+func (r *Runner) Refusals(ds []*Diagnosis) []*Refusal {
+	var out []*Refusal
+	for _, d := range ds {
+		if refusal := Refuse(d, r.Options); refusal != nil {
+			out = append(out, refusal)
+		}
+	}
+	return out
+}
+
+// Result is what a run did and what it left.
+type Result struct {
+	Report *engine.Report
+	// After are the diagnoses made when it was over, in the order of those before.
+	After []*Diagnosis
+	// Left says of each namespace that is not freed what is left, and why.
+	Left []string
+}
+
+// Run frees the namespaces of the diagnoses, and looks again. Its error is the first
+// Refusal, with nothing changed, or that of a run that ended early; then the result
+// holds what was done.
+func (r *Runner) Run(ctx context.Context, ds []*Diagnosis) (*Result, error) {
+	only := *r
+	only.Namespaces = namesOf(ds)
+	plan, err := Plan(ds, only.Observe, r.Options)
+	if err != nil {
+		return nil, err
+	}
+	out := &Result{}
+	out.Report, err = engine.Run(ctx, r.Cluster, plan, engine.Options{OnEvent: r.OnEvent})
+	if ctx.Err() != nil {
+		return out, err
+	}
+	obs, lookErr := only.Observe(ctx)
+	if lookErr == nil {
+		out.After, lookErr = only.Diagnose(obs)
+	}
+	if err == nil {
+		err = lookErr
+	}
+	if out.After != nil {
+		out.Left = Left(ds, out.After, out.Report)
+	}
+	return out, err
+}
+
+func namesOf(ds []*Diagnosis) []string {
+	var out []string
+	for _, d := range ds {
+		out = append(out, d.Namespace)
+	}
+	return out
+}
+
+// OrphanedNamespaces returns the names of namespaces that are not there, but in which
+// objects claim to live. The error is for a cluster of which that can't be said.
+func OrphanedNamespaces(ctx context.Context, c Reader) ([]string, error) {
+	snap, err := c.Snapshot(ctx, cluster.Scope{Events: true})
+	if err != nil {
+		return nil, err
+	}
+	if u := unreadable(snap, "namespaces"); u != nil {
+		return nil, fmt.Errorf("orphans can't be told, because namespaces can't be listed: %s", u.Message)
+	}
+	// The lists are not of one moment: what was made between two of them is there now.
+	now, err := c.Snapshot(ctx, cluster.Scope{Kinds: []string{"namespaces"}})
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, o := range slices.Concat(snap.Objects, now.Objects) {
+		if isNamespace(o) {
+			there[o.Name] = true
+		}
+	}
+	var out []string
+	for _, o := range snap.Objects {
+		if o.Namespace != "" && !there[o.Namespace] && !slices.Contains(out, o.Namespace) {
+			out = append(out, o.Namespace)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
