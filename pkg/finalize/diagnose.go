@@ -69,7 +69,11 @@ func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
 	if d.Refusal == nil || d.State == Terminating {
 		e.findCauses(read)
 	} else {
+		e.findUnreadable(read) // for what is not known
 		d.Causes = []Cause{}
+		if d.State == Missing && len(d.Content.Unknown) > 0 {
+			d.Refusal = refuseUnread(name, d.Content.Unknown)
+		}
 	}
 	d.Summary = summarize(d)
 	return d, nil

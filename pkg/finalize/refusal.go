@@ -64,6 +64,11 @@ func refuseMissing(name string) *Refusal {
 		"there is no namespace %s, and no object claims to live in it: kubectl get namespaces lists the ones there are", name)}
 }
 
+func refuseUnread(name string, unknown []string) *Refusal {
+	return &Refusal{name, NotFound, fmt.Sprintf(
+		"there is no namespace %s, and nothing is seen that claims to live in it, but nobody can say what of %s does", name, enumerate(unknown))}
+}
+
 func refuseBlocked(d *Diagnosis) *Refusal {
 	var whys []string
 	for _, c := range d.Blocked() {

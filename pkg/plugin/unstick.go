@@ -393,31 +393,24 @@ func (o *unstickOptions) ask(ctx context.Context, ds []*finalize.Diagnosis) erro
 func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis, preview *engine.Plan) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
 	defer cancel()
-	plan, err := finalize.Plan(before, o.look, o.rules)
-	if err != nil {
-		return refused(err)
-	}
 	journal, err := o.saving.save(ctx, o.client, &ownership.Inventory{Server: o.seen.Server}, preview)
 	if err != nil {
 		return err
 	}
 	progress := printer.NewProgress(o.ErrOut, false)
-	report, err := engine.Run(ctx, o.client, plan, engine.Options{OnEvent: recorded(journal, progress.Event)})
+	r := finalize.Runner{Cluster: o.client, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
+	result, err := r.Run(ctx, before)
 	o.saving.closeJournal(journal, err)
-	var after []*finalize.Diagnosis
-	if ctx.Err() == nil {
-		var lookErr error
-		if after, lookErr = o.diagnoses(ctx); err == nil {
-			err = lookErr
-		}
+	if result == nil {
+		return refused(err)
 	}
-	if printErr := o.report(report, before, after, err); printErr != nil {
+	if printErr := o.report(result.Report, before, result.After, err); printErr != nil {
 		return printErr
 	}
 	if err != nil {
 		return err
 	}
-	left := finalize.Left(before, after, report)
+	left := result.Left
 	for _, d := range o.rest {
 		left = append(left, finalize.Refuse(d, o.rules).Message)
 	}

@@ -1,0 +1,183 @@
+package finalize_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
+	"github.com/castai/kubectl-castai/pkg/finalize"
+)
+
+// A namespace is freed from Go.
+func Example() {
+	free := func(ctx context.Context, client *cluster.Client, namespace string) error {
+		r := &finalize.Runner{Cluster: client, Namespaces: []string{namespace}}
+		observation, err := r.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		diagnoses, err := r.Diagnose(observation)
+		if err != nil {
+			return err
+		}
+		for _, d := range diagnoses {
+			fmt.Println(d.Summary)
+		}
+		result, err := r.Run(ctx, diagnoses) // refuses what is not to be touched
+		if err == nil && len(result.Left) > 0 {
+			err = fmt.Errorf("left: %s", strings.Join(result.Left, "; "))
+		}
+		return err
+	}
+	_ = free
+}
+
+func deleted(u *unstructured.Unstructured, finalizers ...string) *unstructured.Unstructured {
+	at := metav1.NewTime(time.Now().Add(-time.Hour))
+	u.SetDeletionTimestamp(&at)
+	u.SetFinalizers(finalizers)
+	u.SetManagedFields([]metav1.ManagedFieldsEntry{{
+		Manager: "kubectl-create", Operation: metav1.ManagedFieldsOperationUpdate, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+	}})
+	return u
+}
+
+func TestRunner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := clustertest.Serve(t,
+			deleted(clustertest.Object("v1", "Namespace", "", "shop")),
+			deleted(clustertest.Object("v1", "ConfigMap", "shop", "a"), "example.com/hold"),
+			deleted(clustertest.Object("v1", "Service", "shop", "lb"), "service.kubernetes.io/load-balancer-cleanup"),
+		)
+		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
+		judge := func() []*finalize.Diagnosis {
+			t.Helper()
+			o, err := r.Observe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ds, err := r.Diagnose(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ds
+		}
+
+		ds := judge()
+		refusals := r.Refusals(ds)
+		if len(refusals) != 1 || !strings.Contains(refusals[0].Message, "--finalizer=service.kubernetes.io/load-balancer-cleanup") {
+			t.Fatalf("refusals: %+v", refusals)
+		}
+		before := server.Refs()
+		if _, err := r.Run(t.Context(), ds); err == nil || !slices.Equal(server.Refs(), before) {
+			t.Fatalf("a load balancer was not asked for: %v", err)
+		}
+
+		r.Options.Named = []string{"service.kubernetes.io/load-balancer-cleanup"}
+		ds = judge()
+		if n := r.Plan(ds).Actions(); n != 3 { // two finalizers, and the end of the namespace
+			t.Errorf("%d actions are planned", n)
+		}
+		result, err := r.Run(t.Context(), ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(result.Left) > 0 || !result.After[0].Freed(ds[0]) {
+			t.Fatalf("left %q", result.Left)
+		}
+		if refs := strings.Join(server.Refs(), " "); strings.Contains(refs, "shop") {
+			t.Errorf("there are %s", refs)
+		}
+	})
+}
+
+// TestForceUnread holds that a namespace which was finalized while a part of it could
+// not be read is not called freed.
+func TestForceUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := clustertest.Serve(t, deleted(clustertest.Object("v1", "Namespace", "", "shop")))
+		server.Before(func(r *clustertest.Request) clustertest.Fault {
+			if r.Verb == "list" && r.Resource == "configmaps" {
+				return clustertest.Fault{Err: apierrors.NewInternalError(errors.New("boom"))}
+			}
+			return clustertest.Fault{}
+		})
+		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}, Options: finalize.Options{Force: true}}
+		o, err := r.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ds, err := r.Diagnose(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := r.Run(t.Context(), ds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(result.Left) != 1 || !strings.Contains(result.Left[0], "configmaps") {
+			t.Fatalf("left %q", result.Left)
+		}
+	})
+}
+
+// TestOrphanedNamespaces holds that a namespace is found by what is left in it.
+func TestOrphanedNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := clustertest.Serve(t,
+			clustertest.Object("v1", "ConfigMap", "here", "a"),
+			deleted(clustertest.Object("v1", "ConfigMap", "gone", "a"), "example.com/hold"),
+		)
+		server.Drop(cluster.Ref{Kind: "Namespace", Name: "gone"})
+		names, err := finalize.OrphanedNamespaces(t.Context(), server.Client())
+		if err != nil || !slices.Equal(names, []string{"gone"}) {
+			t.Fatalf("%v, %v", names, err)
+		}
+	})
+}
+
+// TestNamespaceAdministrator holds that who may read one namespace gets its diagnosis,
+// and what could not be seen.
+func TestNamespaceAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := clustertest.Serve(t,
+			deleted(clustertest.Object("v1", "Namespace", "", "shop")),
+			deleted(clustertest.Object("v1", "ConfigMap", "shop", "a"), "example.com/hold"),
+		)
+		server.Forbid = func(r *clustertest.Request) bool {
+			return r.Namespace != "shop" && !(r.Resource == "namespaces" && r.Name == "shop")
+		}
+		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
+		o, err := r.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ds, err := r.Diagnose(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := ds[0]
+		if d.State != finalize.Terminating || d.Content.Objects != 1 || !strings.Contains(d.Summary, "example.com/hold") {
+			t.Errorf("%s", d.Summary)
+		}
+		if !slices.Contains(d.Unseen, "nodes") || !slices.Contains(d.Unseen, "deployments.apps") || slices.Contains(d.Unseen, "configmaps") {
+			t.Errorf("unseen: %v", d.Unseen)
+		}
+		for _, c := range d.Causes {
+			if c.Type == finalize.UnreadableContent {
+				t.Errorf("%s", c.Summary)
+			}
+		}
+	})
+}
