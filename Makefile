@@ -43,8 +43,16 @@ test-unit: ## Test the plugin's packages
 test-controlplane: controlplane ## Test the control plane that the other tests run against
 	go -C test/controlplane test -timeout 20m ./...
 
+.PHONY: living
+living: ## Build bin/castai-living, the controllers that live in tests
+	CGO_ENABLED=0 go -C test build -trimpath -ldflags "-s -w" -o ../bin/castai-living ./living/cmd/living
+
+.PHONY: alive
+alive: build living controlplane ## Take a living Cast AI out at every moment of its installation (ALIVE=all SEED=)
+	ALIVE=$(or $(ALIVE),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 6h ./e2e/alive
+
 .PHONY: test-e2e
-test-e2e: build controlplane ## Test the built plugin against real control planes
+test-e2e: build living controlplane ## Test the built plugin against real control planes
 	@# Three packages at a time: they wait more than they work.
 	go -C test test -p 3 -timeout 30m ./...
 

@@ -16,7 +16,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-const tokenDir = "/var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // a path
+const tokenDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // environment returns the variables of a container, by name.
 func (p *pod) environment(ctx context.Context, api *corev1.Pod, c *corev1.Container) (map[string]string, error) {

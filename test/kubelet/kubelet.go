@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -193,9 +194,7 @@ func (k *Kubelet) register(ctx context.Context) error {
 		Spec:   corev1.NodeSpec{Taints: k.o.Taints},
 		Status: k.nodeStatus(),
 	}
-	for key, value := range k.o.Labels {
-		node.Labels[key] = value
-	}
+	maps.Copy(node.Labels, k.o.Labels)
 	if _, err := k.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("register node %s: %w", k.o.Name, err)
 	}

@@ -82,7 +82,7 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: once, image: 
 func start(t *testing.T, o kubelet.Options) (*controlplane.Cluster, *kubelet.Kubelet) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "server")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./testdata/server")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./testdata/server") //nolint:gosec // a path of the test
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,9 +120,7 @@ func (v *volumes) projected(ctx context.Context, api *corev1.Pod, sources []core
 		if err != nil {
 			return nil, err
 		}
-		for path, content := range part {
-			all[path] = content
-		}
+		maps.Copy(all, part)
 	}
 	return all, nil
 }
@@ -287,15 +286,12 @@ func same(dir string, content files) bool {
 	if err != nil {
 		return false
 	}
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	root := os.DirFS(dir)
+	err = fs.WalkDir(root, ".", func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		data, err := os.ReadFile(path)
+		data, err := fs.ReadFile(root, name)
 		if wanted, ok := content[name]; err == nil && (!ok || !bytes.Equal(data, wanted)) {
 			return fs.ErrInvalid
 		}

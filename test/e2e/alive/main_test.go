@@ -1,0 +1,111 @@
+// Package alive takes Cast AI out of a cluster in which its controllers run, reconcile and put things back.
+package alive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/castai/kubectl-castai/internal/printer"
+	"github.com/castai/kubectl-castai/test/compare"
+	"github.com/castai/kubectl-castai/test/controlplane"
+	"github.com/castai/kubectl-castai/test/driver"
+	"github.com/castai/kubectl-castai/test/fixtures"
+	"github.com/castai/kubectl-castai/test/living"
+)
+
+// The cluster that the tests share, one after the other, with things of others in it. Each leaves it as it was.
+var cluster *living.Cluster
+
+// quiet is how long nothing may come back after an offboarding.
+const quiet = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	o := driver.Options{Bin: "../../../bin", Nodes: []controlplane.Node{{Name: "node-1"}}, Timeout: 4 * time.Minute}
+	if cluster, err = living.Start(ctx, o); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	if err := fixtures.Install(ctx, cluster.Config, fixtures.Foreign); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// offboard runs the plugin as a user does, who is told that all is gone.
+func offboard(t *testing.T, backup string) {
+	t.Helper()
+	begin := time.Now()
+	result := cluster.Admin.Try(t, "offboard", "--yes", "--backup-dir", backup, "-o", "json")
+	t.Logf("offboard ended after %.1f s with exit code %d", time.Since(begin).Seconds(), result.Code)
+	if result.Code != 0 {
+		t.Errorf("want exit code 0, got %s", result)
+	}
+	var report printer.Report
+	result.Document(t, &report)
+	if len(report.Left) > 0 {
+		t.Errorf("the report says that %d objects are left", len(report.Left))
+	}
+}
+
+// clean fails the test unless the cluster is as it was before, and stays so.
+func clean(t *testing.T, before compare.Snapshot) {
+	t.Helper()
+	for _, when := range []struct {
+		name string
+		wait time.Duration
+	}{{"after the offboarding", 0}, {"later", quiet}} {
+		timer := time.NewTimer(when.wait)
+		select {
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-timer.C:
+		}
+		if changes := compare.Changes(before, cluster.Snapshot(t)); len(changes) > 0 {
+			t.Errorf("%s:\n%s", when.name, strings.Join(changes, "\n"))
+		}
+	}
+}
+
+// back restores a backup and expects Cast AI to live again.
+func back(t *testing.T, backup string) {
+	t.Helper()
+	cluster.Admin.Expect(t, 0, "restore", backup, "--yes")
+	if err := cluster.Alive(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// reset takes out what a test that has failed has left, so that the next one begins as it should.
+func reset(t *testing.T, before compare.Snapshot) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+		defer cancel()
+		for range 3 {
+			after, err := fixtures.Snapshot(ctx, cluster.Config)
+			if err == nil && len(compare.Changes(before, after)) == 0 {
+				return
+			}
+			if r, err := cluster.Admin.Castai(ctx, "offboard", "--yes", "--no-backup"); err != nil {
+				t.Fatalf("%v: %s", err, r)
+			}
+		}
+		t.Error("the cluster can't be cleaned for the next test")
+	})
+}

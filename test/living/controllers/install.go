@@ -1,0 +1,36 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/castai/kubectl-castai/test/living/charts"
+	"github.com/castai/kubectl-castai/test/living/releases"
+)
+
+// ValuesVariable holds the values of the charts that Install installs, in JSON.
+const ValuesVariable = "VALUES"
+
+// Install is somebody at a terminal who installs castware-operator, waits for it, and then lets it install the rest.
+func Install(context.Context) error {
+	values := map[string]any{}
+	if err := json.Unmarshal([]byte(os.Getenv(ValuesVariable)), &values); err != nil {
+		return fmt.Errorf("read the values: %w", err)
+	}
+	helm, err := releases.New(namespace(), "helm")
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"castware-operator", "castware-components"} {
+		c, err := charts.Load(name, "")
+		if err != nil {
+			return err
+		}
+		if err := helm.Install(name, c, values, true); err != nil {
+			return fmt.Errorf("install %s: %w", name, err)
+		}
+	}
+	return nil
+}
