@@ -49,6 +49,12 @@ var bodies = map[string][][]string{
 	"leases.coordination.k8s.io": {{"spec", "holderIdentity"}, {"spec", "renewTime"},
 		{"spec", "leaseDurationSeconds"}},
 	"clusters.castware.cast.ai": {{"spec"}},
+	// What GitOps tools say that they manage.
+	"applications.argoproj.io":                   {{"status", "resources"}},
+	"kustomizations.kustomize.toolkit.fluxcd.io": {{"status", "inventory"}},
+	"helmreleases.helm.toolkit.fluxcd.io":        {{"spec", "targetNamespace"}, {"spec", "releaseName"}},
+	"bundledeployments.fleet.cattle.io":          {{"status", "resources"}},
+	"resourcegroups.kpt.dev":                     {{"spec", "resources"}},
 }
 
 // project returns the named fields of an object, so that a snapshot holds no

@@ -1,9 +1,7 @@
 package ownership
 
 import (
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -34,6 +32,18 @@ var gitOpsMarks = map[string]string{
 	"terraform.io/managed":                 "Terraform",
 	"crossplane.io/external-name":          "Crossplane",
 	"addons.cluster.x-k8s.io/resource-set": "Cluster API",
+}
+
+// gitOpsManagers are the field managers of such tools. Argo CD's default mark is
+// a label that Helm's template sets, too.
+var gitOpsManagers = map[string]string{
+	argoManager:            "Argo CD",
+	"kustomize-controller": "Flux",
+	"helm-controller":      "Flux",
+	"fleetagent":           "Fleet",
+	"configsync":           "Config Sync",
+	"Terraform":            "Terraform",
+	"HashiCorp":            "Terraform",
 }
 
 // Names of the blockers, which --accept takes.
@@ -68,13 +78,17 @@ func KnownBlockers() []Blocker {
 // blockers finds what a person must decide about.
 func (j *judgement) blockers() []Blocker {
 	held := map[string][]cluster.Ref{}
-	tools := map[string]bool{}
 	for _, o := range j.objects {
 		for _, name := range j.blocks(o) {
 			held[name] = append(held[name], o.Ref())
-			if name == blockerGitOps {
-				tools[ManagedBy(o)] = true
-			}
+		}
+	}
+	reconcilers := j.reconcilers()
+	for _, r := range reconcilers {
+		if r.Object != nil {
+			held[blockerGitOps] = append(held[blockerGitOps], *r.Object)
+		} else {
+			held[blockerGitOps] = append(held[blockerGitOps], r.Manages...)
 		}
 	}
 	splits := j.splits()
@@ -87,7 +101,7 @@ func (j *judgement) blockers() []Blocker {
 			continue
 		}
 		if b.Name == blockerGitOps {
-			b.Text = strings.Join(slices.Sorted(maps.Keys(tools)), " and ") + " manages objects of Cast AI"
+			b.Text, b.Remedy = reconcilersText(reconcilers)
 		}
 		if b.Name == blockerSplit {
 			b.Text = splitText(splits)
@@ -112,9 +126,6 @@ func (j *judgement) blocks(o *cluster.Object) []string {
 		names = append(names, blockerHibernated)
 	}
 	if j.owned(o) {
-		if ManagedBy(o) != "" {
-			names = append(names, blockerGitOps)
-		}
 		switch {
 		case is("PersistentVolumeClaim", ""):
 			names = append(names, blockerData)
@@ -165,8 +176,10 @@ func ManagedBy(o *cluster.Object) string {
 			}
 		}
 	}
-	if slices.ContainsFunc(o.Managers, func(m string) bool { return m == "Terraform" || m == "HashiCorp" }) {
-		return "Terraform"
+	for _, m := range o.Managers {
+		if tool := gitOpsManagers[m]; tool != "" {
+			return tool
+		}
 	}
 	// spec.terraform of castware's Cluster is no sign: its chart sets it by
 	// default (castware-operator 0.10.1).

@@ -1,0 +1,137 @@
+package ownership_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// argoLives is what tells where Argo CD's controllers run.
+const argoLives = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: argocd-application-controller}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: argocd-application-controller}
+subjects: [{kind: ServiceAccount, name: argocd-application-controller, namespace: argocd}]
+`
+
+// listing is an object that lists castai-agent/castai-agent among what it applied.
+func application(namespace string) string {
+	return `
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: agents, namespace: ` + namespace + `}
+status: {resources: [{group: apps, version: v1, kind: Deployment, namespace: castai-agent, name: castai-agent}]}
+`
+}
+
+// agentWith is the agent with more metadata on its Deployment.
+func agentWith(meta string) string {
+	return strings.Replace(anAgent, "uid: agent, labels: {app.kubernetes.io/name: castai-agent}",
+		"uid: agent, labels: {app.kubernetes.io/name: castai-agent}, "+meta, 1)
+}
+
+// Whoever puts Cast AI back is named, with the object that makes it do so and
+// what to do about it.
+func TestReconcilersBlock(t *testing.T) {
+	flux := func(kind, group, namespace, name, rest string) string {
+		return "apiVersion: " + group + "\nkind: " + kind + "\nmetadata: {name: " + name + ", namespace: " + namespace + "}\n" + rest
+	}
+	helmMarked := agentWith("annotations: {meta.helm.sh/release-name: agents, meta.helm.sh/release-namespace: castai-agent}")
+	fluxLives := strings.ReplaceAll(strings.ReplaceAll(argoLives, "argocd-application-controller", "kustomize-controller"), "argocd", "flux-system")
+	for name, test := range map[string]struct{ yaml, object, remedy string }{
+		"Argo CD's own list": {
+			anAgent + "---" + argoLives + "---" + application("argocd"), "Application.argoproj.io/argocd/agents", "argocd/agents",
+		},
+		"Argo CD's annotation names an app in any namespace": {
+			agentWith(`annotations: {argocd.argoproj.io/tracking-id: "apps_agents:apps/Deployment:castai-agent/castai-agent"}`) +
+				"---" + strings.Split(application("apps"), "status:")[0], "Application.argoproj.io/apps/agents", "apps/agents",
+		},
+		"Argo CD's annotation names an app where it lives": {
+			agentWith(`annotations: {argocd.argoproj.io/tracking-id: "agents:apps/Deployment:castai-agent/castai-agent"}`) +
+				"---" + argoLives + "---" + strings.Split(application("argocd"), "status:")[0], "Application.argoproj.io/argocd/agents", "argocd/agents",
+		},
+		"Argo CD's default label, written by it": {
+			agentWith(`managedFields: [{manager: argocd-controller, operation: Update, apiVersion: apps/v1, fieldsType: FieldsV1, fieldsV1: {}}]`),
+			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
+		},
+		"a Flux HelmRelease in Cast AI's namespace": {
+			helmMarked + "---\n" + flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "castai-agent", "agents", "spec: {}"),
+			"HelmRelease.helm.toolkit.fluxcd.io/castai-agent/agents", "flux suspend helmrelease agents -n castai-agent",
+		},
+		"a Flux HelmRelease that its labels name": {
+			strings.Replace(anAgent, "uid: agent, labels: {", "uid: agent, labels: {helm.toolkit.fluxcd.io/name: agents, helm.toolkit.fluxcd.io/namespace: infra, ", 1) +
+				"---\n" + flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "infra", "agents", "spec: {targetNamespace: castai-agent}"),
+			"HelmRelease.helm.toolkit.fluxcd.io/infra/agents", "flux suspend helmrelease agents -n infra",
+		},
+		"a Flux Kustomization's inventory": {
+			anAgent + "---" + fluxLives + "---\n" + flux("Kustomization", "kustomize.toolkit.fluxcd.io/v1", "flux-system", "infra",
+				"status: {inventory: {entries: [{id: castai-agent_castai-agent_apps_Deployment, v: v1}]}}"),
+			"Kustomization.kustomize.toolkit.fluxcd.io/flux-system/infra", "flux suspend kustomization infra -n flux-system",
+		},
+		"a Fleet bundle": {
+			anAgent + "---\n" + flux("BundleDeployment", "fleet.cattle.io/v1alpha1", "castai-agent", "bundle",
+				"status: {resources: [{apiVersion: apps/v1, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
+			"BundleDeployment.fleet.cattle.io/castai-agent/bundle", "Fleet bundle",
+		},
+		"a Config Sync inventory": {
+			anAgent + "---\n" + flux("ResourceGroup", "kpt.dev/v1alpha1", "castai-agent", "repo-sync",
+				"spec: {resources: [{group: apps, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
+			"ResourceGroup.kpt.dev/castai-agent/repo-sync", "repo-sync",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inv := new(scene).yaml(t, test.yaml).take(t, ownership.Options{})
+			want, err := cluster.ParseRef(test.object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := blocker(inv, "gitops")
+			if b == nil || !slices.ContainsFunc(b.Objects, func(r cluster.Ref) bool { return r.String() == want.String() }) {
+				t.Fatalf("blockers: %+v", inv.Blockers)
+			}
+			if !strings.Contains(b.Remedy, test.remedy) {
+				t.Errorf("the remedy %q does not say %q", b.Remedy, test.remedy)
+			}
+		})
+	}
+}
+
+// An object of a tool in anybody's namespace holds nothing up: whoever may write
+// it there can name any object in it.
+func TestReconcilersOfTenantsDoNotBlock(t *testing.T) {
+	inv := new(scene).yaml(t, anAgent+"---"+argoLives+"---"+application("shop")).take(t, ownership.Options{})
+	if b := blocker(inv, "gitops"); b != nil {
+		t.Errorf("it blocks: %+v", b)
+	}
+	inside := strings.ReplaceAll(application("castai-agent"), "namespace: castai-agent, name: castai-agent}", "namespace: kube-system, name: coredns}")
+	inv = new(scene).yaml(t, anAgent+"---"+inside).take(t, ownership.Options{})
+	if b := blocker(inv, "gitops"); b != nil {
+		t.Errorf("it blocks: %+v", b)
+	}
+}
+
+// The next helm upgrade of a user's own chart brings back the part of it that is
+// Cast AI's.
+func TestParentReleaseBlocks(t *testing.T) {
+	manifest := "# Source: company/charts/castai-agent/templates/deployment.yaml" + strings.Split(agentWith(
+		"annotations: {meta.helm.sh/release-name: platform, meta.helm.sh/release-namespace: castai-agent}"), "---")[1]
+	s := new(scene).yaml(t, anAgent[:strings.Index(anAgent, "---")]).yaml(t, manifest)
+	s.release(t, "company", "platform", "castai-agent", manifest)
+	inv := s.take(t, ownership.Options{})
+	b := blocker(inv, "gitops")
+	if b == nil || !strings.Contains(b.Remedy, "helm upgrade platform -n castai-agent without the dependency") {
+		t.Errorf("blockers: %+v", inv.Blockers)
+	}
+}
+
+func blocker(inv *ownership.Inventory, name string) *ownership.Blocker {
+	i := slices.IndexFunc(inv.Blockers, func(b ownership.Blocker) bool { return b.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &inv.Blockers[i]
+}
