@@ -76,8 +76,13 @@ spec: {unschedulable: true, providerID: "aws:///a"}
 ---
 apiVersion: v1
 kind: Node
-metadata: {name: cordoned}
+metadata: {name: cordoned, managedFields: [{manager: OpenAPI-Generator, operation: Update}]}
 spec: {unschedulable: true, providerID: "aws:///b", taints: [{key: dedicated, effect: NoSchedule}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: by-a-person, managedFields: [{manager: k9s, operation: Update}]}
+spec: {unschedulable: true, providerID: "aws:///e"}
 ---
 apiVersion: v1
 kind: Node

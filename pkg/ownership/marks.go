@@ -110,9 +110,14 @@ func (inv *Inventory) namespaceMark(o *cluster.Object) Mark {
 	}
 }
 
+// jobManager is the field manager of Cast AI's hibernation job: the Python client's
+// own name (kubernetes-client/python, kubernetes/client/api_client.py).
+const jobManager = "OpenAPI-Generator"
+
 // nodeMark: hibernation taints and labels the node that stays, and cordons all
-// others. A cordon is hibernation's only while the cluster is hibernated, and
-// not if kubectl has written to the node, as kubectl cordon does.
+// others. A cordon is hibernation's only while the cluster is hibernated, and if
+// its job has written to the node: the taint of one node, which its kubelet may
+// register with, must not free others of somebody else's cordons.
 func nodeMark(o *cluster.Object, paused bool) Mark {
 	var text []string
 	patch, meta, spec := map[string]any{}, map[string]any{}, map[string]any{}
@@ -126,7 +131,8 @@ func nodeMark(o *cluster.Object, paused bool) Mark {
 	}
 	node, _ := o.Body["spec"].(map[string]any)
 	cordoned, _ := node["unschedulable"].(bool)
-	if cordoned && paused && !hasTaint(o, "autoscaling.cast.ai/draining") && !slices.Contains(o.Managers, "kubectl") {
+	byJob := slices.Contains(o.Managers, jobManager) && !slices.Contains(o.Managers, "kubectl")
+	if cordoned && paused && byJob && !hasTaint(o, "autoscaling.cast.ai/draining") {
 		spec["unschedulable"] = nil
 		text = append(text, "hibernation cordoned it")
 	}

@@ -49,9 +49,16 @@ func (w workload) foreignMain(cat *Catalogue) bool {
 	})
 }
 
+// markable tells whether a mark on a role or binding can be believed: Cast AI
+// lives here, or only the administrators of the cluster write here. Elsewhere
+// whoever may bind roles can copy a mark, too.
+func (v *spaceView) markable() bool {
+	return v.isHome || v.name != metav1.NamespaceDefault && builtinNamespace(v.name)
+}
+
 // judgeBindings: a RoleBinding all of whose subjects are Cast AI's. In a
 // namespace that is no home it must say itself that it is Cast AI's, by the
-// label of a chart or a name of the catalogue: anybody can bind a role there.
+// label of a chart or a name of the catalogue, where that can be believed.
 func (v *spaceView) judgeBindings() {
 	for _, b := range v.bindings {
 		known := 0
@@ -63,9 +70,13 @@ func (v *spaceView) judgeBindings() {
 		if v.owned(b.Object) || known == 0 {
 			continue
 		}
-		component, mark := v.marked(b.Object)
+		component, _ := v.marked(b.Object)
 		if component == nil {
 			component = v.cat.runtimeObject(b.Ref())
+		}
+		doubt := "whoever may bind roles in this namespace can have made it, and no mark of its own says that Cast AI did"
+		if component != nil {
+			doubt = "whoever may bind roles in this namespace can have made it, with its name and labels"
 		}
 		switch {
 		case known < len(b.accounts)+b.others:
@@ -73,11 +84,11 @@ func (v *spaceView) judgeBindings() {
 				v.hint(b.Object, Evidence{Rule: "subjects", Text: "some of its subjects are Cast AI's"})
 				v.deny(b.Object, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
 			}
-		case v.isHome || component != nil:
+		case v.isHome || component != nil && v.markable():
 			v.claim(b.Object, component, Evidence{Rule: "subjects", Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace, b.accounts[0].Name)})
 		default:
 			v.hint(b.Object, Evidence{Rule: "subjects", Text: "all its subjects are Cast AI's ServiceAccounts"})
-			v.deny(b.Object, Evidence{Rule: "subjects", Text: firstOr([]string{mark}, "") + "whoever may bind roles in this namespace can have made it, and no mark of its own says that Cast AI did"})
+			v.deny(b.Object, Evidence{Rule: "subjects", Text: doubt})
 		}
 	}
 }
@@ -97,12 +108,13 @@ func (v *spaceView) judgeRoles() {
 			}
 		}
 		component, _ := v.marked(o)
+		named := component != nil || v.cat.runtimeObject(o.Ref()) != nil
 		switch {
 		case owned == 0:
 		case owned < len(bindings):
 			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
-		case component != nil || v.cat.runtimeObject(o.Ref()) != nil || v.isHome && sameStem(o, bindings):
+		case named && v.markable(), v.isHome && sameStem(o, bindings):
 			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 		default:
 			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
@@ -111,13 +123,14 @@ func (v *spaceView) judgeRoles() {
 	}
 }
 
-// judgeOutside: a Role in a namespace that is no home has the label of one of
-// Cast AI's charts and Helm's mark of a release in a home.
+// judgeOutside: a Role in a namespace that is no home, where only administrators
+// write, has the label of one of Cast AI's charts and Helm's mark of a release in
+// a home.
 func (v *spaceView) judgeOutside() {
 	for _, o := range v.byKind["Role."+rbac] {
 		c := v.chart(o)
 		key, marked := releaseOf(o)
-		if c.component == nil || v.owned(o) || v.isHome || !marked || len(v.boundBy[o.Ref()]) > 0 || !v.above.installed()[key] {
+		if c.component == nil || v.owned(o) || v.isHome || !v.markable() || !marked || len(v.boundBy[o.Ref()]) > 0 || !v.above.installed()[key] {
 			continue
 		}
 		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key, c.value)})
