@@ -61,6 +61,9 @@ type Entry struct {
 	cluster.Target `json:",inline"`
 	File           string `json:"file"`
 	SHA256         string `json:"sha256"`
+	// Later counts how often the object was saved again, because it had changed:
+	// File is that of the last time, in a folder of its own.
+	Later int `json:"later,omitempty"`
 	// Deleted: the plan deletes it. Otherwise it only changes it.
 	Deleted bool `json:"deleted"`
 	// Patches are the merge patches by which the plan changes it.
@@ -128,7 +131,7 @@ func ReadIndex(data []byte) (*Index, error) {
 		if e.Kind == "" || e.Name == "" || e.Version == "" || e.Resource == "" || e.UID == "" {
 			return nil, fmt.Errorf("its object %d is incomplete", i)
 		}
-		if want := FileName(e.Target); e.File != want {
+		if want := laterName(e.Target, e.Later); e.File != want {
 			return nil, refuse("the index says that %s is in the file %q, and not in %q: somebody has edited it", e.Ref, e.File, want)
 		}
 		if sum, err := hex.DecodeString(e.SHA256); err != nil || len(sum) != 32 {

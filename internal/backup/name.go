@@ -27,6 +27,16 @@ func FileName(t cluster.Target) string {
 	return path.Join("namespaces", encodeName(t.Namespace), kind, file)
 }
 
+// laterName is FileName for what was saved again, for the nth time, after its
+// object had changed. What was there before stays as it is until the index names
+// the new file, so that a run that is killed leaves a backup that is whole.
+func laterName(t cluster.Target, n int) string {
+	if n <= 0 {
+		return FileName(t)
+	}
+	return path.Join(fmt.Sprintf("later-%d", n), FileName(t))
+}
+
 // encodeName makes the name of an object safe as a file name: lower-case
 // letters, digits, dots, dashes and underscores stay, everything else becomes
 // %XX, and so does the first byte of a name that Windows reserves. Capital

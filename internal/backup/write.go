@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -58,13 +59,17 @@ type Options struct {
 	More map[string][]byte
 }
 
-// Saved says what was written.
+// Saved says what was written. While the run goes on, Add and Again add to it.
 type Saved struct {
 	Dir     string
 	Digest  string // of the index
 	Objects int
 	// Secrets counts those whose data is in the backup.
 	Secrets int
+
+	path   string // absolute
+	index  *Index
+	writer *writer // of the last plan
 }
 
 // Write saves every object that the plan deletes or changes, with what the
@@ -100,18 +105,8 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 		APIVersion: APIVersion, Kind: Kind, Cluster: inv.Server, Time: now, Tool: o.Tool, SecretsLeftOut: o.WithoutSecrets,
 		Objects: []Entry{}, Dependents: dependents(inv, w.entries), Unreadable: inv.Unreadable, Plan: *plan,
 	}
-	saved = &Saved{Dir: o.Dir}
-	for _, t := range targets {
-		e := w.entries[t.Ref]
-		if e.File == "" {
-			continue // gone since the plan was made
-		}
-		index.Objects = append(index.Objects, *e)
-		saved.Objects++
-		if e.Group == "" && e.Kind == "Secret" && !o.WithoutSecrets {
-			saved.Secrets++
-		}
-	}
+	saved = &Saved{Dir: o.Dir, path: dir, index: index, writer: w}
+	saved.list()
 	if saved.Digest, err = writeIndex(filepath.Join(temp, IndexName), o.Dir, index, o); err != nil {
 		return nil, err
 	}
@@ -120,6 +115,7 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 			return nil, err
 		}
 	}
+	w.dir = dir
 	return saved, publish(temp, dir)
 }
 
@@ -136,6 +132,22 @@ func writeIndex(path, dir string, index *Index, o Options) (string, error) {
 		err = o.Note(r)
 	}
 	return r.Digest, err
+}
+
+// list puts what the writer has saved into the index, and counts.
+func (s *Saved) list() {
+	s.index.Objects, s.Objects, s.Secrets = s.index.Objects[:0], 0, 0
+	for _, r := range slices.SortedFunc(maps.Keys(s.writer.entries), cluster.Ref.Compare) {
+		e := s.writer.entries[r]
+		if e.File == "" {
+			continue // gone since the plan was made
+		}
+		s.index.Objects = append(s.index.Objects, *e)
+		s.Objects++
+		if e.Group == "" && e.Kind == "Secret" && !s.writer.options.WithoutSecrets {
+			s.Secrets++
+		}
+	}
 }
 
 // vacant returns the absolute path of a folder that does not exist yet or is empty.
@@ -243,6 +255,7 @@ func (w *writer) object(t cluster.Target, u *unstructured.Unstructured) error {
 	e.Finalizers = u.GetFinalizers()
 	e.NotRestored = unrestorable(u, w.options.WithoutSecrets)
 	w.owners.of(u, e)
+	stoppedAs(e.Patches, u)
 	clean, changes := applyable(u, rules{
 		survives: w.owners.survives, finalizers: e.controllerless, withoutSecrets: w.options.WithoutSecrets,
 	})
@@ -251,7 +264,7 @@ func (w *writer) object(t cluster.Target, u *unstructured.Unstructured) error {
 	if err != nil {
 		return fmt.Errorf("%s can't be saved: %w", t.Ref, err)
 	}
-	file := FileName(t)
+	file := laterName(t, e.Later)
 	path := filepath.Join(w.dir, filepath.FromSlash(file))
 	if err := os.MkdirAll(filepath.Dir(path), folderMode); err != nil {
 		return err
