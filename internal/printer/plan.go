@@ -59,6 +59,9 @@ func (t *Text) plan(inv *ownership.Inventory, plan *engine.Plan, most int, show 
 		t.heading("\n%d. %s: %s", n+1, p.Title, size(p))
 		show(p, most)
 	}
+	for _, note := range plan.Notes {
+		t.line("\n%s", note)
+	}
 	t.homes(inv)
 	t.unclear(inv)
 	t.unreadable(inv.Unreadable)

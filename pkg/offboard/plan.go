@@ -5,6 +5,7 @@
 package offboard
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,10 +22,11 @@ import (
 // Names of the phases, in order.
 //
 // Nothing is removed before what it proves: roles go before the bindings that
-// tell whose they are, custom resources before their CRDs, and the namespaces
-// with their Helm releases and ServiceAccounts last, so that a run that is
-// interrupted anywhere finds the rest again.
+// tell whose they are, custom resources before their CRDs, what is in namespaces
+// before the workloads, ServiceAccounts and Helm releases there, and namespaces
+// last, so that a run that is interrupted anywhere finds the rest again.
 const (
+	PhaseOperations  = "operations"
 	PhaseCleanUp     = "clean-up"
 	PhaseRecreators  = "stop-recreators"
 	PhaseStop        = "stop"
@@ -33,6 +35,7 @@ const (
 	PhaseRoles       = "roles"
 	PhaseCluster     = "cluster"
 	PhaseDefinitions = "definitions"
+	PhaseContents    = "contents"
 	PhaseNamespaces  = "namespaces"
 	PhaseWorkloads   = "workloads"
 	PhaseRecords     = "records"
@@ -47,6 +50,9 @@ type Options struct {
 	CleanUp time.Duration
 	// Phase bounds each phase.
 	Phase time.Duration
+	// Stays names the namespaces that do not go whole, and says why: their Cast AI
+	// objects go one by one.
+	Stays map[string]string
 }
 
 // StopLabel is a node label that no node has: a DaemonSet that selects it has no pods.
@@ -63,13 +69,14 @@ const StoppedAnnotation = "castai.kubectl.dev/stopped"
 func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.Plan {
 	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}}
 	for _, h := range inv.Homes {
-		p.whole[h.Name] = h.Namespace != nil && inv.IsOwned(h.Namespace.Ref())
+		p.whole[h.Name] = h.Namespace != nil && inv.IsOwned(h.Namespace.Ref()) && o.Stays[h.Name] == ""
 	}
 	for _, i := range inv.Owned() {
 		p.byUID[i.Object.UID] = i
 	}
 	phases := []engine.Phase{
-		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: o.CleanUp, Optional: true},
+		{Name: PhaseOperations, Title: "Let Cast AI's operator finish what it is doing", Timeout: o.CleanUp, Optional: true, InOrder: true},
+		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime, Optional: true},
 		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
 		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
 		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
@@ -77,7 +84,8 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 		{Name: PhaseRoles, Title: "Remove roles", Timeout: o.Phase},
 		{Name: PhaseCluster, Title: "Remove bindings and what is cluster-wide", Timeout: o.Phase},
 		{Name: PhaseDefinitions, Title: "Remove custom resource definitions", Timeout: o.Phase},
-		{Name: PhaseNamespaces, Title: "Remove namespaces and what is in them", Timeout: o.Phase},
+		{Name: PhaseContents, Title: "Remove what is in namespaces", Timeout: o.Phase},
+		{Name: PhaseNamespaces, Title: "Remove namespaces, with the last that is in them", Timeout: o.Phase},
 		{Name: PhaseWorkloads, Title: "Remove workloads in namespaces that stay", Timeout: o.Phase},
 		{Name: PhaseRecords, Title: "Remove the last records", Timeout: o.Phase},
 		{Name: PhaseRoots, Title: "Remove what tells where Cast AI lived", Timeout: o.Phase},
@@ -96,6 +104,9 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 			a.Finalizers = nil // that is what these controllers are for
 			byName[PhaseCleanUp].Actions = append(byName[PhaseCleanUp].Actions, a)
 		}
+		if o.CleanUp > 0 && pending(i.Object) && p.operatorLives() {
+			byName[PhaseOperations].Actions = append(byName[PhaseOperations].Actions, waitForRelease(i))
+		}
 		if t, stops := p.stoppedPod(i); stops {
 			byName[t].WaitFor = append(byName[t].WaitFor, i.Object.Target())
 		}
@@ -103,11 +114,15 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 			byName[name].Actions = append(byName[name].Actions, p.remove(i))
 		}
 	}
-	// A namespace that is being deleted takes the rest along, whatever happens.
+	if p.allWhole(byName[PhaseContents].Actions) {
+		// What hangs goes with its namespace, and the ladder of that.
+		byName[PhaseContents].Patience, byName[PhaseContents].Optional = soon, true
+	}
+	// A namespace that is being deleted takes the evidence along, whatever happens.
 	slices.SortStableFunc(byName[PhaseNamespaces].Actions, func(a, b engine.Action) int {
 		return last(a.Target.Kind == "Namespace") - last(b.Target.Kind == "Namespace")
 	})
-	plan := &engine.Plan{}
+	plan := &engine.Plan{Notes: notes(inv, o.Stays)}
 	for _, phase := range phases {
 		if len(phase.Actions) > 0 {
 			plan.Phases = append(plan.Phases, phase)
@@ -142,8 +157,10 @@ func (p *planner) phaseOf(i *ownership.Item) string {
 		return PhaseResources
 	case i.Dependent:
 		return ""
-	case kind == "Namespace":
+	case kind == "Namespace" && p.whole[o.Name]:
 		return PhaseNamespaces
+	case kind == "Namespace":
+		return ""
 	case o.Resource.Group == "admissionregistration.k8s.io", kind == "APIService.apiregistration.k8s.io":
 		return PhaseAdmission
 	case kind == "CustomResourceDefinition.apiextensions.k8s.io":
@@ -162,8 +179,10 @@ func (p *planner) phaseOf(i *ownership.Item) string {
 		return PhaseRecords
 	case isWorkload(o) && !p.whole[o.Namespace]:
 		return PhaseWorkloads // they tell whose the rest of the namespace is
-	case o.Namespace != "" && (p.isHome(o.Namespace) || kind == "ServiceAccount"):
-		return PhaseNamespaces // after the bindings that an account tells about
+	case kind == "ServiceAccount", p.whole[o.Namespace] && (isHelmRecord(o) || isWorkload(o)):
+		return PhaseNamespaces // they tell whose the rest of the namespace is
+	case p.isHome(o.Namespace):
+		return PhaseContents
 	}
 	return PhaseCluster
 }
@@ -193,47 +212,71 @@ func (p *planner) remove(i *ownership.Item) engine.Action {
 	return a
 }
 
+// stopFields are the fields of workloads that a stop depends on.
+var stopFields = [][]string{
+	{"spec", "replicas"}, {"spec", "suspend"}, {"status", "active"}, {"spec", "template", "spec", "nodeSelector"},
+}
+
 // stop returns the action that ends what a workload writes, without removing it.
+// The patch is that of the state that it is in when its turn comes.
 func (p *planner) stop(i *ownership.Item) (phase string, a engine.Action, ok bool) {
 	o := i.Object
-	if i.Dependent {
-		return "", a, false
-	}
-	var patch map[string]any
-	switch o.Ref().GroupKind().String() {
-	case "Deployment.apps", "StatefulSet.apps":
-		replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas")
-		if err == nil && found && replicas == 0 {
-			return "", a, false
-		}
-		if !found {
-			replicas = 1 // as Kubernetes has it
-		}
-		patch = stopPatch(strconv.FormatInt(replicas, 10), "replicas", 0)
-	case "DaemonSet.apps":
-		patch = map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"nodeSelector": map[string]any{StopLabel: "true"}}}}}
-	case "CronJob.batch":
-		if suspended, _, err := unstructured.NestedBool(o.Body, "spec", "suspend"); err == nil && suspended {
-			return "", a, false
-		}
-		patch = stopPatch("false", "suspend", true)
-	case "Job.batch":
-		if active, _, err := unstructured.NestedInt64(o.Body, "status", "active"); err != nil || active == 0 {
-			return "", a, false
-		}
-		patch = stopPatch("false", "suspend", true)
-	default:
+	patch := stopPatch(o)
+	if i.Dependent || patch == nil {
 		return "", a, false
 	}
 	phase = PhaseStop
 	if p.cat.Recreates(i.Component) {
 		phase = PhaseRecreators
 	}
-	return phase, engine.Action{Verb: engine.Patch, Target: o.Target(), Patch: patch, Why: i.For[0].Text, Command: kubectl("patch", o)}, true
+	return phase, engine.Action{
+		Verb: engine.Patch, Target: o.Target(), Patch: patch, Why: i.For[0].Text, Command: kubectl("patch", o),
+		Change: func(o *cluster.Object) (map[string]any, error) { return stopPatch(o), nil }, Fields: stopFields,
+	}, true
 }
 
-// stopPatch sets a field of the specification and keeps what was in it.
-func stopPatch(before, field string, value any) map[string]any {
+// stopPatch returns the patch that stops a workload in the state that it is in,
+// nil if it is no workload or stopped already.
+func stopPatch(o *cluster.Object) map[string]any {
+	switch o.Ref().GroupKind().String() {
+	case "Deployment.apps", "StatefulSet.apps":
+		replicas, found, err := unstructured.NestedInt64(o.Body, "spec", "replicas")
+		switch {
+		case err == nil && found && replicas == 0:
+			return nil
+		case !found:
+			replicas = 1 // as Kubernetes has it
+		}
+		return stopAt(strconv.FormatInt(replicas, 10), "replicas", 0)
+	case "DaemonSet.apps":
+		selector, _, err := unstructured.NestedMap(o.Body, "spec", "template", "spec", "nodeSelector")
+		if err == nil && selector[StopLabel] != nil {
+			return nil
+		}
+		return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{
+			"nodeSelector": map[string]any{StopLabel: "true"},
+		}}}}
+	case "CronJob.batch":
+		if suspended(o) {
+			return nil
+		}
+		return stopAt("false", "suspend", true)
+	case "Job.batch":
+		if active, _, err := unstructured.NestedInt64(o.Body, "status", "active"); err != nil || active == 0 || suspended(o) {
+			return nil
+		}
+		return stopAt("false", "suspend", true)
+	}
+	return nil
+}
+
+func suspended(o *cluster.Object) bool {
+	suspended, _, err := unstructured.NestedBool(o.Body, "spec", "suspend")
+	return err == nil && suspended
+}
+
+// stopAt sets a field of the specification and keeps what was in it.
+func stopAt(before, field string, value any) map[string]any {
 	return map[string]any{
 		"metadata": map[string]any{"annotations": map[string]any{StoppedAnnotation: before}},
 		"spec":     map[string]any{field: value},
@@ -259,12 +302,32 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 }
 
 // controllersLive tells whether a workload of the component is ready, so that
-// it is worth letting it clean up.
-func (p *planner) controllersLive(i *ownership.Item) bool {
-	return slices.ContainsFunc(p.inv.Owned(), func(w *ownership.Item) bool {
-		ready, _, err := unstructured.NestedInt64(w.Object.Body, "status", "readyReplicas")
-		return err == nil && ready > 0 && w.Component == i.Component
+// it may be worth letting it clean up. Whether it lives is seen when its turn
+// comes (alive.go).
+func (p *planner) controllersLive(i *ownership.Item) bool { return len(ready(p.inv, i.Component)) > 0 }
+
+// operatorLives tells whether a component that runs Helm is ready.
+func (p *planner) operatorLives() bool {
+	return slices.ContainsFunc(p.inv.Owned(), func(i *ownership.Item) bool {
+		return p.cat.Graceful(i.Object.Ref()) && p.cat.Recreates(i.Component) && p.controllersLive(i)
 	})
+}
+
+// allWhole tells whether all actions are in namespaces that go whole.
+func (p *planner) allWhole(actions []engine.Action) bool {
+	return !slices.ContainsFunc(actions, func(a engine.Action) bool { return !p.whole[a.Target.Namespace] })
+}
+
+// notes says what a person should know before confirming: which namespaces stay
+// although all that was seen in them is Cast AI's.
+func notes(inv *ownership.Inventory, stays map[string]string) []string {
+	var out []string
+	for _, h := range inv.Homes {
+		if why := stays[h.Name]; why != "" {
+			out = append(out, fmt.Sprintf("Namespace %s stays, and Cast AI's objects in it go one by one: %s.", h.Name, why))
+		}
+	}
+	return out
 }
 
 // kubectl returns the command that does the same.

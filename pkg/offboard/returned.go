@@ -1,6 +1,7 @@
 package offboard
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -23,25 +24,30 @@ type Return struct {
 	Remedy string `json:"remedy"`
 }
 
-// Returned compares the inventories before and after a run and lists what came
-// back, whosever it is taken for now that nothing is left to prove it, and what
-// of Cast AI's is new.
-func Returned(before, after *ownership.Inventory) []Return {
+// Returned compares the inventory after a run with those before and lists what
+// came back, whosever it is taken for now that nothing is left to prove it, and
+// what of Cast AI's is new.
+func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Return {
 	was := map[cluster.Ref]types.UID{}
-	for _, i := range before.Owned() {
-		was[i.Object.Ref()] = i.Object.UID
-	}
 	known := map[types.UID]bool{}
-	for _, o := range before.Objects() {
-		known[o.UID] = true
+	for _, inv := range before {
+		for _, i := range inv.Owned() {
+			was[i.Object.Ref()] = i.Object.UID
+		}
+		for _, o := range inv.Objects() {
+			known[o.UID] = true
+		}
 	}
+	running := slices.ContainsFunc(after.Owned(), func(i *ownership.Item) bool {
+		return i.Object.Resource.GroupResource().String() == "pods"
+	})
 	var out []Return
 	for _, o := range after.Objects() {
 		_, again := was[o.Ref()]
 		if known[o.UID] || !again && !after.IsOwned(o.Ref()) {
 			continue
 		}
-		r := Return{Ref: o.Ref(), Again: again, Managers: o.Managers, Remedy: remedy(o)}
+		r := Return{Ref: o.Ref(), Again: again, Managers: o.Managers, Remedy: remedy(o, running)}
 		if c := o.Controller(); c != nil {
 			r.Owner = c.Kind + "/" + c.Name
 		}
@@ -64,17 +70,29 @@ var writers = []struct{ prefix, remedy string }{
 	{"terraform", "remove Cast AI from the Terraform configuration"},
 	{"hashicorp", "remove Cast AI from the Terraform configuration"},
 	{"pulumi", "remove Cast AI from the Pulumi program"},
-	{"castai", "a component of Cast AI still runs, in this cluster or elsewhere: stop it"},
-	{"castware", "Cast AI's operator still runs, in this cluster or elsewhere: stop it"},
 }
 
-// remedy says what to do about an object that came back.
-func remedy(o *cluster.Object) string {
+// own are the beginnings of the field managers of Cast AI's own components.
+var own = []string{"castai", "castware"}
+
+// remedy says what to do about an object that came back. running: something of
+// Cast AI's runs in the cluster.
+func remedy(o *cluster.Object, running bool) string {
 	if tool := ownership.ManagedBy(o); tool != "" {
 		return "remove Cast AI there: " + tool + " manages it"
 	}
 	if c := o.Controller(); c != nil {
 		return "its owner " + c.Kind + "/" + c.Name + " makes it: remove that"
+	}
+	for _, manager := range o.Managers {
+		if !slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(strings.ToLower(manager), p) }) {
+			continue
+		}
+		if running {
+			return manager + " made it, and something of Cast AI's still runs here: stop that"
+		}
+		return manager + " made it, and nothing of Cast AI's runs here any more: run offboard again, and if it " +
+			"comes back, stop what runs outside this cluster"
 	}
 	for _, w := range writers {
 		for _, manager := range o.Managers {

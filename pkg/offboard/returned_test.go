@@ -76,7 +76,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: new, namespace: default, uid: new-1}
 `
-	if got := offboard.Returned(before, inventory(t, others, asItIs)); len(got) > 0 {
+	if got := offboard.Returned(inventory(t, others, asItIs), before); len(got) > 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -103,10 +103,10 @@ func TestReturnedSaysWhoWroteIt(t *testing.T) {
 		{"no trace", asItIs, "audit log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := offboard.Returned(before, inventory(t, crd, func(u *unstructured.Unstructured) {
+			got := offboard.Returned(inventory(t, crd, func(u *unstructured.Unstructured) {
 				u.SetUID(types.UID("crd-2"))
 				test.change(u)
-			}))
+			}), before)
 			if len(got) != 1 || got[0].Kind != "CustomResourceDefinition" || !got[0].Again || !strings.Contains(got[0].Remedy, test.remedy) {
 				t.Errorf("got %+v, want a remedy with %q", got, test.remedy)
 			}
@@ -122,7 +122,7 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: castai-agent, uid: ns-2}
 `, asItIs)
-	got := offboard.Returned(before, after)
+	got := offboard.Returned(after, before)
 	if !slices.ContainsFunc(got, func(r offboard.Return) bool { return r.Kind == "Namespace" && r.Name == "castai-agent" }) {
 		t.Errorf("%+v", got)
 	}

@@ -44,9 +44,9 @@ func Revert(inv *ownership.Inventory, objects []*cluster.Object, timeout time.Du
 	return phase
 }
 
-// Again picks those of the objects that a phase was to change. What was not in
+// StillPlanned picks those of the objects that a phase was to change. What was not in
 // the plan is neither confirmed nor saved: it has to wait for another run.
-func Again(phase *engine.Phase, objects []*cluster.Object) []*cluster.Object {
+func StillPlanned(phase *engine.Phase, objects []*cluster.Object) []*cluster.Object {
 	planned := map[types.UID]bool{}
 	for _, a := range phase.Actions {
 		planned[a.Target.UID] = true

@@ -193,7 +193,7 @@ func TestAgain(t *testing.T) {
 	other := &cluster.Object{Resource: web.Resource, Name: "web", UID: "2"}
 	later := &cluster.Object{Resource: web.Resource, Name: "later", UID: "3"}
 	phase := &engine.Phase{Actions: []engine.Action{{Verb: engine.Patch, Target: web.Target()}}}
-	if got := offboard.Again(phase, []*cluster.Object{again, other, later}); len(got) != 1 || got[0] != again {
+	if got := offboard.StillPlanned(phase, []*cluster.Object{again, other, later}); len(got) != 1 || got[0] != again {
 		t.Errorf("%+v", got)
 	}
 }

@@ -123,6 +123,10 @@ func (inv *Inventory) Clean() bool {
 	return len(inv.Owned()) == 0 && len(inv.Unreadable) == 0 && len(inv.Remains) == 0
 }
 
+// Noise tells whether Kubernetes or its distribution puts such an object into
+// every namespace, so that it goes with its namespace whoever else is there.
+func Noise(o *cluster.Object) bool { return isNoise(o) }
+
 // Options change verdicts by the user's word.
 type Options struct {
 	// Trust are namespaces in which Cast AI lives by the word of the administrator.

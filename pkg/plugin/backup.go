@@ -71,12 +71,18 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 	if s.none {
 		return &backup.Journal{}, nil
 	}
+	_, journal, err := s.open(ctx, client, inv, plan)
+	return journal, err
+}
+
+// open makes the backup and the report in it.
+func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownership.Inventory, plan *engine.Plan) (*backup.Saved, *backup.Journal, error) {
 	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version, Note: s.note, More: s.more})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
-		return nil, refused(fmt.Errorf("the backup can't be made, so nothing was changed: %w (--backup-dir names another folder, --no-backup goes without)", err))
+		return nil, nil, refused(fmt.Errorf("the backup can't be made, so nothing was changed: %w (--backup-dir names another folder, --no-backup goes without)", err))
 	}
 	secrets := "The data of Secrets is not in it: restore can't put Secrets back."
 	if saved.Secrets > 0 {
@@ -86,16 +92,16 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 	}
 	if _, err := fmt.Fprintf(s.ErrOut, "Backup: %d objects in %s. %s\nTo put them back: %s restore %s\n",
 		saved.Objects, printer.Escape(saved.Dir), secrets, s.Name, printer.Escape(saved.Dir)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := s.continued(saved); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	journal, err := backup.OpenJournal(saved.Dir)
 	if err != nil {
-		return nil, refused(fmt.Errorf("the report can't be written into the backup, so nothing was changed: %w", err))
+		return nil, nil, refused(fmt.Errorf("the report can't be written into the backup, so nothing was changed: %w", err))
 	}
-	return journal, nil
+	return saved, journal, nil
 }
 
 // ledger is where the backups of this user are remembered.

@@ -38,6 +38,7 @@ type consoleOptions struct {
 	state    *console.State
 	decision *console.Decision
 	last     *engine.Phase // removes the cluster, when all else is done
+	onEvent  func(engine.Event)
 }
 
 func (c *consoleOptions) addFlags(f *pflag.FlagSet) {
@@ -63,9 +64,9 @@ func (c *consoleOptions) validate() error {
 	return c.apiFlags.validate()
 }
 
-// plan looks at the console and puts what is to be done there around the plan,
+// Around looks at the console and puts what is to be done there around the plan,
 // and what a person must decide with the blockers.
-func (c *consoleOptions) plan(ctx context.Context, inv *ownership.Inventory, plan *engine.Plan) error {
+func (c *consoleOptions) Around(ctx context.Context, inv *ownership.Inventory, plan *engine.Plan) error {
 	if !c.enabled {
 		return nil
 	}
@@ -183,17 +184,16 @@ func (c *consoleOptions) time() time.Duration {
 	return 2 * c.do.Timeout
 }
 
-// before returns the plan without the removal of the cluster from the console.
-func (c *consoleOptions) before(plan *engine.Plan) *engine.Plan {
-	if c.last == nil {
-		return plan
-	}
-	return &engine.Plan{Phases: plan.Phases[:len(plan.Phases)-1]}
-}
+// Finishes tells whether Finish carries out the phase.
+func (c *consoleOptions) Finishes(phase string) bool { return c.last != nil && phase == c.last.Name }
 
-// after removes the cluster from the console, if nothing of Cast AI's is left
+// Gated tells whether nothing was removed from the cluster, because a step at the
+// console did not finish.
+func (c *consoleOptions) Gated(r *engine.Report) bool { return c.gated(r) != nil }
+
+// Finish removes the cluster from the console, if nothing of Cast AI's is left
 // here and every step at the console was done.
-func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *engine.Report, inv *ownership.Inventory, opts engine.Options) error {
+func (c *consoleOptions) Finish(ctx context.Context, r *engine.Report, inv *ownership.Inventory) error {
 	if c.last == nil {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (c *consoleOptions) after(ctx context.Context, client *cluster.Client, r *e
 		}
 		return nil
 	}
-	removed, err := engine.Run(ctx, client, &engine.Plan{Phases: []engine.Phase{*c.last}}, opts)
+	removed, err := engine.Run(ctx, nil, &engine.Plan{Phases: []engine.Phase{*c.last}}, engine.Options{OnEvent: c.onEvent})
 	r.Outcomes = append(r.Outcomes, removed.Outcomes...)
 	r.Phases = append(r.Phases, removed.Phases...)
 	return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/offboard"
 	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
@@ -25,31 +26,22 @@ func (r *Root) connect(ctx context.Context) (*cluster.Client, error) {
 
 // survey is what was read of a cluster to judge it.
 type survey struct {
-	snap     *cluster.Snapshot
-	releases []cluster.StoredRelease
-	cat      *ownership.Catalogue
-	trust    []string
+	*offboard.Survey
+	snap *cluster.Snapshot
 }
 
 // look reads the cluster and all records that judging it needs; trust are the
 // namespaces in which Cast AI lives by the user's word.
 func look(ctx context.Context, client *cluster.Client, cat *ownership.Catalogue, trust ...string) (*survey, error) {
-	snap, err := client.Snapshot(ctx, cluster.Scope{})
+	s, err := offboard.Look(ctx, client, cat, trust)
 	if err != nil {
 		return nil, err
 	}
-	s := &survey{snap: snap, cat: cat, trust: trust}
-	if s.releases, err = client.StoredReleases(ctx, ownership.ReleaseRecords(snap, cat, trust)); err != nil {
-		return nil, err
-	}
-	return s, client.Fill(ctx, ownership.IdentityRecords(snap), ownership.IdentityFields()...)
+	return &survey{s, s.Snapshot}, nil
 }
 
 // judge says whose everything is.
-func (s *survey) judge(o ownership.Options) *ownership.Inventory {
-	o.Trust = s.trust
-	return ownership.Judge(s.snap, s.releases, s.cat, o)
-}
+func (s *survey) judge(o ownership.Options) *ownership.Inventory { return s.Judge(o) }
 
 // find reads references to objects as the user writes them and looks them up.
 func (s *survey) find(flag string, texts []string) ([]cluster.Ref, error) {

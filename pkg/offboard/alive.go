@@ -1,0 +1,246 @@
+package offboard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// Whether a controller lives is not to be read from a field: pods stay "ready"
+// on a node that is lost, and so does the holder of a Lease. It lives if its
+// pods are ready and its Lease is renewed while we look.
+const (
+	// renewal is how long a Lease that is held may take to be renewed: client-go's
+	// leader election does so every 2 s (RetryPeriod, controller-runtime v0.22
+	// pkg/manager/manager.go), and a busy machine is late.
+	renewal = 4 * time.Second
+	// stale is how far behind the newest of the cluster a Lease is that nobody
+	// renews any more; it spares waiting for it.
+	stale = time.Minute
+	// reactionTime is how long a living controller may be silent before it is
+	// looked at again.
+	reactionTime = 5 * time.Second
+
+	poll      = 250 * time.Millisecond
+	soon      = 3 * time.Second
+	lookAgain = 500 * time.Millisecond
+	maxLooks  = 10
+)
+
+// ready returns the workloads of a component that have ready pods.
+func ready(inv *ownership.Inventory, component string) []*cluster.Object {
+	var out []*cluster.Object
+	for _, i := range inv.Owned() {
+		n, _, err := unstructured.NestedInt64(i.Object.Body, "status", "readyReplicas")
+		if err == nil && n > 0 && component != "" && i.Component == component && isWorkload(i.Object) {
+			out = append(out, i.Object)
+		}
+	}
+	return out
+}
+
+// leases returns the Leases that the component's ready pods may hold and that
+// may still be renewed: in their namespaces, not held by pods of another
+// workload, and not far behind the newest Lease of the cluster, whose time is
+// the server's.
+func leases(inv *ownership.Inventory, component string) []*cluster.Object {
+	workloads := ready(inv, component)
+	var candidates []*cluster.Object
+	var newest time.Time
+	for _, o := range inv.Objects() {
+		if o.Resource.GroupResource().String() != "leases.coordination.k8s.io" {
+			continue
+		}
+		if at := renewed(o); at.After(newest) {
+			newest = at
+		}
+		holder, _, _ := unstructured.NestedString(o.Body, "spec", "holderIdentity")
+		if holder != "" && slices.ContainsFunc(workloads, func(w *cluster.Object) bool { return w.Namespace == o.Namespace }) &&
+			!heldByOthers(inv, component, o.Namespace, holder) {
+			candidates = append(candidates, o)
+		}
+	}
+	return slices.DeleteFunc(candidates, func(o *cluster.Object) bool { return renewed(o).Before(newest.Add(-stale)) })
+}
+
+// heldByOthers tells whether the holder of a Lease is a pod of another
+// component: leader election names it after the pod (WORKLOAD-HASH-ID_UUID).
+func heldByOthers(inv *ownership.Inventory, component, namespace, holder string) bool {
+	var longest *ownership.Item
+	for _, i := range inv.Owned() {
+		if isWorkload(i.Object) && i.Object.Namespace == namespace && strings.HasPrefix(holder, i.Object.Name+"-") &&
+			(longest == nil || len(i.Object.Name) > len(longest.Object.Name)) {
+			longest = i
+		}
+	}
+	return longest != nil && longest.Component != component
+}
+
+func renewed(lease *cluster.Object) time.Time {
+	text, _, _ := unstructured.NestedString(lease.Body, "spec", "renewTime")
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// lives tells whether a component's controller lives: one of its Leases is
+// renewed between two looks. It takes no time if there is no such Lease.
+func (m *removal) lives(ctx context.Context, component string) bool {
+	was := map[cluster.Ref]time.Time{}
+	candidates := leases(m.now.Inventory, component)
+	for end := time.Now().Add(renewal); len(candidates) > 0; {
+		for _, o := range candidates {
+			now, err := m.Cluster.Get(ctx, o.Target(), []string{"spec", "renewTime"})
+			if err != nil {
+				continue // it is looked for again, until the end
+			}
+			before, seen := was[o.Ref()]
+			if at := renewed(now); !seen {
+				was[o.Ref()] = at
+			} else if at.After(before) {
+				return true
+			}
+		}
+		if time.Now().After(end) || pause(ctx, poll) != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// onlyAlive leaves out of the plan what needs a living controller where none
+// lives, and lets those that do take their time as long as they live.
+func (m *removal) onlyAlive(ctx context.Context, plan *engine.Plan) *engine.Plan {
+	alive := map[string]bool{}
+	lives := func(component string) bool {
+		live, known := alive[component]
+		if !known {
+			live = m.lives(ctx, component)
+			alive[component] = live
+		}
+		return live
+	}
+	out := &engine.Plan{Notes: plan.Notes}
+	for _, phase := range plan.Phases {
+		switch phase.Name {
+		case PhaseOperations:
+			if !slices.ContainsFunc(m.operators(), lives) {
+				continue
+			}
+		case PhaseCleanUp:
+			phase.Actions = slices.DeleteFunc(slices.Clone(phase.Actions), func(a engine.Action) bool {
+				return !lives(m.componentOf(a.Target.Ref))
+			})
+			if len(phase.Actions) == 0 {
+				continue
+			}
+			phase.Next = func(ctx context.Context, left []cluster.Target) (*engine.Step, error) {
+				for _, t := range left {
+					if m.lives(ctx, m.componentOf(t.Ref)) {
+						return &engine.Step{Patience: reactionTime}, nil
+					}
+				}
+				return nil, nil
+			}
+		}
+		out.Phases = append(out.Phases, phase)
+	}
+	return out
+}
+
+func (m *removal) componentOf(r cluster.Ref) string {
+	if i := m.now.Item(r); i != nil {
+		return i.Component
+	}
+	return ""
+}
+
+// operators are the components that install others.
+func (m *removal) operators() []string {
+	var out []string
+	for _, i := range m.now.Owned() {
+		if m.Catalogue.Graceful(i.Object.Ref()) && m.Catalogue.Recreates(i.Component) && !slices.Contains(out, i.Component) {
+			out = append(out, i.Component)
+		}
+	}
+	return out
+}
+
+// pending tells whether an object is the record of a Helm release that somebody
+// is working on (the label status, helm.sh/helm/v3 pkg/storage/driver/secrets.go).
+func pending(o *cluster.Object) bool {
+	status := o.Labels["status"]
+	return isHelmRecord(o) && (strings.HasPrefix(status, "pending-") || status == "uninstalling")
+}
+
+// waitForRelease returns the action that waits until nobody works on a release.
+func waitForRelease(i *ownership.Item) engine.Action {
+	o := i.Object
+	return engine.Action{
+		Verb: engine.Call, Target: o.Target(), Operation: "wait for the Helm release " + o.Namespace + "/" + o.Labels["name"],
+		Why: "its record says " + o.Labels["status"] + ", and what a backup has of it then could not be put back as it was",
+	}
+}
+
+// operations gives the actions of the phase that waits for releases what they do.
+func (m *removal) operations(plan *engine.Plan) {
+	for i := range plan.Phases {
+		if plan.Phases[i].Name != PhaseOperations {
+			continue
+		}
+		for j := range plan.Phases[i].Actions {
+			a := &plan.Phases[i].Actions[j]
+			a.Do = func(ctx context.Context, tell func(string)) error { return m.settleRelease(ctx, a.Target, tell) }
+		}
+	}
+}
+
+// settleRelease waits until the record says that nobody works on the release, or
+// is gone. The end of ctx is the phase's time.
+func (m *removal) settleRelease(ctx context.Context, record cluster.Target, tell func(string)) error {
+	for said := ""; ; {
+		o, err := m.Cluster.Get(ctx, record)
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil && ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return err
+		}
+		o.Resource = &cluster.Resource{Kind: record.Kind, Name: record.Resource, Version: record.Version}
+		if !pending(o) {
+			return nil
+		}
+		if status := o.Labels["status"]; status != said {
+			said = status
+			tell(fmt.Sprintf("its record says %s", status))
+		}
+		if err := pause(ctx, poll); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or less when ctx ends, and then returns its cause.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,396 @@
+package offboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// BlockerRunning is what Accept names to go on although something of Cast AI's
+// can't be stopped.
+const BlockerRunning = "running"
+
+// maxStops is how often what came while Cast AI's workloads were being stopped
+// is stopped in turn.
+const maxStops = 3
+
+// Result is what became of an offboarding.
+type Result struct {
+	Report *engine.Report
+	// Before is what was judged last before anything was removed.
+	Before *ownership.Inventory
+	// After is what is left; nil if nobody could look.
+	After *ownership.Inventory
+	// Returned is what somebody made meanwhile.
+	Returned []Return
+}
+
+// Remove carries out the plan that Plan returned for the observation, and says
+// what became of it, also with an error: the cause of ctx, engine.ErrGate,
+// ErrChanged, or what the Saver or the server said.
+//
+// It stops what writes, looks, judges, plans and saves again, and removes what
+// that plan says: what came in between is in it if it is Cast AI's, and left
+// alone if not.
+func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) (*Result, error) {
+	m := &removal{Runner: r, now: o, seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now()}
+	err := m.course(ctx, plan)
+	result := &Result{Report: m.report, Before: m.now.Inventory}
+	if err == nil || errors.Is(err, engine.ErrGate) && (r.Console == nil || !r.Console.Gated(m.report)) {
+		var lookErr error
+		result.After, lookErr = r.Verify(ctx, m.asked)
+		err = cmpErr(err, lookErr)
+	}
+	if result.After != nil {
+		result.Returned = Returned(result.After, m.seen...)
+		finish(m.report, result.After)
+	}
+	if err == nil && r.Console != nil {
+		err = r.Console.Finish(ctx, m.report, result.After)
+	}
+	return result, err
+}
+
+func cmpErr(first, second error) error {
+	if first != nil {
+		return first
+	}
+	return second
+}
+
+// removal is one run of a Runner.
+type removal struct {
+	*Runner
+	now    *Observation           // the last one: what is removed is judged by it
+	seen   []*ownership.Inventory // all of them
+	report *engine.Report
+	asked  time.Time // when the last deletion was
+	mu     sync.Mutex
+	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID
+}
+
+// course is the whole way of an offboarding.
+func (m *removal) course(ctx context.Context, plan *engine.Plan) error {
+	if err := m.save(ctx, plan); err != nil {
+		return err
+	}
+	first := m.onlyAlive(ctx, part(plan, m.stopping))
+	m.operations(first)
+	for round := 1; ; round++ {
+		report, err := m.run(ctx, first)
+		if err != nil {
+			return err
+		}
+		if err := m.stopped(ctx, report, plan); err != nil {
+			return err
+		}
+		if plan, err = m.again(ctx); err != nil {
+			return err
+		}
+		if first = part(plan, halting); len(first.Phases) == 0 || m.accepted() && round == maxStops {
+			break
+		}
+		if round == maxStops {
+			return fmt.Errorf("%s can't be stopped, or comes back: %w; to go on regardless, pass --accept %s",
+				names(first), ErrChanged, BlockerRunning)
+		}
+	}
+	rest := part(plan, removing)
+	m.guard(rest)
+	m.staying()
+	if _, err := m.run(ctx, rest); err != nil {
+		return err
+	}
+	return m.takeBack(ctx, plan)
+}
+
+// staying reports the namespaces that are Cast AI's and not asked to go.
+func (m *removal) staying() {
+	for _, h := range m.now.Homes {
+		if why := m.now.stays[h.Name]; why != "" {
+			m.report.Outcomes = append(m.report.Outcomes, engine.Outcome{
+				Phase: PhaseNamespaces, Verb: engine.Delete, Object: h.Namespace.Ref(), Result: engine.ResultKept, Message: why,
+			})
+		}
+	}
+}
+
+// The parts of a plan.
+var (
+	halts = []string{PhaseRecreators, PhaseStop}
+	late  = []string{
+		PhaseAdmission, PhaseResources, PhaseRoles, PhaseCluster, PhaseDefinitions,
+		PhaseContents, PhaseNamespaces, PhaseWorkloads, PhaseRecords,
+	}
+)
+
+// halting phases stop workloads, and removing ones delete what is in the cluster.
+func halting(name string) bool  { return slices.Contains(halts, name) }
+func removing(name string) bool { return slices.Contains(late, name) }
+
+// stopping are the phases up to those that stop workloads, with what the console
+// put before them. What it does at the end is left to Console.Finish.
+func (m *removal) stopping(name string) bool {
+	return !removing(name) && name != PhaseRevert && (m.Console == nil || !m.Console.Finishes(name))
+}
+
+// part returns the phases that are in a part of the plan.
+func part(plan *engine.Plan, in func(name string) bool) *engine.Plan {
+	out := &engine.Plan{}
+	for _, phase := range plan.Phases {
+		if in(phase.Name) {
+			out.Phases = append(out.Phases, phase)
+		}
+	}
+	return out
+}
+
+// run carries out a part of the plan and adds to the report.
+func (m *removal) run(ctx context.Context, plan *engine.Plan) (*engine.Report, error) {
+	report, err := engine.Run(ctx, m.Cluster, m.onlySaved(plan), engine.Options{Changed: m.changed, OnEvent: m.event})
+	m.report.Outcomes = append(m.report.Outcomes, report.Outcomes...)
+	m.report.Phases = append(m.report.Phases, report.Phases...)
+	return report, err
+}
+
+// unsaved is no resourceVersion of any object.
+const unsaved = "not-saved"
+
+// onlySaved makes sure that nothing is deleted that is not saved: a deletion that
+// is meant for a state that there is none of ends with the object gone, or saved
+// (see changed).
+func (m *removal) onlySaved(plan *engine.Plan) *engine.Plan {
+	if m.Saver == nil {
+		return plan
+	}
+	out := &engine.Plan{Notes: plan.Notes}
+	for _, phase := range plan.Phases {
+		phase.Actions = slices.Clone(phase.Actions)
+		for i := range phase.Actions {
+			if t := &phase.Actions[i].Target; phase.Actions[i].Verb == engine.Delete && m.saved[t.UID] != t.ResourceVersion {
+				t.ResourceVersion = unsaved
+			}
+		}
+		out.Phases = append(out.Phases, phase)
+	}
+	return out
+}
+
+func (m *removal) event(e engine.Event) {
+	if e.Type == engine.Requested || e.Type == engine.Stripped {
+		m.asked = e.Time
+	}
+	if m.OnEvent != nil {
+		m.OnEvent(e)
+	}
+}
+
+// again looks, judges, plans and saves again.
+func (m *removal) again(ctx context.Context) (*engine.Plan, error) {
+	o, err := m.Observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.now, m.seen = o, append(m.seen, o.Inventory)
+	if err := m.Refusals(o); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	plan := m.plan(o)
+	return plan, m.save(ctx, plan)
+}
+
+// save saves what the plan deletes or changes.
+func (m *removal) save(ctx context.Context, plan *engine.Plan) error {
+	if m.Saver == nil {
+		return nil
+	}
+	saved, err := m.Saver.Save(ctx, m.now.Inventory, plan)
+	if err != nil {
+		return err
+	}
+	m.saved = saved
+	return nil
+}
+
+// stopped returns an error if something of Cast AI's still runs after a round of
+// stopping: it would put back what is removed, and its webhooks and custom
+// resources are not to go while it does. A webhook of Cast AI's own may be what
+// refuses to let it be stopped: that goes first then, and the next round stops
+// the rest.
+func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engine.Plan) error {
+	var running []string
+	for _, o := range round.Outcomes {
+		if halting(o.Phase) && o.Result == engine.ResultFailed {
+			_, err := m.run(ctx, part(plan, func(name string) bool { return name == PhaseAdmission }))
+			return err
+		}
+		if halting(o.Phase) && o.Verb == "" && o.Result == engine.ResultLeft && m.runs(ctx, o.Object) {
+			running = append(running, o.Object.String())
+		}
+	}
+	if len(running) == 0 || m.accepted() {
+		return nil
+	}
+	return fmt.Errorf("still running after its grace period: %s; %w: see to its node, or pass --accept %s to go on regardless",
+		strings.Join(running, ", "), engine.ErrGate, BlockerRunning)
+}
+
+// runs tells whether a pod that did not go may still run: its containers have not
+// ended, and its node is there. What can't be seen may run.
+func (m *removal) runs(ctx context.Context, pod cluster.Ref) bool {
+	t := cluster.Target{Ref: pod, Version: "v1", Resource: "pods"}
+	o, err := m.Cluster.Get(ctx, t, []string{"spec", "nodeName"}, []string{"status", "phase"}, []string{"status", "containerStatuses"})
+	if err != nil {
+		return !apierrors.IsNotFound(err)
+	}
+	node, _, _ := unstructured.NestedString(o.Body, "spec", "nodeName")
+	switch phase, _, _ := unstructured.NestedString(o.Body, "status", "phase"); {
+	case node == "", phase == "Succeeded", phase == "Failed":
+		return false
+	case !slices.ContainsFunc(m.now.Objects(), func(n *cluster.Object) bool { return n.Resource.Kind == "Node" && n.Name == node }):
+		return false
+	}
+	statuses, _, _ := unstructured.NestedSlice(o.Body, "status", "containerStatuses")
+	return len(statuses) == 0 || slices.ContainsFunc(statuses, func(s any) bool {
+		status, _ := s.(map[string]any)
+		_, ended, _ := unstructured.NestedMap(status, "state", "terminated")
+		return !ended
+	})
+}
+
+func (m *removal) accepted() bool { return slices.Contains(m.Accept, BlockerRunning) }
+
+func names(plan *engine.Plan) string {
+	var out []string
+	for _, phase := range plan.Phases {
+		for _, a := range phase.Actions {
+			out = append(out, a.Target.Ref.String())
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// guard lets phases look right before what they delete takes others along, and
+// namespaces that get stuck be freed.
+func (m *removal) guard(plan *engine.Plan) {
+	for i := range plan.Phases {
+		switch phase := &plan.Phases[i]; phase.Name {
+		case PhaseDefinitions:
+			phase.Hold = m.holdDefinitions
+		case PhaseNamespaces:
+			phase.Hold = m.holdNamespaces
+			if m.Free != nil {
+				phase.Next = finalize.Next(m.observeHomes, m.Free(m.now.Inventory))
+			}
+		}
+	}
+}
+
+func (m *removal) observeHomes(ctx context.Context) (*finalize.Observation, error) {
+	var homes []string
+	for _, h := range m.now.Homes {
+		homes = append(homes, h.Name)
+	}
+	return finalize.Observe(ctx, m.Cluster, homes...)
+}
+
+// changed judges and saves an object anew that is no longer in the state that
+// was judged, and returns the state that may be deleted. The rest of the cluster
+// is taken as it was judged: some of what tells whose the object is may be gone.
+func (m *removal) changed(ctx context.Context, a engine.Action) (cluster.Target, error) {
+	live, err := m.read(ctx, a.Target)
+	if err != nil {
+		return cluster.Target{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	inv := m.now.Inventory
+	if was := inv.Item(a.Target.Ref); was == nil || !sameEvidence(was.Object, live) {
+		inv = m.now.survey.with(live).Judge(m.Judge)
+		if !inv.IsOwned(a.Target.Ref) {
+			return cluster.Target{}, engine.Keep("somebody changed it meanwhile, and it is no longer certain that it is Cast AI's")
+		}
+	}
+	a.Target = live.Target()
+	if m.Saver == nil {
+		return a.Target, nil
+	}
+	if err := m.Saver.SaveAgain(ctx, inv, a); err != nil {
+		return cluster.Target{}, fmt.Errorf("it has changed and can't be saved again, so it stays: %w", err)
+	}
+	return a.Target, nil // if what was saved is newer, this state is no longer there
+}
+
+// read reads an object as a snapshot has it.
+func (m *removal) read(ctx context.Context, t cluster.Target) (o *cluster.Object, err error) {
+	resource, err := m.now.survey.resource(t)
+	if err != nil {
+		return nil, err
+	}
+	err = m.Cluster.Read(ctx, []cluster.Target{t}, func(_ cluster.Target, u *unstructured.Unstructured) error {
+		o, err = cluster.NewObject(resource, u)
+		return err
+	})
+	if err == nil && o == nil {
+		err = apierrors.NewNotFound(t.GVR().GroupResource(), t.Name)
+	}
+	return o, err
+}
+
+// sameEvidence tells whether two states of an object say the same about whose it
+// is.
+func sameEvidence(a, b *cluster.Object) bool {
+	return a.UID == b.UID && reflect.DeepEqual(a.Labels, b.Labels) && reflect.DeepEqual(a.Annotations, b.Annotations) &&
+		reflect.DeepEqual(a.Owners, b.Owners) && reflect.DeepEqual(a.Managers, b.Managers) && reflect.DeepEqual(a.Body, b.Body)
+}
+
+// takeBack takes Cast AI's writing out of users' objects. It starts from a fresh
+// look at those in the plan, since the removal may have changed them.
+func (m *removal) takeBack(ctx context.Context, plan *engine.Plan) error {
+	i := slices.IndexFunc(plan.Phases, func(p engine.Phase) bool { return p.Name == PhaseRevert })
+	if i < 0 {
+		return nil
+	}
+	s, err := Look(ctx, m.Cluster, m.Catalogue, m.Judge.Trust)
+	if err != nil {
+		return err
+	}
+	phase := m.revert(m.now.Inventory, StillPlanned(&plan.Phases[i], s.Snapshot.Objects))
+	if phase == nil {
+		return nil
+	}
+	_, err = m.run(ctx, &engine.Plan{Phases: []engine.Phase{*phase}})
+	return err
+}
+
+// finish says of what was left when its phase ended what became of it later. It
+// drops what was only waited for.
+func finish(r *engine.Report, after *ownership.Inventory) {
+	there := map[cluster.Ref]bool{}
+	for _, o := range after.Objects() {
+		there[o.Ref()] = true
+	}
+	r.Outcomes = slices.DeleteFunc(r.Outcomes, func(o engine.Outcome) bool {
+		return o.Phase == PhaseOperations || o.Verb == "" && !there[o.Object]
+	})
+	for i := range r.Outcomes {
+		o := &r.Outcomes[i]
+		if o.Verb == engine.Delete && (o.Result == engine.ResultLeft || o.Result == engine.ResultFailed) && !there[o.Object] {
+			o.Result, o.Message = engine.ResultDone, ""
+		}
+	}
+}

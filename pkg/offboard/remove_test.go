@@ -1,0 +1,594 @@
+package offboard_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/offboard"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// installed is a small installation: a namespace, an agent with its account and
+// role, a definition with an object of it, a webhook.
+const installed = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: castai-agent}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: recommendations.autoscaling.cast.ai}
+spec:
+  group: autoscaling.cast.ai
+  names: {kind: Recommendation, plural: recommendations}
+  scope: Namespaced
+  versions: [{name: v1, served: true, storage: true}]
+---
+apiVersion: autoscaling.cast.ai/v1
+kind: Recommendation
+metadata: {name: web, namespace: shop}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: castai-agent
+  namespace: castai-agent
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: castai-agent-autoscaler
+  namespace: castai-agent
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: castai-agent
+  namespace: castai-agent
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app.kubernetes.io/name: castai-agent}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: castai-agent}}
+    spec:
+      serviceAccountName: castai-agent
+      containers: [{name: agent, image: us-docker.pkg.dev/castai-hub/library/agent:v0.60.0}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: castai-agent
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: castai-agent
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-agent}
+subjects: [{kind: ServiceAccount, name: castai-agent, namespace: castai-agent}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata:
+  name: castai-pod-mutator
+  labels: {helm.sh/chart: castai-pod-mutator-0.1.0}
+  annotations: {meta.helm.sh/release-name: castai-pod-mutator, meta.helm.sh/release-namespace: castai-agent}
+webhooks:
+- name: pod-mutator.cast.ai
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {service: {name: castai-pod-mutator, namespace: castai-agent}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: password, namespace: shop}
+`
+
+// memory is a Saver that keeps no more than what it saw.
+type memory struct {
+	from offboard.Cluster
+	// full: every further save fails.
+	full bool
+
+	mu    sync.Mutex
+	saved map[types.UID][]string // resourceVersions
+}
+
+func (m *memory) Save(ctx context.Context, _ *ownership.Inventory, plan *engine.Plan) (map[types.UID]string, error) {
+	var targets []cluster.Target
+	for _, phase := range plan.Phases {
+		for _, a := range phase.Actions {
+			targets = append(targets, a.Target)
+		}
+	}
+	return m.read(ctx, targets)
+}
+
+func (m *memory) SaveAgain(ctx context.Context, _ *ownership.Inventory, a engine.Action) error {
+	_, err := m.read(ctx, []cluster.Target{a.Target})
+	return err
+}
+
+func (m *memory) read(ctx context.Context, targets []cluster.Target) (map[types.UID]string, error) {
+	if m.full {
+		return nil, errors.New("no space left on device")
+	}
+	last := map[types.UID]string{}
+	err := m.from.Read(ctx, targets, func(_ cluster.Target, u *unstructured.Unstructured) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.saved[u.GetUID()] = append(m.saved[u.GetUID()], u.GetResourceVersion())
+		last[u.GetUID()] = u.GetResourceVersion()
+		return nil
+	})
+	return last, err
+}
+
+// world is a server with an installation, and a runner.
+type world struct {
+	*clustertest.Server
+	runner *offboard.Runner
+	saver  *memory
+}
+
+func serve(t *testing.T, more string) *world {
+	t.Helper()
+	s := clustertest.ServeManifest(t, installed+more)
+	cat, err := ownership.LoadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := s.Client()
+	m := &memory{from: client, saved: map[types.UID][]string{}}
+	w := &world{Server: s, saver: m, runner: &offboard.Runner{
+		Cluster: client, Catalogue: cat, Saver: m, Phase: time.Minute, Settle: time.Second,
+	}}
+	s.Before(w.namespaceController)
+	return w
+}
+
+// namespaceController empties and ends what is being deleted at once: the
+// unkindest that it may be.
+func (w *world) namespaceController(*clustertest.Request) clustertest.Fault {
+	for _, name := range w.Refs() {
+		ns := w.Get(cluster.Ref{Kind: "Namespace", Name: strings.TrimPrefix(name, "Namespace/")})
+		if ns == nil || ns.GetDeletionTimestamp() == nil {
+			continue
+		}
+		for _, other := range w.Refs() {
+			r, err := cluster.ParseRef(other)
+			if err == nil && r.Namespace == ns.GetName() {
+				w.Drop(r)
+			}
+		}
+		w.Drop(cluster.Ref{Kind: "Namespace", Name: ns.GetName()})
+	}
+	return clustertest.Fault{}
+}
+
+// offboard goes the whole way.
+func (w *world) offboard(t *testing.T) (*offboard.Result, error) {
+	t.Helper()
+	o, err := w.runner.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := w.runner.Plan(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.runner.Refusals(o); err != nil {
+		t.Fatal(err)
+	}
+	return w.runner.Remove(t.Context(), o, plan)
+}
+
+// add puts the objects of a manifest.
+func (w *world) add(t *testing.T, manifest string) {
+	t.Helper()
+	objects, err := clustertest.Parse([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Put(objects...)
+}
+
+func (w *world) has(t *testing.T, ref string) bool {
+	t.Helper()
+	r, err := cluster.ParseRef(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Get(r) != nil
+}
+
+// bubble runs a test in which time passes at once.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+func result(r *engine.Report, ref string) engine.Outcome {
+	for _, o := range slices.Backward(r.Outcomes) {
+		if o.Object.String() == ref && o.Verb == engine.Delete {
+			return o
+		}
+	}
+	return engine.Outcome{}
+}
+
+func TestRemove(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		r, err := w.offboard(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := len(r.After.Owned()); left > 0 || len(r.Returned) > 0 || len(w.Writes()) < 10 {
+			t.Errorf("%d left, %d returned: %+v", left, len(r.Returned), r.Report.Outcomes)
+		}
+		if want := "Secret/shop/password"; !w.has(t, want) {
+			t.Errorf("%s is gone", want)
+		}
+		// What is deleted is saved in the state in which it is deleted.
+		for _, request := range w.Requests() {
+			if request.Verb == "delete" && !strings.Contains(string(request.Body), `"resourceVersion"`) {
+				t.Errorf("%s deletes any state: %s", request, request.Body)
+			}
+		}
+	})
+}
+
+// stranger is somebody else's Secret in the namespace of Cast AI's.
+const stranger = `
+apiVersion: v1
+kind: Secret
+metadata: {name: mine, namespace: castai-agent}
+`
+
+// Whenever somebody else's Secret comes before the namespace is asked to go, it
+// stays, and the namespace with it: every request from the last lists on, and
+// some before.
+func TestArrivalsSurviveAtEveryRequest(t *testing.T) {
+	asked := 0
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		if _, err := w.offboard(t); err != nil {
+			t.Fatal(err)
+		}
+		asked = w.askedFor("delete namespaces castai-agent")
+	})
+	kept := 0
+	for n := 1; n < asked; n += max(1, (asked-n)/8) {
+		bubble(t, func(t *testing.T) {
+			w := serve(t, "")
+			w.BeforeNth(n, func(*clustertest.Request) bool { return true }, func(*clustertest.Request) clustertest.Fault {
+				w.add(t, stranger)
+				return clustertest.Fault{}
+			})
+			r, err := w.offboard(t)
+			if asked := w.askedFor("delete namespaces castai-agent"); asked > 0 && n >= asked {
+				return // requests came in another order, so that it is in the window
+			}
+			listed := w.askedFor("list secrets castai-agent")
+			if !w.has(t, "Secret/castai-agent/mine") && (listed == 0 || n <= listed) {
+				t.Errorf("before request %d of %d: the Secret is gone (%v)", n, asked, err)
+			}
+			if err == nil && r.Report.Count(engine.ResultKept) > 0 {
+				kept++
+			}
+		})
+	}
+	if kept == 0 {
+		t.Error("the namespace was never kept at the last moment")
+	}
+}
+
+// askedFor returns the number of the last request of a kind, 0 if there is none.
+func (w *world) askedFor(what string) int {
+	for _, r := range slices.Backward(w.Requests()) {
+		if strings.HasPrefix(r.String(), what) {
+			return r.Number
+		}
+	}
+	return 0
+}
+
+// what happens right before the first request of a kind.
+func (w *world) when(what string, do func()) {
+	w.BeforeNth(1, func(r *clustertest.Request) bool { return strings.HasPrefix(r.String(), what) },
+		func(*clustertest.Request) clustertest.Fault {
+			do()
+			return clustertest.Fault{}
+		})
+}
+
+func TestNamespaceStaysForWhatCameSince(t *testing.T) {
+	volume := `
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: disk}
+spec:
+  persistentVolumeReclaimPolicy: %s
+  claimRef: {kind: PersistentVolumeClaim, namespace: castai-agent, name: data, uid: claim-1}
+`
+	for name, test := range map[string]struct {
+		arrives string
+		stays   bool
+	}{
+		"a Secret":                    {stranger, true},
+		"the data of a claim":         {fmt.Sprintf(volume, "Delete"), true},
+		"a volume that is retained":   {fmt.Sprintf(volume, "Retain"), false},
+		"what is in every namespace":  {"{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: castai-agent}}", false},
+		"somebody's custom resources": {"{apiVersion: acme.io/v1, kind: Gadget, metadata: {name: g, namespace: castai-agent}}", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, gadgets)
+				w.when("delete configmaps castai-agent/castai-agent-autoscaler", func() { w.add(t, test.arrives) })
+				r, err := w.offboard(t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stays := w.has(t, "Namespace/castai-agent"); stays != test.stays {
+					t.Errorf("the namespace stays: %v", stays)
+				}
+				kept := result(r.Report, "Namespace/castai-agent")
+				if is := kept.Result == engine.ResultKept; is != test.stays {
+					t.Errorf("the outcome is %+v", kept)
+				}
+				if w.has(t, "Deployment.apps/castai-agent/castai-agent") {
+					t.Error("the Deployment is still there")
+				}
+			})
+		})
+	}
+}
+
+// gadgets are somebody else's kind.
+const gadgets = `
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.acme.io}
+spec:
+  group: acme.io
+  names: {kind: Gadget, plural: gadgets}
+  scope: Namespaced
+  versions: [{name: v1, served: true, storage: true}]
+`
+
+// What can't be read is not deleted unseen, whether that is known from the start
+// or only at the end.
+func TestNamespaceStaysForWhatCantBeRead(t *testing.T) {
+	unreadable := func(r *clustertest.Request) clustertest.Fault {
+		if r.Verb == "list" && r.Resource == "gadgets" && (r.Namespace == "" || r.Namespace == "castai-agent") {
+			return clustertest.Fault{Err: errors.New("conversion webhook failed")}
+		}
+		return clustertest.Fault{}
+	}
+	t.Run("from the start", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			w := serve(t, gadgets)
+			w.Before(unreadable)
+			o, err := w.runner.Observe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := w.runner.Plan(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "gadgets.acme.io") {
+				t.Errorf("the plan says %q", plan.Notes)
+			}
+			r, err := w.runner.Remove(t.Context(), o, plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o := result(r.Report, "Namespace/castai-agent"); o.Result != engine.ResultKept || !strings.Contains(o.Message, "gadgets") {
+				t.Errorf("the report says %+v", o)
+			}
+			if !w.has(t, "Namespace/castai-agent") || w.has(t, "Deployment.apps/castai-agent/castai-agent") {
+				t.Errorf("there is %v", w.Refs())
+			}
+		})
+	})
+	t.Run("at the end", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			w := serve(t, gadgets)
+			w.when("delete configmaps", func() { w.Before(unreadable) })
+			if _, err := w.offboard(t); err != nil {
+				t.Fatal(err)
+			}
+			if !w.has(t, "Namespace/castai-agent") {
+				t.Error("the namespace is gone")
+			}
+		})
+	})
+}
+
+func TestDefinitionStaysForWhatCameSince(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		w.when("delete clusterroles", func() {
+			w.add(t, "{apiVersion: autoscaling.cast.ai/v1, kind: Recommendation, metadata: {name: late, namespace: shop}}")
+		})
+		r, err := w.offboard(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const crd = "CustomResourceDefinition.apiextensions.k8s.io/recommendations.autoscaling.cast.ai"
+		if o := result(r.Report, crd); o.Result != engine.ResultKept || !strings.Contains(o.Message, "shop/late") {
+			t.Errorf("the outcome is %+v", o)
+		}
+		if !w.has(t, crd) || !w.has(t, "Recommendation.autoscaling.cast.ai/shop/late") {
+			t.Errorf("there is %v", w.Refs())
+		}
+	})
+}
+
+// What changes hands while Cast AI is being taken out is judged again; what just
+// changes is saved again.
+func TestChangedObjectsAreJudgedAndSavedAgain(t *testing.T) {
+	const role = "ClusterRole.rbac.authorization.k8s.io/castai-agent"
+	for name, test := range map[string]struct {
+		labels map[string]any
+		full   bool
+		stays  bool
+	}{
+		"it changed":                {map[string]any{"helm.sh/chart": "castai-agent-0.111.0", "app.kubernetes.io/name": "castai-agent", "x": "y"}, false, false},
+		"it is somebody else's now": {map[string]any{"helm.sh/chart": "acme-1.0.0"}, false, true},
+		"it can't be saved":         {map[string]any{"helm.sh/chart": "castai-agent-0.111.0", "app.kubernetes.io/name": "castai-agent"}, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, "")
+				r, err := cluster.ParseRef(role)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.when("delete clusterroles.rbac.authorization.k8s.io castai-agent", func() {
+					u := w.Get(r)
+					_ = unstructured.SetNestedMap(u.Object, test.labels, "metadata", "labels")
+					if test.labels["helm.sh/chart"] == "acme-1.0.0" {
+						u.SetAnnotations(nil)
+					}
+					u.SetResourceVersion("")
+					w.Put(u)
+					w.saver.full = test.full
+				})
+				if _, err := w.offboard(t); err != nil && !test.full {
+					t.Fatal(err)
+				}
+				if stays := w.has(t, role); stays != test.stays {
+					t.Errorf("it stays: %v; %v", stays, w.Writes())
+				}
+			})
+		})
+	}
+}
+
+// Nothing is deleted if nothing could be saved.
+func TestNothingIsDeletedUnsaved(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		w.saver.full = true
+		if _, err := w.offboard(t); err == nil {
+			t.Error("no error")
+		}
+		if writes := w.Writes(); len(writes) > 0 {
+			t.Errorf("writes: %v", writes)
+		}
+	})
+	bubble(t, func(t *testing.T) { // after the workloads were stopped
+		w := serve(t, "")
+		w.when("patch deployments.apps castai-agent/castai-agent", func() { w.saver.full = true })
+		if _, err := w.offboard(t); err == nil {
+			t.Error("no error")
+		}
+		for _, write := range w.Writes() {
+			if strings.HasPrefix(write, "delete ") {
+				t.Errorf("unsaved: %s", write)
+			}
+		}
+	})
+}
+
+// What Cast AI's operator made while it was being stopped goes, too, and what it
+// started is stopped.
+func TestWhatCameWhileStoppingGoes(t *testing.T) {
+	const late = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: castai-evictor
+  labels: {helm.sh/chart: castai-evictor-0.111.0, app.kubernetes.io/name: castai-evictor}
+  annotations: {meta.helm.sh/release-name: castai-evictor, meta.helm.sh/release-namespace: castai-agent}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-evictor}
+subjects: [{kind: ServiceAccount, name: castai-evictor, namespace: castai-agent}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: castai-evictor
+  labels: {helm.sh/chart: castai-evictor-0.111.0, app.kubernetes.io/name: castai-evictor}
+  annotations: {meta.helm.sh/release-name: castai-evictor, meta.helm.sh/release-namespace: castai-agent}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: castai-evictor
+  namespace: castai-agent
+  labels: {helm.sh/chart: castai-evictor-0.111.0, app.kubernetes.io/name: castai-evictor}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app.kubernetes.io/name: castai-evictor}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: castai-evictor}}
+    spec:
+      containers: [{name: evictor, image: us-docker.pkg.dev/castai-hub/library/evictor:v1}]
+`
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		w.when("patch deployments.apps castai-agent/castai-agent", func() { w.add(t, late) })
+		r, err := w.offboard(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := r.After.Owned(); len(left) > 0 || len(r.Returned) > 0 {
+			t.Errorf("%d left, returned %+v", len(left), r.Returned)
+		}
+		if !slices.Contains(w.Writes(), "patch deployments.apps castai-agent/castai-evictor") {
+			t.Errorf("what came was not stopped: %v", w.Writes())
+		}
+		if len(w.saver.saved) < 11 {
+			t.Errorf("%d objects are saved", len(w.saver.saved))
+		}
+	})
+}
+
+// A person must decide about what came meanwhile, as about what was there before.
+func TestNewBlockersEndTheRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		w.when("patch deployments.apps castai-agent/castai-agent", func() {
+			w.add(t, `
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: data
+  namespace: castai-agent
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+`)
+		})
+		_, err := w.offboard(t)
+		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "data") {
+			t.Errorf("error %v", err)
+		}
+		for _, write := range w.Writes() {
+			if strings.HasPrefix(write, "delete ") {
+				t.Errorf("it goes on: %s", write)
+			}
+		}
+	})
+}
