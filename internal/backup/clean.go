@@ -41,6 +41,9 @@ func applyable(u *unstructured.Unstructured, r rules) (*unstructured.Unstructure
 		c.service()
 	case "Secret":
 		c.secret(r)
+		c.release()
+	case "ConfigMap":
+		c.release()
 	case "ServiceAccount":
 		c.serviceAccount()
 	case "PersistentVolumeClaim":

@@ -166,6 +166,9 @@ func unrestorable(u *unstructured.Unstructured, withoutSecrets bool) string {
 		return "it was being deleted already when the backup was made"
 	}
 	labels := u.GetLabels()
+	if err := (&cleaner{Unstructured: u.DeepCopy()}).release(); err != nil && !withoutSecrets {
+		return "it is the record of a Helm release that was being worked on, and can't be read: " + err.Error()
+	}
 	switch u.GroupVersionKind().GroupKind().String() {
 	case "Secret":
 		if withoutSecrets {
