@@ -63,6 +63,9 @@ type Action struct {
 	// Finalizers are those that may be removed, by exact name. "*" stands for
 	// every finalizer that is on the object.
 	Finalizers []string `json:"finalizers,omitempty"`
+	// Strips tells of a finalizer on the live object that is not among these
+	// whether it may be removed, too; nil: it may not.
+	Strips func(finalizer string) bool `json:"-"`
 	// StripAfter is how long the finalizers' own controllers get.
 	StripAfter time.Duration `json:"-"`
 	// Seen is the state of the object that the decision was made on. Stripping

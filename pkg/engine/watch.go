@@ -125,14 +125,14 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 	if len(s.Object.Finalizers) > 0 {
 		message = "finalizers: " + strings.Join(s.Object.Finalizers, ", ")
 	}
-	if back := allowed(s.Object.Finalizers, j.strips); len(back) > 0 {
+	if back := common(s.Object.Finalizers, j.strips); len(back) > 0 {
 		message = fmt.Sprintf("the finalizers %s were removed and put back; last written by %s", strings.Join(back, ", "), strings.Join(s.Object.Managers, ", "))
 	}
 	if message != j.message {
 		j.message = message
 		p.tellLocked(Event{Type: Waiting, Verb: j.action.Verb, Target: s.Target, Message: message})
 	}
-	names := allowed(s.Object.Finalizers, j.action.Finalizers)
+	names := j.action.strippable(s.Object.Finalizers)
 	if len(names) == 0 {
 		return
 	}
@@ -162,16 +162,17 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 	})
 }
 
-// allowed returns those of the finalizers on an object that may be removed.
-func allowed(on, may []string) []string {
-	if slices.Contains(may, AnyFinalizer) {
+// strippable returns those of the finalizers on an object that may be removed.
+func (a Action) strippable(on []string) []string {
+	if slices.Contains(a.Finalizers, AnyFinalizer) {
 		return slices.Clone(on)
 	}
-	var out []string
-	for _, f := range on {
-		if slices.Contains(may, f) {
-			out = append(out, f)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(on), func(f string) bool {
+		return !slices.Contains(a.Finalizers, f) && (a.Strips == nil || !a.Strips(f))
+	})
+}
+
+// common returns what is in both lists.
+func common(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
 }

@@ -194,7 +194,7 @@ func (p *phaseRun) stripNow(ctx context.Context, j *job) error {
 		if !o.Terminating() {
 			return fmt.Errorf("%s is not being deleted: its finalizers stay", j.action.Target.Ref)
 		}
-		names := allowed(o.Finalizers, j.action.Finalizers)
+		names := j.action.strippable(o.Finalizers)
 		if len(names) == 0 {
 			return nil
 		}

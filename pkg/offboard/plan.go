@@ -74,23 +74,7 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 	for _, i := range inv.Owned() {
 		p.byUID[i.Object.UID] = i
 	}
-	phases := []engine.Phase{
-		{Name: PhaseOperations, Title: "Let Cast AI's operator finish what it is doing", Timeout: o.CleanUp, Optional: true, InOrder: true},
-		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime, Optional: true},
-		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
-		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
-		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
-		{Name: PhaseResources, Title: "Remove custom resources", Timeout: o.Phase},
-		{Name: PhaseRoles, Title: "Remove roles", Timeout: o.Phase},
-		{Name: PhaseCluster, Title: "Remove bindings and what is cluster-wide", Timeout: o.Phase},
-		{Name: PhaseDefinitions, Title: "Remove custom resource definitions", Timeout: o.Phase},
-		{Name: PhaseContents, Title: "Remove what is in namespaces", Timeout: o.Phase},
-		{Name: PhaseNamespaces, Title: "Remove namespaces, with the last that is in them", Timeout: o.Phase},
-		{Name: PhaseWorkloads, Title: "Remove workloads in namespaces that stay", Timeout: o.Phase},
-		{Name: PhaseRecords, Title: "Remove the last records", Timeout: o.Phase},
-		{Name: PhaseRoots, Title: "Remove what tells where Cast AI lived", Timeout: o.Phase},
-		{Name: PhaseLast, Title: "Remove what tells whose Liqo this was", Timeout: o.Phase},
-	}
+	phases := phases(o)
 	byName := map[string]*engine.Phase{}
 	for i := range phases {
 		byName[phases[i].Name] = &phases[i]
@@ -101,7 +85,7 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 		}
 		if o.CleanUp > 0 && cat.Graceful(i.Object.Ref()) && p.controllersLive(i) {
 			a := p.remove(i)
-			a.Finalizers = nil // that is what these controllers are for
+			a.Finalizers, a.Strips = nil, nil // that is what these controllers are for
 			byName[PhaseCleanUp].Actions = append(byName[PhaseCleanUp].Actions, a)
 		}
 		if o.CleanUp > 0 && pending(i.Object) && p.operatorLives() {
@@ -129,6 +113,27 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 		}
 	}
 	return plan
+}
+
+// phases are those of a plan, in order, without their actions.
+func phases(o Options) []engine.Phase {
+	return []engine.Phase{
+		{Name: PhaseOperations, Title: "Let Cast AI's operator finish what it is doing", Timeout: o.CleanUp, Optional: true, InOrder: true},
+		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime, Optional: true},
+		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
+		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
+		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
+		{Name: PhaseResources, Title: "Remove custom resources", Timeout: o.Phase},
+		{Name: PhaseRoles, Title: "Remove roles", Timeout: o.Phase},
+		{Name: PhaseCluster, Title: "Remove bindings and what is cluster-wide", Timeout: o.Phase},
+		{Name: PhaseDefinitions, Title: "Remove custom resource definitions", Timeout: o.Phase},
+		{Name: PhaseContents, Title: "Remove what is in namespaces", Timeout: o.Phase},
+		{Name: PhaseNamespaces, Title: "Remove namespaces, with the last that is in them", Timeout: o.Phase},
+		{Name: PhaseWorkloads, Title: "Remove workloads in namespaces that stay", Timeout: o.Phase},
+		{Name: PhaseRecords, Title: "Remove the last records", Timeout: o.Phase},
+		{Name: PhaseRoots, Title: "Remove what tells where Cast AI lived", Timeout: o.Phase},
+		{Name: PhaseLast, Title: "Remove what tells whose Liqo this was", Timeout: o.Phase},
+	}
 }
 
 // last orders what is first before what is not.
@@ -203,7 +208,7 @@ func isHelmRecord(o *cluster.Object) bool {
 // remove returns the action that deletes an owned object.
 func (p *planner) remove(i *ownership.Item) engine.Action {
 	o := i.Object
-	a := engine.Action{Verb: engine.Delete, Target: o.Target(), Why: i.For[0].Text, Command: kubectl("delete", o)}
+	a := engine.Action{Verb: engine.Delete, Target: o.Target(), Why: i.For[0].Text, Command: kubectl("delete", o), Strips: p.cat.OwnFinalizer}
 	for _, f := range o.Finalizers {
 		if p.cat.OwnFinalizer(f) {
 			a.Finalizers = append(a.Finalizers, f)

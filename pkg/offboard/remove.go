@@ -84,7 +84,8 @@ type removal struct {
 }
 
 // course is the whole way of an offboarding.
-func (m *removal) course(ctx context.Context, plan *engine.Plan) error {
+func (m *removal) course(ctx context.Context, shown *engine.Plan) error {
+	plan := shown
 	if err := m.save(ctx, plan); err != nil {
 		return err
 	}
@@ -111,17 +112,23 @@ func (m *removal) course(ctx context.Context, plan *engine.Plan) error {
 	}
 	rest := part(plan, removing)
 	m.guard(rest)
-	m.staying()
+	m.staying(shown)
 	if _, err := m.run(ctx, rest); err != nil {
 		return err
 	}
 	return m.takeBack(ctx, plan)
 }
 
-// staying reports the namespaces that are Cast AI's and not asked to go.
-func (m *removal) staying() {
+// staying reports the namespaces that are Cast AI's and not asked to go, and
+// those that were to go when the plan was shown.
+func (m *removal) staying(shown *engine.Plan) {
+	was := writes(shown)
 	for _, h := range m.now.Homes {
-		if why := m.now.stays[h.Name]; why != "" {
+		why := m.now.stays[h.Name]
+		if h.Namespace != nil && len(h.Keep) > 0 && was[write{verb: engine.Delete, ref: h.Namespace.Ref(), uid: h.Namespace.UID}] {
+			why = fmt.Sprintf("%s came into it, and is not Cast AI's", h.Keep[0])
+		}
+		if why != "" {
 			m.report.Outcomes = append(m.report.Outcomes, engine.Outcome{
 				Phase: PhaseNamespaces, Verb: engine.Delete, Object: h.Namespace.Ref(), Result: engine.ResultKept, Message: why,
 			})
@@ -129,18 +136,19 @@ func (m *removal) staying() {
 	}
 }
 
-// The parts of a plan.
+// The phases before anything of the plan is deleted.
 var (
 	halts = []string{PhaseRecreators, PhaseStop}
-	late  = []string{
-		PhaseAdmission, PhaseResources, PhaseRoles, PhaseCluster, PhaseDefinitions,
-		PhaseContents, PhaseNamespaces, PhaseWorkloads, PhaseRecords,
-	}
+	early = append([]string{PhaseOperations, PhaseCleanUp}, halts...)
 )
 
 // halting phases stop workloads, and removing ones delete what is in the cluster.
-func halting(name string) bool  { return slices.Contains(halts, name) }
-func removing(name string) bool { return slices.Contains(late, name) }
+func halting(name string) bool { return slices.Contains(halts, name) }
+
+func removing(name string) bool {
+	return !slices.Contains(early, name) &&
+		slices.ContainsFunc(phases(Options{}), func(p engine.Phase) bool { return p.Name == name })
+}
 
 // stopping are the phases up to those that stop workloads, with what the console
 // put before them. What it does at the end is left to Console.Finish.

@@ -101,6 +101,20 @@ func (u *User) FollowTo(t testing.TB, is func(line string) bool, signal os.Signa
 // end with code, and returns what the terminal showed.
 func (u *User) Typed(t testing.TB, code int, answers []string, args ...string) string {
 	t.Helper()
+	return u.Asked(t, code, func() (string, bool) {
+		if len(answers) == 0 {
+			return "", false
+		}
+		answer := answers[0]
+		answers = answers[1:]
+		return answer, true
+	}, args...)
+}
+
+// Asked is Typed with answers that are made when their questions are asked; false
+// leaves one unanswered.
+func (u *User) Asked(t testing.TB, code int, answer func() (string, bool), args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), u.timeout)
 	defer cancel()
 	cmd := u.Command(ctx, args...)
@@ -114,11 +128,12 @@ func (u *User) Typed(t testing.TB, code int, answers []string, args ...string) s
 	for {
 		n, err := terminal.Read(buffer)
 		screen.Write(buffer[:n])
-		if len(answers) > 0 && strings.HasSuffix(screen.String(), "to go on: ") {
-			if _, err := io.WriteString(terminal, answers[0]+"\n"); err != nil {
-				t.Fatal(err)
+		if strings.HasSuffix(screen.String(), "to go on: ") {
+			if text, ok := answer(); ok {
+				if _, err := io.WriteString(terminal, text+"\n"); err != nil {
+					t.Fatal(err)
+				}
 			}
-			answers = answers[1:]
 		}
 		if err != nil {
 			break // Linux reports an I/O error when the other side is closed

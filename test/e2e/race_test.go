@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/castai/kubectl-castai/internal/backup"
+	"github.com/castai/kubectl-castai/internal/printer"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/offboard"
+	"github.com/castai/kubectl-castai/test/fixtures"
+)
+
+const stranger = "configmap/of-somebody-else"
+
+// arrive makes somebody else's ConfigMap in the namespace of Cast AI's.
+func arrive(t *testing.T) {
+	t.Helper()
+	if _, err := admin.Kubectl(t.Context(), "create", "configmap", "of-somebody-else", "-n", "castai-agent"); err != nil {
+		t.Error(err)
+	}
+}
+
+// clear removes it, and what stayed because of it.
+func clear(t *testing.T) {
+	t.Helper()
+	if r, err := admin.Kubectl(t.Context(), "delete", stranger, "-n", "castai-agent"); err != nil || r.Code != 0 {
+		t.Errorf("somebody else's ConfigMap is gone: %s %v", r, err)
+	}
+	if r, err := admin.Kubectl(t.Context(), "delete", "namespace", "castai-agent"); err != nil || r.Code != 0 {
+		t.Errorf("the namespace is gone: %s %v", r, err)
+	}
+}
+
+// What others make in the namespace of Cast AI's during a run stays, whenever it
+// comes, and the report says for whom the namespace does.
+func TestArrivalsDuringTheRunStay(t *testing.T) {
+	for name, when := range map[string]string{
+		"before anything is stopped":     "Stop Cast AI's workloads",
+		"after the cluster was judged":   "Remove webhooks",
+		"while the namespace is emptied": "Remove what is in namespaces",
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster.Install(t, fixtures.Agent)
+			came := false
+			r := admin.Follow(t, func(_ *os.Process, line string) {
+				if !came && strings.HasPrefix(line, when) {
+					came = true
+					arrive(t)
+				}
+			}, append([]string{"offboard", "--yes"}, quick...)...)
+			defer clear(t)
+			if !came {
+				t.Fatalf("%q was never said: %s", when, r)
+			}
+			if r.Code != 4 || !strings.Contains(r.Stderr, "of-somebody-else") {
+				t.Errorf("the run does not say for whom the namespace stays: %s", r)
+			}
+		})
+	}
+}
+
+// A person who takes long to answer agrees to what was shown, and to nothing else:
+// what is different by then is shown, and asked about again.
+func TestArrivalsAtTheQuestionAreShown(t *testing.T) {
+	cluster.Install(t, fixtures.Agent)
+	asked := 0
+	screen := admin.Asked(t, 3, func() (string, bool) {
+		if asked++; asked == 1 {
+			arrive(t)
+			return clusterName(t), true
+		}
+		return "no", true
+	}, "offboard")
+	if !strings.Contains(screen, "no longer: delete Namespace/castai-agent") || asked != 2 {
+		t.Errorf("asked %d times, and the terminal shows:\n%s", asked, screen)
+	}
+	if _, err := admin.Kubectl(t.Context(), "delete", stranger, "-n", "castai-agent"); err != nil {
+		t.Error(err)
+	}
+	dir := filepath.Join(t.TempDir(), "backup")
+	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--backup-dir", dir}, quick...)...)
+	t.Logf("from before the last lists to the answer to the deletion of the namespace: %s", window(t, dir))
+}
+
+func clusterName(t *testing.T) string {
+	t.Helper()
+	var plan printer.Plan
+	admin.Expect(t, 0, "offboard", "--dry-run=client", "-o", "json").Document(t, &plan)
+	return plan.Metadata.Cluster
+}
+
+// window returns how long it took to look into a namespace for the last time and
+// to ask for its deletion.
+func window(t *testing.T, dir string) time.Duration {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, backup.ReportName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var began time.Time
+	for line := range strings.Lines(string(raw)) {
+		var r backup.Record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case r.Phase != offboard.PhaseNamespaces:
+		case r.Type == engine.PhaseStarted:
+			began = r.Time
+		case r.Type == engine.Requested && r.Object != nil && r.Object.Kind == "Namespace":
+			return r.Time.Sub(began)
+		}
+	}
+	t.Fatal("the namespace was never asked to go")
+	return 0
+}
