@@ -46,10 +46,12 @@ func NewMetadata(s cluster.Server) Metadata {
 
 // Inventory is the document of status and verify.
 type Inventory struct {
-	TypeMeta   `json:",inline"`
-	Metadata   Metadata             `json:"metadata"`
-	CastAI     ownership.Identity   `json:"castai"`
-	Clean      bool                 `json:"clean"` // nothing owned, and everything could be read
+	TypeMeta `json:",inline"`
+	Metadata Metadata           `json:"metadata"`
+	CastAI   ownership.Identity `json:"castai"`
+	Clean    bool               `json:"clean"` // nothing owned or with an identity of Cast AI's, and everything could be read
+	// Remains are objects that are not owned and have an identity of Cast AI's all the same.
+	Remains    []cluster.Ref        `json:"remains,omitempty"`
 	Releases   []string             `json:"releases,omitempty"`
 	Owned      []Object             `json:"owned"`
 	Unclear    []Object             `json:"unclear"`
@@ -87,7 +89,7 @@ type Namespace struct {
 func NewInventory(inv *ownership.Inventory) *Inventory {
 	doc := &Inventory{
 		TypeMeta: TypeMeta{APIVersion, "Inventory"}, Metadata: NewMetadata(inv.Server), CastAI: inv.Identity,
-		Clean: Clean(inv), Releases: inv.Releases, Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
+		Clean: inv.Clean(), Remains: inv.Remains, Releases: inv.Releases, Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
 		Owned: objects(inv.Owned()), Unclear: objects(inv.Unclear()), Namespaces: namespaces(inv),
 	}
 	return doc

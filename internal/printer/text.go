@@ -427,17 +427,33 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
+func refNames(list []cluster.Ref) string {
+	var out []string
+	for _, r := range list {
+		out = append(out, r.String())
+	}
+	return strings.Join(out, ", ")
+}
+
 // Verdict says whether the cluster is clean, and what is left if it is not.
 func (t *Text) Verdict(inv *ownership.Inventory) { t.verdict(inv, nil) }
 
 func (t *Text) verdict(inv *ownership.Inventory, outcomes []engine.Outcome) {
-	if Clean(inv) {
-		t.relief("Clean: nothing of Cast AI's is in %s.", inv.Server.DisplayName())
-	} else {
+	unclear := ""
+	if n := len(inv.Unclear()); n > 0 {
+		unclear = fmt.Sprintf(" Unclear, and left alone: %s. status says why.", count(n, "object"))
+	}
+	switch {
+	case inv.Clean():
+		t.relief("Clean: nothing of Cast AI's is in %s.%s", inv.Server.DisplayName(), unclear)
+	case Clean(inv):
+		t.line("Nothing of Cast AI's is left to remove in %s, but %s with names of Cast AI's stay for others: %s.%s",
+			inv.Server.DisplayName(), count(len(inv.Remains), "object"), refNames(inv.Remains), unclear)
+	default:
 		t.left(inv, outcomes)
+		if unclear != "" {
+			t.line("%s", strings.TrimSpace(unclear))
+		}
 	}
 	t.homes(inv)
-	if n := len(inv.Unclear()); n > 0 {
-		t.line("Unclear, and left alone: %s. status says why.", count(n, "object"))
-	}
 }

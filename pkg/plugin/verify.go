@@ -13,6 +13,8 @@ import (
 type verifyOptions struct {
 	*Root
 	output string
+	trust  []string
+	strict bool
 }
 
 func newVerify(r *Root) *cobra.Command {
@@ -22,7 +24,8 @@ func newVerify(r *Root) *cobra.Command {
 		Short: "Check whether anything of Cast AI's is left",
 		Long: templates.LongDesc(`
 			Checks whether anything of Cast AI's is left in the cluster. Exits with 0 if it is clean and with 4, and a list,
-			if something is left, or if a part of the API could not be read.`),
+			if something is left, if something with an identity of Cast AI's stays for others, or if a part of the API could
+			not be read. With --strict, what is unclear is something left, too.`),
 		Example: r.example(`
 			# Is anything left?
 			%[1]s verify
@@ -33,6 +36,8 @@ func newVerify(r *Root) *cobra.Command {
 		RunE: run(o),
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json or yaml")
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "Exit with 4 for unclear objects, too")
+	trustVar(cmd.Flags(), &o.trust)
 	return cmd
 }
 
@@ -40,11 +45,16 @@ func newVerify(r *Root) *cobra.Command {
 func (o *verifyOptions) Complete(*cobra.Command, []string) error { return nil }
 
 // Validate checks the flags.
-func (o *verifyOptions) Validate() error { return outputFormats(o.output, "", "json", "yaml") }
+func (o *verifyOptions) Validate() error {
+	if err := trusted(o.trust); err != nil {
+		return err
+	}
+	return outputFormats(o.output, "", "json", "yaml")
+}
 
 // Run takes a fresh inventory and says whether it is empty.
 func (o *verifyOptions) Run(cmd *cobra.Command) error {
-	inv, _, err := o.inventory(cmd.Context())
+	inv, _, err := o.inventory(cmd.Context(), o.trust...)
 	if err != nil {
 		return err
 	}
@@ -52,14 +62,29 @@ func (o *verifyOptions) Run(cmd *cobra.Command) error {
 		if err := printer.Print(o.Out, o.output, printer.NewInventory(inv)); err != nil {
 			return err
 		}
-		return leftError(inv)
+		return o.verdict(inv)
 	}
 	text := printer.NewText(o.Out)
 	text.Verdict(inv)
 	if err := text.Err(); err != nil {
 		return err
 	}
-	return leftError(inv)
+	return o.verdict(inv)
+}
+
+// verdict is leftError, and an error for what remains with an identity of Cast
+// AI's and, if the user asked for it, for what is unclear.
+func (o *verifyOptions) verdict(inv *ownership.Inventory) error {
+	if err := leftError(inv); err != nil {
+		return err
+	}
+	if len(inv.Remains) > 0 {
+		return fmt.Errorf("%w: %s and whatever else has a name of Cast AI's stays for others", errLeft, inv.Remains[0])
+	}
+	if n := len(inv.Unclear()); o.strict && n > 0 {
+		return fmt.Errorf("%w or not: %s unclear", errLeft, objects(n))
+	}
+	return nil
 }
 
 // leftError is the honest end of a command that looked for leftovers.

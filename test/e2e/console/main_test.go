@@ -126,7 +126,7 @@ func (w *world) secret(text string) {
 // offboard returns the arguments of an offboarding with the console.
 func (w *world) offboard(more ...string) []string {
 	return append([]string{
-		"offboard", "--yes", "--console", "--api-url=" + w.url, "--poll-interval=50ms", "--clean-up-timeout=2s", "--settle=1s",
+		"offboard", "--yes", "--console", "--cluster-id=" + id, "--api-url=" + w.url, "--poll-interval=50ms", "--clean-up-timeout=2s", "--settle=1s",
 		"--backup-dir=" + filepath.Join(w.dir, fmt.Sprintf("backup-%d", len(w.fake.Requests()))),
 	}, more...)
 }

@@ -120,6 +120,7 @@ func TestRefusals(t *testing.T) {
 		{"another cluster", 3, func(c *fakecastai.Cluster) { c.Anywhere.KubeSystemNamespaceId = "another" }, nil, []string{"is not the cluster of the kubeconfig"}},
 		{"another region", 3, func(c *fakecastai.Cluster) { c.Eks.Region = "us-east-1" }, nil, []string{"is not the cluster of the kubeconfig", "us-east-1"}},
 		{"no proof", 3, func(c *fakecastai.Cluster) { c.Nodes = nil }, nil, []string{"console-identity", "--accept"}},
+		{"nobody named it, and only nodes say so", 3, nil, []string{"--cluster-id="}, []string{"console-identity", "--cluster-id=" + id}},
 		{"not there", 3, func(c *fakecastai.Cluster) { c.Forgotten = true }, nil, []string{"console-gone", "has no cluster " + id}},
 		{"another id", 3, nil, []string{"--cluster-id=7d0c6f3e-5a3b-4c55-8d6e-1f0c6d5b7a99"}, []string{"is another cluster than this one"}},
 		{"no id", 2, nil, []string{"--cluster-id=demo"}, []string{"is no id"}},
