@@ -17,7 +17,7 @@ var neverRun = map[string]any{keyStatus: statusSuccess, keyTime: "2022-01-01T00:
 
 // Targets are the objects that an installation is made of.
 func Targets(namespace string) []cluster.Ref {
-	out := []cluster.Ref{ref("", "ConfigMap", namespace, stateName)}
+	out := []cluster.Ref{ref("", "ConfigMap", namespace, StateName)}
 	for _, m := range manifests(namespace, Configuration{}, &Key{}) {
 		out = append(out, m.target.Ref)
 	}
@@ -29,9 +29,9 @@ func Targets(namespace string) []cluster.Ref {
 func (in *Installation) Install(c Configuration, key *Key) *engine.Plan {
 	prepare := engine.Phase{Name: "prepare", Title: "Make what the jobs need, with no more rights than that", Gate: true, InOrder: true, Timeout: time.Minute}
 	schedule := engine.Phase{Name: "schedule", Title: "Set the schedule", Gate: true, InOrder: true, Timeout: time.Minute}
-	state := ref("", "ConfigMap", in.Namespace, stateName)
+	state := ref("", "ConfigMap", in.Namespace, StateName)
 	if in.objects[state] == nil {
-		m := newManifest("", "ConfigMap", "configmaps", in.Namespace, stateName, map[string]any{"data": maps.Clone(neverRun)})
+		m := newManifest("", "ConfigMap", "configmaps", in.Namespace, StateName, map[string]any{"data": maps.Clone(neverRun)})
 		prepare.Actions = append(prepare.Actions, m.apply("where the jobs keep their state"))
 	}
 	for _, m := range manifests(in.Namespace, c, key) {

@@ -70,7 +70,7 @@ func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, 
 		return nil, err
 	}
 	in := &Installation{Namespace: namespace, objects: map[cluster.Ref]*cluster.Object{}}
-	known := map[cluster.Ref]bool{ref("", "ConfigMap", namespace, stateName): true}
+	known := map[cluster.Ref]bool{ref("", "ConfigMap", namespace, StateName): true}
 	for _, m := range manifests(namespace, Configuration{}, &Key{}) {
 		known[m.target.Ref] = true
 	}

@@ -100,7 +100,7 @@ type SleepNode struct {
 
 // stateTarget addresses the state.
 func stateTarget(namespace string) cluster.Target {
-	return cluster.Target{Ref: ref("", "ConfigMap", namespace, stateName), Version: "v1", Resource: "configmaps"}
+	return cluster.Target{Ref: ref("", "ConfigMap", namespace, StateName), Version: "v1", Resource: "configmaps"}
 }
 
 // stateFields are those of the state that are read.
@@ -175,7 +175,7 @@ func (j *Journal) content(namespace string, now time.Time) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
-	m := newManifest("", "ConfigMap", "configmaps", namespace, stateName, map[string]any{
+	m := newManifest("", "ConfigMap", "configmaps", namespace, StateName, map[string]any{
 		"data": map[string]any{keyStatus: statusSuccess, keyTime: written.Written, keyJournal: string(text)},
 	})
 	meta, _ := m.content["metadata"].(map[string]any)

@@ -17,7 +17,7 @@ const (
 	PauseCronJob  = "hibernate-pause"
 	ResumeCronJob = "hibernate-resume"
 	secretName    = "castai-hibernate"
-	stateName     = "castai-hibernate-state"
+	StateName     = "castai-hibernate-state"
 	// account is the name of the ServiceAccount and of all its roles and bindings.
 	account = "hibernate"
 	// adminBinding grants the account the built-in role admin. Nothing needs it.

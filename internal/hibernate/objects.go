@@ -82,7 +82,7 @@ func namespaceRules() []any {
 	return []any{
 		rule("", []string{"configmaps"}, "create"),
 		// A name can't be required of what is made: the server does not know it yet.
-		namedRule("", []string{"configmaps"}, []string{stateName}, "get", "patch", "update"),
+		namedRule("", []string{"configmaps"}, []string{StateName}, "get", "patch", "update"),
 		rule("coordination.k8s.io", []string{"leases"}, "create"),
 		namedRule("coordination.k8s.io", []string{"leases"}, []string{leaseName}, "get", "update", "delete"),
 		// What else pauses and resumes is kept from running meanwhile.

@@ -117,14 +117,14 @@ func (v *vendor) patch(ctx context.Context, resource, namespace, name string, pa
 
 // write writes the state, which its chart has made.
 func (v *vendor) write(ctx context.Context, status string) error {
-	ref := cluster.Ref{Kind: "ConfigMap", Namespace: Namespace, Name: stateName}
+	ref := cluster.Ref{Kind: "ConfigMap", Namespace: Namespace, Name: StateName}
 	if v.server.Get(ref) == nil {
-		u := clustertest.Object("v1", "ConfigMap", Namespace, stateName)
+		u := clustertest.Object("v1", "ConfigMap", Namespace, StateName)
 		managed(u)
 		u.Object["data"] = map[string]any{keyStatus: statusSuccess, keyTime: "2022-01-01T00:00:00Z"}
 		v.server.Put(u)
 	}
-	return v.patch(ctx, "configmaps", Namespace, stateName, fmt.Sprintf(`{"data":{%q:%q,%q:%q}}`, keyStatus, status, keyTime, time.Now().UTC().Format(vendorTime)))
+	return v.patch(ctx, "configmaps", Namespace, StateName, fmt.Sprintf(`{"data":{%q:%q,%q:%q}}`, keyStatus, status, keyTime, time.Now().UTC().Format(vendorTime)))
 }
 
 // pauseAll is handle_suspend.
@@ -190,7 +190,7 @@ func (v *vendor) pauseAll(ctx context.Context) error {
 
 // dirty: the state says that a run did not end, within twelve hours.
 func (v *vendor) dirty() bool {
-	u := v.server.Get(cluster.Ref{Kind: "ConfigMap", Namespace: Namespace, Name: stateName})
+	u := v.server.Get(cluster.Ref{Kind: "ConfigMap", Namespace: Namespace, Name: StateName})
 	if u == nil {
 		return false
 	}

@@ -206,7 +206,10 @@ func (o *offboardOptions) plan(ctx context.Context) (*offboard.Observation, *eng
 		return nil, nil, err
 	}
 	plan, err := o.runner.Plan(ctx, seen)
-	return seen, plan, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return seen, plan, o.asleep(ctx, seen.Inventory)
 }
 
 // show prints the plan: the document to stdout where one was asked for and

@@ -71,6 +71,11 @@ func TestRepair(t *testing.T) {
 	if r := hibernate(t, 3, "uninstall", "--yes"); !strings.Contains(r.Stderr, "Cast AI's job") {
 		t.Errorf("it does not say whose pause it is: %s", r)
 	}
+	offboard, err := admin.Castai(t.Context(), "offboard", "--yes", "--no-backup")
+	check(t, err)
+	if offboard.Code != 3 || !strings.Contains(offboard.Stderr, "hibernation") {
+		t.Errorf("offboard of a cluster that Cast AI's job paused: %s", offboard)
+	}
 	// That job's own resume turns the autoscaler on, and nothing else.
 	switchPolicies(t, true)
 	check(t, json.Unmarshal([]byte(document(t, known("status", "-o", "json")...)), &doc))
