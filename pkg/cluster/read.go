@@ -24,7 +24,7 @@ const pageSize = 500
 // patienceWithOthers bounds one page of a kind that the API server does not serve
 // itself: an aggregated API may take its question and never answer. It is less than
 // one try, so that the server itself is not taken to be away.
-const patienceWithOthers = tryTimeout - 5*time.Second
+const patienceWithOthers = tryTimeout / 2
 
 // Scope says how much of a cluster a snapshot covers. The zero value is all of it.
 type Scope struct {

@@ -81,7 +81,10 @@ func (d *Diagnosis) mayFinish() bool {
 	if d.State != Terminating || len(d.Blocked()) > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(d.Causes, func(c Cause) bool { return c.Type == SpecFinalizer || c.Type == MetadataFinalizer })
+	return !slices.ContainsFunc(d.Causes, func(c Cause) bool {
+		return c.Type == SpecFinalizer ||
+			c.Type == MetadataFinalizer
+	})
 }
 
 // finishAction ends a namespace, by then empty, to which the controller does not come.

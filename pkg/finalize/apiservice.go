@@ -41,7 +41,8 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 	if service == nil {
 		e.add(Cause{
 			Type: UnavailableAPI, API: api, Blocks: true, Since: e.Since, Action: Nothing,
-			Summary: fmt.Sprintf("the API %s does not answer (%s), so the namespace controller can't know what is left in any namespace", u.GroupVersion, u.Message),
+			Summary: fmt.Sprintf("the API %s does not answer (%s), so the namespace controller can't know what is left in "+
+				"any namespace", u.GroupVersion, u.Message),
 			Remedy:  "repair the API server of that group",
 			Command: "kubectl get --raw /apis/" + u.GroupVersion,
 		})
@@ -62,7 +63,8 @@ func (e *examination) addAPIService(service *cluster.Object, api *API) {
 	if message, since := unavailable(service); message != "" {
 		api.Message, c.Since = message, since
 	}
-	c.Summary = fmt.Sprintf("the API %s is unavailable (%s), so the namespace controller can't know what is left in any namespace", api.GroupVersion, api.Message)
+	c.Summary = fmt.Sprintf("the API %s is unavailable (%s), so the namespace controller can't know what is left in "+
+		"any namespace", api.GroupVersion, api.Message)
 	c.Command = "kubectl delete apiservice " + name
 	told := slices.Contains(e.options.RemoveAPIServices, name)
 	switch {
@@ -73,7 +75,8 @@ func (e *examination) addAPIService(service *cluster.Object, api *API) {
 	default:
 		api.Owner = owner(service)
 		c.Action = Nothing
-		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass unstick-ns --remove-apiservice=%s",
+		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass "+
+			"unstick-ns --remove-apiservice=%s",
 			e.options.whose(), of(api.Owner), api.Service, name)
 	}
 	if len(api.CustomResources) > 0 {
@@ -92,7 +95,8 @@ func (e *examination) finishProven() {
 		c := &e.Causes[i]
 		if c.Type == UnavailableAPI && c.Action == Nothing && slices.Contains(e.proven, c.API.GroupVersion) {
 			c.Blocks, c.Action = false, Finalize
-			c.Remedy = "finalize the namespace: nothing else is in it, and no CustomResourceDefinition is in that group; the APIService stays; " + c.Remedy
+			c.Remedy = "finalize the namespace: nothing else is in it, and no CustomResourceDefinition is in that group; " +
+				"the APIService stays; " + c.Remedy
 		}
 	}
 }

@@ -9,22 +9,24 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
+// want is one cause that is expected.
+type want struct {
+	cause  CauseType
+	action Rung
+	blocks bool
+	says   []string // in summary, remedy or command
+}
+
+// causeCase is a world and the causes that are found in it.
+type causeCase struct {
+	name  string
+	build func(*world)
+	opts  func(*Options)
+	want  []want
+}
+
 func TestDiagnoseCauses(t *testing.T) {
-	owned := func(r cluster.Ref) bool {
-		return strings.Contains(r.Name, "liqo") || strings.HasPrefix(r.Name, "castai")
-	}
-	type want struct {
-		cause  CauseType
-		action Rung
-		blocks bool
-		says   []string // in summary or remedy
-	}
-	for _, tc := range []struct {
-		name  string
-		build func(*world)
-		opts  func(*Options)
-		want  []want
-	}{
+	for _, tc := range []causeCase{
 		{
 			name:  "nothing holds it",
 			build: func(w *world) { w.namespace("x") },
@@ -40,8 +42,10 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.add("widgets", "other", "c", deleting, held("example.com/other"))
 			},
 			want: []want{
-				{Finalizer, ClearFinalizers, false, []string{"Secret b waits", "crdreplicator.liqo.io/operator", "liqo-crd-replicator", "no workload named"}},
-				{Finalizer, ClearFinalizers, false, []string{"ConfigMap a, Secret b and Widget c wait", "example.com/hold", "the unknown controller of example.com"}},
+				{Finalizer, ClearFinalizers, false, []string{"Secret b waits", "crdreplicator.liqo.io/operator",
+					"liqo-crd-replicator", "no workload named"}},
+				{Finalizer, ClearFinalizers, false, []string{"ConfigMap a, Secret b and Widget c wait", "example.com/hold",
+					"the unknown controller of example.com"}},
 			},
 		},
 		{
@@ -63,7 +67,8 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
 				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
 			},
-			want: []want{{Finalizer, Wait, false, []string{"Deployment cert-manager/cert-manager has 2 ready pods", "which is alive", "--finalizer=acme.cert-manager.io/finalizer"}}},
+			want: []want{{Finalizer, Wait, false, []string{"Deployment cert-manager/cert-manager has 2 ready pods",
+				"which is alive", "--finalizer=acme.cert-manager.io/finalizer"}}},
 		},
 		{
 			name: "a living controller that was named has its time",
@@ -100,7 +105,17 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.namespace("x")
 				w.add("services", "x", "old", deleting, held("service.kubernetes.io/load-balancer-cleanup"))
 			},
-			want: []want{{Finalizer, Nothing, false, []string{"cost money", "--finalizer=service.kubernetes.io/load-balancer-cleanup"}}},
+			want: []want{{Finalizer, Nothing, false, []string{"cost money",
+				"--finalizer=service.kubernetes.io/load-balancer-cleanup"}}},
+		},
+		{
+			name: "a load balancer that is allowed beside others gets its time",
+			build: func(w *world) {
+				w.namespace("x")
+				w.add("services", "x", "lb", deletingSince(time.Minute), held("service.kubernetes.io/load-balancer-cleanup"))
+			},
+			opts: func(o *Options) { o.Allow, o.Partial = Only("service.kubernetes.io/load-balancer-cleanup"), true },
+			want: []want{{Finalizer, Wait, false, []string{"wait until 12:04:00 UTC"}}},
 		},
 		{
 			name: "a load balancer that is named",
@@ -114,9 +129,11 @@ func TestDiagnoseCauses(t *testing.T) {
 		{
 			name: "nothing is seen, but the conditions say otherwise",
 			build: func(w *world) {
-				w.namespace("x", conditionsOf("NamespaceContentRemaining", "True", "Some resources are remaining: events.example.com has 1 resource instances"))
+				w.namespace("x", conditionsOf("NamespaceContentRemaining", "True",
+					"Some resources are remaining: events.example.com has 1 resource instances"))
 			},
-			want: []want{{Contradiction, Wait, false, []string{"events.example.com has 1 resource instances", "is not finalized"}}},
+			want: []want{{Contradiction, Wait, false, []string{"events.example.com has 1 resource instances",
+				"is not finalized"}}},
 		},
 		{
 			name: "conditions that are never written again",
@@ -129,7 +146,8 @@ func TestDiagnoseCauses(t *testing.T) {
 		{
 			name: "a policy that refused the deletion of content, and does not any more",
 			build: func(w *world) {
-				w.namespace("x", conditionsOf("NamespaceDeletionContentFailure", "True", "Failed to delete all resource types, 1 remaining: no"))
+				w.namespace("x", conditionsOf("NamespaceDeletionContentFailure", "True",
+					"Failed to delete all resource types, 1 remaining: no"))
 				w.add("configmaps", "x", "a")
 			},
 			want: []want{{NotDeleting, Wait, false, nil}},
@@ -138,13 +156,15 @@ func TestDiagnoseCauses(t *testing.T) {
 			name: "a policy that refuses the deletion of content",
 			build: func(w *world) {
 				w.samples[Class{Namespace: "x", Resource: w.resources["configmaps"].GroupResource()}] = Sample{
-					Refused: "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'keep' with binding 'keep-all' denied request: no"}
+					Refused: "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'keep' with binding 'keep-all' denied " +
+						"request: no"}
 				w.namespace("x", conditionsOf("NamespaceDeletionContentFailure", "True",
 					"Failed to delete all resource types, 1 remaining: configmaps \"a\" is forbidden: "+
 						"ValidatingAdmissionPolicy 'keep' with binding 'keep-all' denied request: no"))
 				w.add("configmaps", "x", "a")
 			},
-			want: []want{{NotDeleting, Nothing, true, []string{"ValidatingAdmissionPolicy keep, by its binding keep-all", "denied request: no"}}},
+			want: []want{{NotDeleting, Nothing, true, []string{"ValidatingAdmissionPolicy keep, by its binding keep-all",
+				"denied request: no"}}},
 		},
 		{
 			name: "content that waits for pods, but not on a server that has no order",
@@ -191,7 +211,8 @@ func TestDiagnoseCauses(t *testing.T) {
 			},
 			want: []want{
 				{UnreadableContent, Nothing, false, nil},
-				{Finalizer, Nothing, false, []string{"not everything that tells could be read", "--finalizer=castware.cast.ai/cleanup-helm"}},
+				{Finalizer, Nothing, false, []string{"not everything that tells could be read",
+					"--finalizer=castware.cast.ai/cleanup-helm"}},
 			},
 		},
 		{
@@ -215,99 +236,6 @@ func TestDiagnoseCauses(t *testing.T) {
 			want: []want{{Finalizer, ClearFinalizers, false, []string{"it protects dependents"}}},
 		},
 		{
-			name: "an unavailable API of Cast AI's",
-			build: func(w *world) {
-				w.namespace("x")
-				w.deadAPI("metrics.liqo.io", "v1beta1")
-			},
-			want: []want{{UnavailableAPI, RemoveAPIService, true, []string{`service/adapter in "omni" is not present`, "it is Cast AI's"}}},
-		},
-		{
-			name: "an unavailable API of somebody else's, and nothing else",
-			build: func(w *world) {
-				w.namespace("x", conditionsOf("NamespaceDeletionDiscoveryFailure", "True",
-					"Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: custom.metrics.k8s.io/v1: boom"))
-				w.deadAPI("custom.metrics.k8s.io", "v1")
-			},
-			want: []want{{UnavailableAPI, Finalize, false, []string{"the APIService stays", "--remove-apiservice=v1.custom.metrics.k8s.io"}}},
-		},
-		{
-			name: "an unavailable API of somebody else's, and the conditions name another",
-			build: func(w *world) {
-				w.namespace("x", conditionsOf("NamespaceDeletionDiscoveryFailure", "True",
-					"Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: other.example.com/v1: boom"))
-				w.deadAPI("custom.metrics.k8s.io", "v1")
-			},
-			want: []want{{Contradiction, Wait, false, nil}, {UnavailableAPI, Finalize, false, nil}},
-		},
-		{
-			name: "an aggregated API that lists nothing for nobody",
-			build: func(w *world) {
-				w.namespace("x")
-				w.resources["things"] = &cluster.Resource{Group: "far.example.com", Version: "v1", Name: "things", Kind: "Thing", Namespaced: true}
-				w.snap.Resources = append(w.snap.Resources, w.resources["things"])
-				w.add("apiservices", "", "v1.far.example.com", body("spec", map[string]any{"service": map[string]any{"namespace": "far", "name": "api"}}))
-				w.snap.Unreadable = []cluster.Unreadable{{What: "things.far.example.com", Message: "boom"}}
-			},
-			want: []want{{UnavailableAPI, Nothing, true, []string{"it does not list things.far.example.com: boom", "--remove-apiservice=v1.far.example.com"}}},
-		},
-		{
-			name: "a dead conversion webhook, in a namespace with objects of the kind",
-			build: func(w *world) {
-				w.namespace("x")
-				w.snap.Unreadable = []cluster.Unreadable{{What: "widgets.example.com", Message: "conversion webhook for example.com/v1 failed"}}
-				w.conversion("widgets.example.com", "x", "y")
-			},
-			want: []want{
-				{NotDeleting, Wait, false, []string{"hangs on a conversion webhook"}},
-				{DeadConversion, Nothing, true, []string{"nowhere/conv", "1 objects of it are in this namespace, 1 in others", `"strategy":"None"`, "kubectl get widgets.v1.example.com -A"}},
-			},
-		},
-		{
-			name: "a dead conversion webhook, in a namespace that has nothing to do with it",
-			build: func(w *world) {
-				w.namespace("x")
-				w.conversion("widgets.example.com", "y")
-			},
-			want: []want{{DeadConversion, Nothing, false, []string{"finishes no namespace of the cluster"}}},
-		},
-		{
-			name: "an unavailable API of somebody else's",
-			build: func(w *world) {
-				w.namespace("x")
-				w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
-				w.deadAPI("custom.metrics.k8s.io", "v1", func(o *cluster.Object) {
-					o.Annotations = map[string]string{"meta.helm.sh/release-name": "adapter", "meta.helm.sh/release-namespace": "monitoring"}
-				})
-			},
-			want: []want{
-				{Finalizer, ClearFinalizers, false, nil},
-				{UnavailableAPI, Nothing, true, []string{"Helm release adapter in namespace monitoring", "--remove-apiservice=v1.custom.metrics.k8s.io"}},
-			},
-		},
-		{
-			name: "two unavailable APIs, one as told, one that hides custom resources",
-			build: func(w *world) {
-				w.namespace("x")
-				w.deadAPI("custom.metrics.k8s.io", "v1")
-				w.deadAPI("example.com", "v2")
-				w.add("customresourcedefinitions", "", "widgets.example.com")
-			},
-			opts: func(o *Options) { o.RemoveAPIServices = []string{"v1.custom.metrics.k8s.io"} },
-			want: []want{
-				{UnavailableAPI, RemoveAPIService, true, []string{"as told"}},
-				{UnavailableAPI, Nothing, true, []string{"objects of widgets.example.com may be hidden"}},
-			},
-		},
-		{
-			name: "a group without an APIService that fails",
-			build: func(w *world) {
-				w.namespace("x")
-				w.snap.Unreadable = []cluster.Unreadable{{What: "example.com/v1", GroupVersion: "example.com/v1", Message: "boom"}}
-			},
-			want: []want{{UnavailableAPI, Nothing, true, []string{"does not answer (boom)"}}},
-		},
-		{
 			name: "a webhook of Cast AI's rejects the patch",
 			build: func(w *world) {
 				w.namespace("x")
@@ -328,7 +256,8 @@ func TestDiagnoseCauses(t *testing.T) {
 			},
 			want: []want{
 				{Finalizer, ClearFinalizers, false, nil},
-				{BlockingWebhook, Nothing, true, []string{"not Cast AI's", "kubectl delete validatingwebhookconfigurations.admissionregistration.k8s.io/kyverno"}},
+				{BlockingWebhook, Nothing, true, []string{"not Cast AI's",
+					"kubectl delete validatingwebhookconfigurations.admissionregistration.k8s.io/kyverno"}},
 			},
 		},
 		{
@@ -339,7 +268,8 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.webhook("ignored", func(h map[string]any) { h["failurePolicy"] = "Ignore" })
 				w.webhook("otherkind", rule("UPDATE", "", "v1", "secrets"))
 				w.webhook("othergroup", rule("UPDATE", "apps", "v1", "configmaps"))
-				w.webhook("exactversion", rule("UPDATE", "", "v2", "configmaps"), func(h map[string]any) { h["matchPolicy"] = "Exact" })
+				w.webhook("exactversion", rule("UPDATE", "", "v2", "configmaps"),
+					func(h map[string]any) { h["matchPolicy"] = "Exact" })
 				w.webhook("create", rule("CREATE", "", "v1", "configmaps"))
 				w.webhook("status", rule("UPDATE", "", "v1", "configmaps/status"))
 				w.webhook("elsewhere", selector("namespaceSelector", "kubernetes.io/metadata.name", "y"))
@@ -358,8 +288,10 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.namespace("x")
 				w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
 				w.webhook("castai-1", rule("*", "*", "*", "*"), func(h map[string]any) { delete(h, "failurePolicy") })
-				w.webhook("castai-2", rule("UPDATE", "", "v9", "configmaps"), selector("namespaceSelector", "kubernetes.io/metadata.name", "x"))
-				w.webhook("conditional", func(h map[string]any) { h["matchConditions"] = []any{map[string]any{"expression": "false"}} })
+				w.webhook("castai-2", rule("UPDATE", "", "v9", "configmaps"), selector("namespaceSelector",
+					"kubernetes.io/metadata.name", "x"))
+				w.webhook("conditional",
+					func(h map[string]any) { h["matchConditions"] = []any{map[string]any{"expression": "false"}} })
 			},
 			want: []want{
 				{BlockingWebhook, RemoveWebhook, false, nil}, {BlockingWebhook, RemoveWebhook, false, nil},
@@ -382,7 +314,8 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.add("nodes", "", "lost", ready("Unknown"))
 				w.add("nodes", "", "broken", ready("False"))
 				w.add("nodes", "", "new")
-				w.add("nodes", "", "virtual", ready("True"), func(o *cluster.Object) { o.Labels = map[string]string{"liqo.io/type": "virtual-node"} })
+				w.add("nodes", "", "virtual", ready("True"),
+					func(o *cluster.Object) { o.Labels = map[string]string{"liqo.io/type": "virtual-node"} })
 				for _, n := range []string{"missing", "lost", "broken", "new", "virtual"} {
 					w.add("pods", "x", "on-"+n, deleting, onNode(n))
 				}
@@ -402,7 +335,8 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.add("nodes", "", "n1", ready("True"))
 				w.add("pods", "x", "p", deleting, onNode("n1"))
 			},
-			want: []want{{TerminatingPods, Nothing, true, []string{"the kubelet of node n1 is alive", "kubectl describe node n1"}}},
+			want: []want{{TerminatingPods, Nothing, true, []string{"the kubelet of node n1 is alive",
+				"kubectl describe node n1"}}},
 		},
 		{
 			name: "a pod whose node can't be looked up is not called lost",
@@ -472,7 +406,8 @@ func TestDiagnoseCauses(t *testing.T) {
 		{
 			name: "finalizers of the namespace itself",
 			build: func(w *world) {
-				w.namespace("x", body("spec", map[string]any{"finalizers": []any{"kubernetes", "example.com/spec"}}), held("example.com/meta"))
+				w.namespace("x", body("spec", map[string]any{"finalizers": []any{"kubernetes", "example.com/spec"}}),
+					held("example.com/meta"))
 			},
 			want: []want{
 				{SpecFinalizer, Finalize, false, []string{"example.com/spec in spec.finalizers"}},
@@ -490,7 +425,8 @@ func TestDiagnoseCauses(t *testing.T) {
 				}
 			},
 			want: []want{
-				{UnreadableContent, Nothing, true, []string{"widgets.example.com can't be listed, not even by the namespace controller"}},
+				{UnreadableContent, Nothing, true, []string{"widgets.example.com can't be listed, not even by the namespace " +
+					"controller"}},
 				{UnreadableContent, Nothing, false, []string{"you may not list secrets"}},
 			},
 		},
@@ -502,14 +438,16 @@ func TestDiagnoseCauses(t *testing.T) {
 			},
 			want: []want{
 				{Finalizer, ClearFinalizers, false, nil},
-				{Orphans, Sweep, false, []string{"there is no namespace x, but ConfigMap a and Secret b", "create the namespace again"}},
+				{Orphans, Sweep, false, []string{"there is no namespace x, but ConfigMap a and Secret b",
+					"create the namespace again"}},
 			},
 		},
 		{
 			name: "a helper namespace that was left behind",
 			build: func(w *world) {
 				w.namespace("x", deletingSince(0), func(o *cluster.Object) {
-					o.Deleting, o.Annotations = time.Time{}, map[string]string{HelperAnnotation: "created by a run that was interrupted"}
+					o.Deleting, o.Annotations = time.Time{}, map[string]string{HelperAnnotation: "created by a run that was " +
+						"interrupted"}
 				})
 				w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
 			},
@@ -519,41 +457,47 @@ func TestDiagnoseCauses(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			w, o := newWorld(), options()
-			o.Owned = owned
-			tc.build(w)
-			if tc.opts != nil {
-				tc.opts(&o)
+		t.Run(tc.name, tc.run)
+	}
+}
+
+func (tc causeCase) run(t *testing.T) {
+	owned := func(r cluster.Ref) bool {
+		return strings.Contains(r.Name, "liqo") || strings.HasPrefix(r.Name, "castai")
+	}
+	w, o := newWorld(), options()
+	o.Owned = owned
+	tc.build(w)
+	if tc.opts != nil {
+		tc.opts(&o)
+	}
+	d := diagnose(t, w, "x", o)
+	if d.Refusal != nil {
+		t.Fatalf("refused: %v", d.Refusal)
+	}
+	var got []string
+	for _, c := range d.Causes {
+		got = append(got, string(c.Type)+" → "+string(c.Action)+": "+c.Summary+". "+c.Remedy+". "+c.Command)
+	}
+	if len(d.Causes) != len(tc.want) {
+		t.Fatalf("%d causes, want %d:\n%s", len(d.Causes), len(tc.want), strings.Join(got, "\n"))
+	}
+	for i, want := range tc.want {
+		c := d.Causes[i]
+		if c.Type != want.cause || c.Action != want.action || c.Blocks != want.blocks {
+			t.Errorf("cause %d: %s (blocks: %t), want %s → %s (blocks: %t)", i, got[i], c.Blocks, want.cause, want.action,
+				want.blocks)
+		}
+		for _, says := range want.says {
+			if !strings.Contains(got[i], says) {
+				t.Errorf("cause %d does not say %q: %s", i, says, got[i])
 			}
-			d := diagnose(t, w, "x", o)
-			if d.Refusal != nil {
-				t.Fatalf("refused: %v", d.Refusal)
-			}
-			var got []string
-			for _, c := range d.Causes {
-				got = append(got, string(c.Type)+" → "+string(c.Action)+": "+c.Summary+". "+c.Remedy+". "+c.Command)
-			}
-			if len(d.Causes) != len(tc.want) {
-				t.Fatalf("%d causes, want %d:\n%s", len(d.Causes), len(tc.want), strings.Join(got, "\n"))
-			}
-			for i, want := range tc.want {
-				c := d.Causes[i]
-				if c.Type != want.cause || c.Action != want.action || c.Blocks != want.blocks {
-					t.Errorf("cause %d: %s (blocks: %t), want %s → %s (blocks: %t)", i, got[i], c.Blocks, want.cause, want.action, want.blocks)
-				}
-				for _, says := range want.says {
-					if !strings.Contains(got[i], says) {
-						t.Errorf("cause %d does not say %q: %s", i, says, got[i])
-					}
-				}
-				if c.Summary == "" || c.Remedy == "" || (c.Command == "" && c.Type != Progressing && c.Type != NotDeleting) {
-					t.Errorf("cause %d is incomplete: %+v", i, c)
-				}
-			}
-			if d.Summary == "" {
-				t.Error("no summary")
-			}
-		})
+		}
+		if c.Summary == "" || c.Remedy == "" || (c.Command == "" && c.Type != Progressing && c.Type != NotDeleting) {
+			t.Errorf("cause %d is incomplete: %+v", i, c)
+		}
+	}
+	if d.Summary == "" {
+		t.Error("no summary")
 	}
 }

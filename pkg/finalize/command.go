@@ -24,7 +24,8 @@ func stripCommand(o *cluster.Object, names []string) string {
 	if o.Namespace != "" {
 		where = " -n " + o.Namespace
 	}
-	return fmt.Sprintf(`kubectl patch %s%s --type=merge -p %s`, typeName(o), where, quote(`{"metadata":{"finalizers":`+string(list)+`}}`))
+	return fmt.Sprintf(`kubectl patch %s%s --type=merge -p %s`, typeName(o), where,
+		quote(`{"metadata":{"finalizers":`+string(list)+`}}`))
 }
 
 // finalizeCommand clears both lists of finalizers of a namespace.

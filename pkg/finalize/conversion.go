@@ -37,7 +37,10 @@ const conversionFailed = "conversion webhook for "
 // hung tells whether something may keep the namespace controller from finishing a
 // namespace that no object in it explains.
 func (o *Observation) hung(names []string) bool {
-	if slices.ContainsFunc(o.Unreadable, func(u cluster.Unreadable) bool { return strings.Contains(u.Message, conversionFailed) }) {
+	if slices.ContainsFunc(o.Unreadable, func(u cluster.Unreadable) bool {
+		return strings.Contains(u.Message,
+			conversionFailed)
+	}) {
 		return true
 	}
 	held := map[string]bool{}
@@ -160,16 +163,19 @@ func (e *examination) findConversions() {
 		}
 		cause := Cause{
 			Type: DeadConversion, Action: Nothing, Since: e.Since, Blocks: !e.empty(), objects: here,
-			Conversion: &DeadWebhook{Definition: c.Definition, Service: c.Service, Storage: c.Storage, Objects: len(c.Objects), Message: c.Message},
+			Conversion: &DeadWebhook{Definition: c.Definition, Service: c.Service, Storage: c.Storage,
+				Objects: len(c.Objects), Message: c.Message},
 		}
 		who := "its webhook"
 		if c.Service != "" {
 			who = "its Service " + c.Service
 		}
-		cause.Summary = fmt.Sprintf("the conversion webhook of CustomResourceDefinition %s does not work (%s), so the namespace controller finishes no namespace of the cluster: "+
+		cause.Summary = fmt.Sprintf("the conversion webhook of CustomResourceDefinition %s does not work (%s), so the "+
+			"namespace controller finishes no namespace of the cluster: "+
 			"%d objects of it are in this namespace, %d in others", c.Definition, c.Message, len(here), len(there))
 		if c.Unread != "" {
-			cause.Summary = fmt.Sprintf("the conversion webhook of CustomResourceDefinition %s does not work (%s), so the namespace controller finishes no namespace of the cluster, "+
+			cause.Summary = fmt.Sprintf("the conversion webhook of CustomResourceDefinition %s does not work (%s), so the "+
+				"namespace controller finishes no namespace of the cluster, "+
 				"and nobody knows which objects of it there are (%s)", c.Definition, c.Message, c.Unread)
 		}
 		cause.Remedy = fmt.Sprintf("repair %s; or, if all versions of it have the same fields, do without conversion; "+
@@ -192,7 +198,8 @@ func (e *examination) stored() map[string]bool {
 	for _, c := range e.obs.Conversions {
 		read[c.Definition] = c.Unread == ""
 		for _, o := range c.Objects {
-			if o.Namespace == e.Namespace && !slices.ContainsFunc(e.objects, func(have *cluster.Object) bool { return have.UID == o.UID }) {
+			if o.Namespace == e.Namespace && !slices.ContainsFunc(e.objects,
+				func(have *cluster.Object) bool { return have.UID == o.UID }) {
 				e.objects = append(e.objects, o)
 				e.Content.Objects++
 				if o.Terminating() {

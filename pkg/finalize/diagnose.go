@@ -132,7 +132,8 @@ func (e *examination) findCauses(read map[string]bool) {
 			Remedy:  "wait: it looks again at least once a minute",
 		})
 	}
-	order := []Rung{RemoveAPIService, RemoveWebhook, DeletePods, DeleteContent, Wait, ClearFinalizers, Finalize, Sweep, Nothing}
+	order := []Rung{RemoveAPIService, RemoveWebhook, DeletePods, DeleteContent, Wait, ClearFinalizers, Finalize,
+		Sweep, Nothing}
 	slices.SortStableFunc(e.Causes, func(a, b Cause) int {
 		return slices.Index(order, a.Action) - slices.Index(order, b.Action)
 	})
@@ -169,8 +170,10 @@ func (e *examination) findContradiction() {
 	e.contradicted = true
 	e.add(Cause{
 		Type: Contradiction, Action: Wait, Since: e.Since,
-		Summary: fmt.Sprintf("nothing is seen in namespace %s, but its conditions say otherwise (%s)", e.Namespace, strings.Join(says, "; ")),
-		Remedy:  "wait until the namespace controller has looked again: as long as it says so, the namespace is not finalized",
+		Summary: fmt.Sprintf("nothing is seen in namespace %s, but its conditions say otherwise (%s)", e.Namespace,
+			strings.Join(says, "; ")),
+		Remedy: "wait until the namespace controller has looked again: as long as it says so, the namespace is not " +
+			"finalized",
 		Command: fmt.Sprintf("kubectl get namespace %s -o jsonpath={.status.conditions}", e.Namespace),
 	})
 }
@@ -206,7 +209,8 @@ func (e *examination) findUnreadable(read map[string]bool) {
 			continue // the cause says it all
 		}
 		if service := e.obs.aggregated(r); service != nil && !u.Forbidden {
-			e.addAPIService(service, &API{GroupVersion: r.APIVersion(), Message: fmt.Sprintf("it does not list %s: %s", u.What, u.Message)})
+			e.addAPIService(service, &API{GroupVersion: r.APIVersion(), Message: fmt.Sprintf("it does not list %s: %s",
+				u.What, u.Message)})
 			continue
 		}
 		c := Cause{Type: UnreadableContent, Action: Nothing, Blocks: !u.Forbidden, Since: e.Since}
@@ -228,10 +232,13 @@ func unreadableRemedy(u cluster.Unreadable) string {
 	switch {
 	case strings.Contains(u.Message, conversionFailed):
 		return "repair the conversion webhook of the CustomResourceDefinition " + u.What
-	case slices.ContainsFunc([]string{"decode", "transform", "unmarshal", "no kind"}, func(s string) bool { return strings.Contains(u.Message, s) }):
+	case slices.ContainsFunc([]string{"decode", "transform", "unmarshal", "no kind"},
+		func(s string) bool { return strings.Contains(u.Message, s) }):
 		// Kubernetes 1.36.3, feature AllowUnsafeMalformedObjectDeletion.
-		return "an object in the database can't be decoded: restore the encryption key or the API that wrote it, or, where the server has " +
-			"AllowUnsafeMalformedObjectDeletion, delete it with kubectl delete --ignore-store-read-error-with-cluster-breaking-potential"
+		return "an object in the database can't be decoded: restore the encryption key or the API that wrote it, or, " +
+			"where the server has " +
+			"AllowUnsafeMalformedObjectDeletion, delete it with kubectl delete " +
+			"--ignore-store-read-error-with-cluster-breaking-potential"
 	}
 	return "repair what serves them"
 }
@@ -239,7 +246,10 @@ func unreadableRemedy(u cluster.Unreadable) string {
 // explained tells whether an unavailable API is the reason why a resource can't
 // be listed.
 func (e *examination) explained(r *cluster.Resource) bool {
-	return slices.ContainsFunc(e.Causes, func(c Cause) bool { return c.API != nil && c.API.GroupVersion == r.APIVersion() })
+	return slices.ContainsFunc(e.Causes, func(c Cause) bool {
+		return c.API != nil &&
+			c.API.GroupVersion == r.APIVersion()
+	})
 }
 
 // controllerDelay is how long the namespace controller may take by itself: it
@@ -267,11 +277,13 @@ func (e *examination) findNotDeleting() {
 		// The controller returns at finalized() without looking at the content
 		// (Kubernetes 1.36.3 pkg/controller/namespace/deletion, Delete).
 		c.Action = DeleteContent
-		c.Summary = fmt.Sprintf("%s will never be deleted: the namespace was finalized before, so the namespace controller skips its content", what)
+		c.Summary = fmt.Sprintf("%s will never be deleted: the namespace was finalized before, so the namespace "+
+			"controller skips its content", what)
 		c.Remedy = "delete them"
 		c.Command = fmt.Sprintf("kubectl delete %s -n %s", typeName(rest[0]), e.Namespace)
 	case ordersDeletion(e.server) && slices.ContainsFunc(e.objects, isPod):
-		c.Summary = fmt.Sprintf("%s: not deleted yet, because pods remain, and the namespace controller removes pods first", what)
+		c.Summary = fmt.Sprintf("%s: not deleted yet, because pods remain, and the namespace controller removes pods "+
+			"first", what)
 		c.Remedy = "nothing: they follow the pods"
 	case len(e.obs.Conversions) > 0:
 		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace controller hangs on a conversion webhook", what)
@@ -334,163 +346,6 @@ func ordersDeletion(server string) bool {
 	return err == nil && v.AtLeast(version.MajorMinor(1, 33))
 }
 
-// findFinalizers groups objects by the finalizers that hold them, or will hold
-// them once they are deleted.
-func (e *examination) findFinalizers() {
-	type key struct {
-		finalizer      string
-		allowed, later bool
-	}
-	held := map[key][]*cluster.Object{}
-	var keys []key
-	for _, o := range e.objects {
-		for _, f := range o.Finalizers {
-			k := key{f, e.options.allows(o, f), e.State != Missing && !o.Terminating()}
-			if held[k] == nil {
-				keys = append(keys, k)
-			}
-			held[k] = append(held[k], o)
-		}
-	}
-	slices.SortStableFunc(keys, func(a, b key) int { return strings.Compare(a.finalizer, b.finalizer) })
-	for _, k := range keys {
-		e.addFinalizer(k.finalizer, k.allowed, k.later, held[k])
-	}
-}
-
-func (e *examination) addFinalizer(finalizer string, allowed, later bool, objects []*cluster.Object) {
-	c := Cause{
-		Type: Finalizer, Finalizer: finalizer, objects: objects, Since: oldest(objects),
-		Controller: e.owners.of(finalizer, objects),
-		Command:    stripCommand(objects[0], []string{finalizer}),
-	}
-	verb := "wait"
-	if len(objects) == 1 {
-		verb = "waits"
-	}
-	tense := "should have removed"
-	if later {
-		verb, tense = "will wait", "should remove"
-	}
-	c.Summary = fmt.Sprintf("%s %s for the finalizer %s, which %s %s", describe(objects), verb, finalizer, c.Controller.Name, tense)
-	if c.Controller.Evidence != "" {
-		c.Summary += " (" + c.Controller.Evidence + ")"
-	}
-	e.decide(&c, allowed, later)
-	if c.Action == ClearFinalizers || c.later {
-		for _, o := range objects {
-			e.may[o] = append(e.may[o], finalizer)
-		}
-	}
-	e.add(c)
-}
-
-// decide says what is done about a finalizer. later: the objects are not being
-// deleted yet.
-func (e *examination) decide(c *Cause, allowed, later bool) {
-	k, _ := lookUp(c.Finalizer, e.options.Known)
-	owner, named := c.Controller, allowed && e.options.named(c.objects[0], c.Finalizer)
-	untilPatience := c.Since.Add(e.options.controllerPatience())
-	young := e.options.now().Before(untilPatience)
-	protects := ""
-	if owner.Guards != "" {
-		protects = "; it protects " + owner.Guards
-	}
-	switch {
-	case !allowed:
-		c.Action = Nothing
-		c.Remedy = fmt.Sprintf("the finalizer stays: it was not allowed to remove %s", c.Finalizer)
-	case k.afterPods && slices.ContainsFunc(e.objects, isPod):
-		c.Action, c.Remedy, c.later = Wait, "wait: it goes by itself when the pods are gone", true
-	case k.afterOthers && e.othersHeld(c.objects):
-		c.Action, c.Remedy, c.later = Wait, "wait: it goes by itself when the objects that it waits for are gone", true
-	case named && later, named && e.options.Partial && young && owner.Alive == Alive && !owner.builtIn:
-		c.Action, c.later = Wait, true
-		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
-		if !later {
-			c.Until = untilPatience
-			c.Remedy = fmt.Sprintf("wait until %s: its controller may be at it", c.Until.UTC().Format("15:04:05 MST"))
-		}
-	case named:
-		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"+protects
-	case owner.Alive == Alive && !owner.builtIn:
-		c.Action, c.later = Wait, owner.doomed
-		c.Remedy = fmt.Sprintf("wait for %s, which is alive; only --finalizer=%s removes it by force%s", owner.Name, c.Finalizer, protects)
-	case owner.Outside && young:
-		c.Action = Wait
-		if !later {
-			c.Until = untilPatience
-		}
-		c.Remedy = fmt.Sprintf("wait for %s, at least until %s%s", owner.Name, untilPatience.UTC().Format("15:04:05 MST"), protects)
-	case owner.Outside:
-		c.Action, c.Asks = Nothing, true
-		c.Remedy = fmt.Sprintf("let %s remove it, or if it is certain that it may go, pass --finalizer=%s%s", owner.Name, c.Finalizer, protects)
-	case owner.Alive == AliveUnsure && !owner.builtIn:
-		c.Action, c.Asks = Nothing, true
-		c.Remedy = fmt.Sprintf("nobody knows whether its controller lives; if it is gone for good, pass --finalizer=%s%s", c.Finalizer, protects)
-	case later:
-		c.Action, c.later = Wait, true
-		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
-	default:
-		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"+protects
-	}
-}
-
-// othersHeld tells whether further objects have finalizers.
-func (e *examination) othersHeld(objects []*cluster.Object) bool {
-	return slices.ContainsFunc(e.objects, func(o *cluster.Object) bool {
-		return len(o.Finalizers) > 0 && !slices.Contains(objects, o)
-	})
-}
-
-// findNamespaceFinalizers looks at the finalizers of the namespace object. Its
-// metadata.finalizers hold it after the namespace controller is done (Kubernetes
-// 1.36.3 pkg/registry/core/namespace/storage, ShouldDeleteNamespaceDuringUpdate).
-func (e *examination) findNamespaceFinalizers() {
-	for _, list := range []struct {
-		kind  CauseType
-		field string
-		names []string
-	}{
-		{SpecFinalizer, "spec.finalizers", e.SpecFinalizers},
-		{MetadataFinalizer, "metadata.finalizers", e.MetadataFinalizers},
-	} {
-		for _, f := range list.names {
-			if list.kind == SpecFinalizer && f == "kubernetes" {
-				continue
-			}
-			c := Cause{
-				Type: list.kind, Finalizer: f, Since: e.Since, objects: []*cluster.Object{e.object},
-				Controller: e.owners.of(f, []*cluster.Object{e.object}),
-				Command:    finalizeCommand(e.Namespace), Action: Finalize,
-				Remedy: "finalize the namespace when it is empty",
-			}
-			c.Summary = fmt.Sprintf("the namespace itself has the finalizer %s in %s, which %s should have removed", f, list.field, c.Controller.Name)
-			if c.Controller.Evidence != "" {
-				c.Summary += " (" + c.Controller.Evidence + ")"
-			}
-			e.decideNamespace(&c)
-			e.add(c)
-		}
-	}
-}
-
-// decideNamespace says what is done about a finalizer of the namespace itself.
-func (e *examination) decideNamespace(c *Cause) {
-	owner := c.Controller
-	switch {
-	case !e.options.allows(e.object, c.Finalizer):
-		c.Action, c.Remedy = Nothing, "the finalizer stays: it was not allowed to remove "+c.Finalizer
-	case e.options.named(e.object, c.Finalizer), owner.builtIn:
-	case owner.Alive == Alive:
-		c.Action = Wait
-		c.Remedy = fmt.Sprintf("wait for %s, which is alive; only --finalizer=%s removes it by force", owner.Name, c.Finalizer)
-	case owner.Outside, owner.Alive == AliveUnsure:
-		c.Action, c.Asks = Nothing, true
-		c.Remedy = fmt.Sprintf("let %s remove it, or if it is gone for good, pass --finalizer=%s", owner.Name, c.Finalizer)
-	}
-}
-
 // findOrphans is for objects whose namespace is not there.
 func (e *examination) findOrphans() {
 	if len(e.objects) == 0 && !e.helper {
@@ -499,7 +354,8 @@ func (e *examination) findOrphans() {
 	c := Cause{Type: Orphans, Action: Sweep, Since: oldest(e.objects), objects: e.objects}
 	switch {
 	case e.helper:
-		c.Summary = fmt.Sprintf("namespace %s was created to free orphaned objects, and has not been deleted again", e.Namespace)
+		c.Summary = fmt.Sprintf("namespace %s was created to free orphaned objects, and has not been deleted again",
+			e.Namespace)
 		c.Remedy = "delete it again, and what is in it"
 		c.Command = "kubectl delete namespace " + e.Namespace
 	default:
@@ -511,7 +367,8 @@ func (e *examination) findOrphans() {
 }
 
 func (e *examination) recreateNote() string {
-	if updatesInMissing(e.server) || !slices.ContainsFunc(e.objects, func(o *cluster.Object) bool { return len(o.Finalizers) > 0 }) {
+	if updatesInMissing(e.server) || !slices.ContainsFunc(e.objects,
+		func(o *cluster.Object) bool { return len(o.Finalizers) > 0 }) {
 		return ""
 	}
 	return "; to remove their finalizers, create the namespace again, and delete it afterwards"
@@ -530,7 +387,8 @@ func summarize(d *Diagnosis) string {
 		return d.Causes[0].Summary
 	}
 	if d.State != Terminating {
-		return fmt.Sprintf("namespace %s is gone, but %s left in it: %s", d.Namespace, areIs(len(d.objects)), describe(d.objects))
+		return fmt.Sprintf("namespace %s is gone, but %s left in it: %s", d.Namespace, areIs(len(d.objects)),
+			describe(d.objects))
 	}
 	var why []string
 	for _, c := range d.Causes {

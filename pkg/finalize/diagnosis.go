@@ -75,7 +75,8 @@ func (c Content) Empty() bool { return c.Objects == 0 && len(c.Unknown) == 0 }
 // be finalized: an aggregated API that is away holds nothing that the cluster stores,
 // if no CustomResourceDefinition is in its group.
 func (d *Diagnosis) empty() bool {
-	return d.Content.Objects == 0 && !slices.ContainsFunc(d.Content.Unknown, func(u string) bool { return !slices.Contains(d.proven, u) })
+	return d.Content.Objects == 0 && !slices.ContainsFunc(d.Content.Unknown,
+		func(u string) bool { return !slices.Contains(d.proven, u) })
 }
 
 // CauseType says what kind of thing keeps a namespace.
@@ -310,7 +311,8 @@ func Left(before, after []*Diagnosis, r *engine.Report) []string {
 		case !d.Freed(before[i]):
 			out = append(out, d.Summary+refusedWrites(d, r))
 		case len(unknown) > 0:
-			out = append(out, fmt.Sprintf("namespace %s is gone, but it was finalized while nobody could say what of %s is in it: "+
+			out = append(out, fmt.Sprintf("namespace %s is gone, but it was finalized while nobody could say what of %s is "+
+				"in it: "+
 				"look with unstick-ns %[1]s when that can be read again", d.Namespace, enumerate(unknown)))
 		}
 	}
@@ -321,8 +323,12 @@ func Left(before, after []*Diagnosis, r *engine.Report) []string {
 // of which nobody could say whether the namespace held some when it was finalized.
 func (d *Diagnosis) PossiblyOrphaned(r *engine.Report) []string {
 	for _, o := range r.Outcomes {
-		if o.Verb == engine.Finalize && o.Object.Name == d.Namespace && (o.Result == engine.ResultDone || o.Result == engine.ResultGone) {
-			return slices.DeleteFunc(slices.Clone(d.Content.Unknown), func(u string) bool { return slices.Contains(d.proven, u) })
+		if o.Verb == engine.Finalize && o.Object.Name == d.Namespace && (o.Result == engine.ResultDone ||
+			o.Result == engine.ResultGone) {
+			return slices.DeleteFunc(slices.Clone(d.Content.Unknown), func(u string) bool {
+				return slices.Contains(d.proven,
+					u)
+			})
 		}
 	}
 	return nil

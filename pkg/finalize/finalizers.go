@@ -56,51 +56,76 @@ const (
 // pkg/operator/k8sutil, cert-manager pkg/apis/acme, argo-cd pkg/apis/application,
 // fluxcd/pkg/apis/meta, rancher/norman.
 var knownFinalizers = []Known{
-	{Name: "kubernetes.io/pvc-protection", By: "kube-controller-manager (PVC protection)", afterPods: true, Guards: "data of a volume that a pod still uses"},
-	{Name: "kubernetes.io/pv-protection", By: "kube-controller-manager (PV protection)", Guards: "data of a volume that is still bound"},
-	{Name: "foregroundDeletion", By: "kube-controller-manager (garbage collector)", afterOthers: true, Guards: "dependents of the object, which are then removed later"},
-	{Name: "orphan", By: "kube-controller-manager (garbage collector)", Guards: "dependents of the object, which are then removed with it"},
-	{Name: "customresourcecleanup.apiextensions.k8s.io", By: "kube-apiserver (CRD finalizer)", Guards: "custom resources, which would come back with the next definition of that name"},
+	{Name: "kubernetes.io/pvc-protection", By: "kube-controller-manager (PVC protection)", afterPods: true,
+		Guards: "data of a volume that a pod still uses"},
+	{Name: "kubernetes.io/pv-protection", By: "kube-controller-manager (PV protection)",
+		Guards: "data of a volume that is still bound"},
+	{Name: "foregroundDeletion", By: "kube-controller-manager (garbage collector)", afterOthers: true,
+		Guards: "dependents of the object, which are then removed later"},
+	{Name: "orphan", By: "kube-controller-manager (garbage collector)", Guards: "dependents of the object, which are " +
+		"then removed with it"},
+	{Name: "customresourcecleanup.apiextensions.k8s.io", By: "kube-apiserver (CRD finalizer)",
+		Guards: "custom resources, which would come back with the next definition of that name"},
 	{Name: "batch.kubernetes.io/job-tracking", By: "kube-controller-manager (Job controller)"},
 
-	{Name: "service.kubernetes.io/load-balancer-cleanup", By: "the cloud controller manager", Guards: balancer, Outside: true},
-	{Name: "ingress.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
-	{Name: "group.ingress.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
-	{Name: "service.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
-	{Name: "gateway.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
-	{Name: "elbv2.k8s.aws/*", By: "the AWS Load Balancer Controller", Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "service.kubernetes.io/load-balancer-cleanup", By: "the cloud controller manager", Guards: balancer,
+		Outside: true},
+	{Name: "ingress.k8s.aws/*", By: "the AWS Load Balancer Controller",
+		Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "group.ingress.k8s.aws/*", By: "the AWS Load Balancer Controller",
+		Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "service.k8s.aws/*", By: "the AWS Load Balancer Controller",
+		Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "gateway.k8s.aws/*", By: "the AWS Load Balancer Controller",
+		Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
+	{Name: "elbv2.k8s.aws/*", By: "the AWS Load Balancer Controller",
+		Workloads: []string{"aws-load-balancer-controller"}, Guards: balancer, Outside: true},
 	{Name: "networking.gke.io/*", By: "the GKE ingress controller", Guards: balancer, Outside: true},
 	{Name: "gke.networking.io/*", By: "the GKE service controller", Guards: balancer, Outside: true},
 	{Name: "*.networking.gke.io", By: "the GKE ingress controller", Guards: balancer, Outside: true},
 
-	{Name: "external-provisioner.volume.kubernetes.io/finalizer", By: "the CSI external-provisioner", Guards: disk, Outside: true},
+	{Name: "external-provisioner.volume.kubernetes.io/finalizer", By: "the CSI external-provisioner", Guards: disk,
+		Outside: true},
 	{Name: "kubernetes.io/pv-controller", By: "kube-controller-manager (volumes)", Guards: disk, Outside: true},
-	{Name: "external-attacher/*", By: "the CSI external-attacher", Guards: "the attachment of a disk to a machine", Outside: true},
-	{Name: "snapshot.storage.kubernetes.io/*", By: "the CSI snapshot-controller", Workloads: []string{"snapshot-controller"}, Guards: snapshot, Outside: true},
-	{Name: "groupsnapshot.storage.kubernetes.io/*", By: "the CSI snapshot-controller", Workloads: []string{"snapshot-controller"}, Guards: snapshot, Outside: true},
-	{Name: "*.ceph.rook.io", By: "Rook", Workloads: []string{"rook-ceph-operator"}, Guards: "the data in Ceph", Outside: true},
-	{Name: "longhorn.io", By: "Longhorn", Workloads: []string{"longhorn-manager"}, Guards: "the data of its volumes", Outside: true},
+	{Name: "external-attacher/*", By: "the CSI external-attacher", Guards: "the attachment of a disk to a machine",
+		Outside: true},
+	{Name: "snapshot.storage.kubernetes.io/*", By: "the CSI snapshot-controller",
+		Workloads: []string{"snapshot-controller"}, Guards: snapshot, Outside: true},
+	{Name: "groupsnapshot.storage.kubernetes.io/*", By: "the CSI snapshot-controller",
+		Workloads: []string{"snapshot-controller"}, Guards: snapshot, Outside: true},
+	{Name: "*.ceph.rook.io", By: "Rook", Workloads: []string{"rook-ceph-operator"}, Guards: "the data in Ceph",
+		Outside: true},
+	{Name: "longhorn.io", By: "Longhorn", Workloads: []string{"longhorn-manager"}, Guards: "the data of its volumes",
+		Outside: true},
 
 	{Name: "karpenter.sh/termination", By: "Karpenter", Workloads: []string{"karpenter"}, Guards: machine, Outside: true},
 	{Name: "karpenter.k8s.aws/*", By: "Karpenter", Workloads: []string{"karpenter"}, Guards: cloud, Outside: true},
-	{Name: "*.cluster.x-k8s.io", By: "Cluster API", Workloads: []string{"capi-controller-manager"}, Guards: machine, Outside: true},
+	{Name: "*.cluster.x-k8s.io", By: "Cluster API", Workloads: []string{"capi-controller-manager"}, Guards: machine,
+		Outside: true},
 	{Name: "machine.sapcloud.io/*", By: "the machine controller manager", Guards: machine, Outside: true},
 	{Name: "finalizer.managedresource.crossplane.io", By: "a provider of Crossplane", Guards: cloud, Outside: true},
 	{Name: "*.crossplane.io", By: "Crossplane", Workloads: []string{"crossplane"}, Guards: cloud, Outside: true},
 	{Name: "*.services.k8s.aws", By: "a controller of ACK", Guards: cloud, Outside: true},
-	{Name: "cnrm.cloud.google.com/*", By: "Config Connector", Workloads: []string{"cnrm-controller-manager"}, Guards: cloud, Outside: true},
-	{Name: "serviceoperator.azure.com/*", By: "Azure Service Operator", Workloads: []string{"azureserviceoperator-controller-manager"}, Guards: cloud, Outside: true},
+	{Name: "cnrm.cloud.google.com/*", By: "Config Connector", Workloads: []string{"cnrm-controller-manager"},
+		Guards: cloud, Outside: true},
+	{Name: "serviceoperator.azure.com/*", By: "Azure Service Operator",
+		Workloads: []string{"azureserviceoperator-controller-manager"}, Guards: cloud, Outside: true},
 	{Name: "app.terraform.io/*", By: "the HCP Terraform operator", Guards: infrastructure, Outside: true},
 	{Name: "workspace.app.terraform.io/*", By: "the HCP Terraform operator", Guards: infrastructure, Outside: true},
-	{Name: "finalizer.stack.pulumi.com", By: "the Pulumi operator", Workloads: []string{"pulumi-kubernetes-operator"}, Guards: infrastructure, Outside: true},
-	{Name: "externaldns.k8s.io/*", By: "ExternalDNS", Workloads: []string{"external-dns"}, Guards: dnsRecord, Outside: true},
+	{Name: "finalizer.stack.pulumi.com", By: "the Pulumi operator", Workloads: []string{"pulumi-kubernetes-operator"},
+		Guards: infrastructure, Outside: true},
+	{Name: "externaldns.k8s.io/*", By: "ExternalDNS", Workloads: []string{"external-dns"}, Guards: dnsRecord,
+		Outside: true},
 
 	{Name: "acme.cert-manager.io/finalizer", By: "cert-manager", Workloads: []string{"cert-manager"}},
 	{Name: "finalizer.acme.cert-manager.io", By: "cert-manager", Workloads: []string{"cert-manager"}},
-	{Name: "resources-finalizer.argocd.argoproj.io", By: "Argo CD", Workloads: []string{"argocd-application-controller"}, Guards: "what the Application deployed, which then stays"},
-	{Name: "finalizers.fluxcd.io", By: "Flux", Workloads: []string{"source-controller", "kustomize-controller", "helm-controller"}, Guards: "what Flux deployed, which then stays"},
+	{Name: "resources-finalizer.argocd.argoproj.io", By: "Argo CD",
+		Workloads: []string{"argocd-application-controller"}, Guards: "what the Application deployed, which then stays"},
+	{Name: "finalizers.fluxcd.io", By: "Flux", Workloads: []string{"source-controller", "kustomize-controller",
+		"helm-controller"}, Guards: "what Flux deployed, which then stays"},
 	{Name: "controller.cattle.io/*", By: "Rancher", Workloads: []string{"rancher", "cattle-cluster-agent"}},
-	{Name: "finalizer.clickhouseinstallation.altinity.com", By: "the Altinity ClickHouse operator", Workloads: []string{"clickhouse-operator"}},
+	{Name: "finalizer.clickhouseinstallation.altinity.com", By: "the Altinity ClickHouse operator",
+		Workloads: []string{"clickhouse-operator"}},
 }
 
 // lookUp finds the entry of a finalizer, the caller's first.
@@ -135,7 +160,10 @@ func sawAll(snap *cluster.Snapshot, kinds ...string) bool {
 
 // unreadable returns why a kind could not be listed, or nil.
 func unreadable(snap *cluster.Snapshot, kind string) *cluster.Unreadable {
-	i := slices.IndexFunc(snap.Unreadable, func(u cluster.Unreadable) bool { return u.GroupVersion == "" && u.What == kind })
+	i := slices.IndexFunc(snap.Unreadable, func(u cluster.Unreadable) bool {
+		return u.GroupVersion == "" &&
+			u.What == kind
+	})
 	if i < 0 {
 		return nil
 	}

@@ -82,7 +82,8 @@ func TestSweep(t *testing.T) {
 		w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
 		w.add("configmaps", "x", "b", held("example.com/hold"))
 		c := start(t, w, options(), "x")
-		if got := verbs(c.phase.Actions); !slices.Equal(got, []string{"delete ConfigMap/x/b", "strip-finalizers ConfigMap/x/a"}) {
+		if got := verbs(c.phase.Actions); !slices.Equal(got, []string{"delete ConfigMap/x/b",
+			"strip-finalizers ConfigMap/x/a"}) {
 			t.Fatal(got)
 		}
 		if f := c.phase.Actions[1].Finalizers; len(f) == 0 {

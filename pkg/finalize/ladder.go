@@ -76,7 +76,8 @@ func (l *ladder) approved(ctx context.Context, actions []engine.Action) []engine
 	if len(more) == 0 {
 		return old
 	}
-	err := l.options.Approve(ctx, &engine.Plan{Phases: []engine.Phase{{Name: "more", Title: "What has become necessary since", Actions: more}}})
+	err := l.options.Approve(ctx, &engine.Plan{Phases: []engine.Phase{{Name: "more",
+		Title: "What has become necessary since", Actions: more}}})
 	if err != nil {
 		for _, a := range more {
 			for _, s := range steps(a) {
@@ -190,7 +191,8 @@ func join(titles map[string][]string) string {
 
 // climb returns what to do next for one namespace: actions, or how long to wait
 // without any, or neither. The title has %s where the namespace goes.
-func (l *ladder) climb(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+func (l *ladder) climb(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action,
+	wait time.Duration) {
 	before := c.last
 	c.last = d
 	if refuseProtected(d.Namespace) != nil {
@@ -239,7 +241,8 @@ func moved(before, now *Diagnosis) bool {
 }
 
 // force returns the lowest rung of a Terminating namespace that was not tried.
-func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action,
+	wait time.Duration) {
 	o := l.options
 	if o.Force && c.created == "" {
 		if actions = l.may(ctx, []engine.Action{finalizeAction(d)}); len(actions) > 0 {
@@ -250,7 +253,8 @@ func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title strin
 		return fmt.Sprintf("Remove what blocks %%s: %s", targets(actions)), append(actions, lookAgain(d, o)), 0
 	}
 	if actions = l.may(ctx, clearActions(d, false)); len(actions) > 0 {
-		return fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions))), append(actions, lookAgain(d, o)), 0
+		return fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions))), append(actions,
+			lookAgain(d, o)), 0
 	}
 	if until := waits(d); until.After(o.now()) {
 		return "Wait for what is at work in %s", nil, until.Sub(o.now())
@@ -324,7 +328,8 @@ func waits(d *Diagnosis) time.Time {
 }
 
 // sweep returns what to do about objects without a namespace.
-func (l *ladder) sweep(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+func (l *ladder) sweep(ctx context.Context, c *climb, d *Diagnosis) (title string, actions []engine.Action,
+	wait time.Duration) {
 	if len(d.objects) == 0 {
 		return "", nil, 0
 	}
@@ -339,7 +344,8 @@ func (l *ladder) sweep(ctx context.Context, c *climb, d *Diagnosis) (title strin
 		return "", nil, 0
 	}
 	c.created = a.Annotations[HelperAnnotation]
-	return fmt.Sprintf("Create %%s again, to remove the finalizers of %s in it", objects(len(d.objects))), actions, time.Millisecond
+	return fmt.Sprintf("Create %%s again, to remove the finalizers of %s in it", objects(len(d.objects))), actions,
+		time.Millisecond
 }
 
 // may leaves out what was tried often enough, and what nobody approves of.

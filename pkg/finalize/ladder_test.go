@@ -260,7 +260,8 @@ func TestLadder(t *testing.T) {
 	})
 	t.Run("what the conditions contradict is never finalized", func(t *testing.T) {
 		w, o := newWorld(), options()
-		w.namespace("x", conditionsOf("NamespaceContentRemaining", "True", "Some resources are remaining: events.example.com has 1 resource instances"))
+		w.namespace("x", conditionsOf("NamespaceContentRemaining", "True",
+			"Some resources are remaining: events.example.com has 1 resource instances"))
 		c := start(t, w, o, "x")
 		c.expect(nudge)
 		for range maxLooks {
@@ -310,13 +311,17 @@ func TestLadder(t *testing.T) {
 		w.drop(api)
 		w.snap.Unreadable = nil
 		c.expect("wait")
-		c.expect(nudge, "patch Namespace/y", "strip-finalizers Widget.example.com/x/a", "strip-finalizers Widget.example.com/y/b")
+		c.expect(nudge, "patch Namespace/y", "strip-finalizers Widget.example.com/x/a",
+			"strip-finalizers Widget.example.com/y/b")
 	})
 	t.Run("a look that fails is repeated, but not for ever", func(t *testing.T) {
 		w := newWorld()
 		w.namespace("x")
 		boom := errors.New("boom")
-		p := Phase([]*Diagnosis{diagnose(t, w, "x", options())}, func(context.Context) (*Observation, error) { return nil, boom }, options())
+		p := Phase([]*Diagnosis{diagnose(t, w, "x", options())}, func(context.Context) (*Observation,
+			error) {
+			return nil, boom
+		}, options())
 		for range maxLooks - 1 {
 			if step, err := p.Next(t.Context(), nil); err != nil || len(step.Actions) > 0 {
 				t.Fatal(step, err)
@@ -334,7 +339,8 @@ func TestLadder(t *testing.T) {
 		o := options()
 		o.Partial, o.Allow = true, castAIOnly
 		next := Next(func(context.Context) (*Observation, error) { return w.obs(), nil }, o)
-		step, err := next(t.Context(), []cluster.Target{cluster.NamespaceTarget("x", "namespaces//x"), {Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "x", Name: "a"}}})
+		step, err := next(t.Context(), []cluster.Target{cluster.NamespaceTarget("x", "namespaces//x"),
+			{Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "x", Name: "a"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

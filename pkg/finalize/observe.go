@@ -120,7 +120,8 @@ func Observe(ctx context.Context, c Reader, namespaces ...string) (*Observation,
 // managerLease is the Lease of kube-controller-manager (Kubernetes 1.36.3
 // cmd/kube-controller-manager/app/config, LeaderElection.ResourceName).
 var managerLease = cluster.Target{
-	Ref:     cluster.Ref{Group: "coordination.k8s.io", Kind: "Lease", Namespace: "kube-system", Name: "kube-controller-manager"},
+	Ref: cluster.Ref{Group: "coordination.k8s.io", Kind: "Lease", Namespace: "kube-system",
+		Name: "kube-controller-manager"},
 	Version: "v1", Resource: "leases",
 }
 
@@ -143,7 +144,8 @@ func (o *Observation) readNamespaces(ctx context.Context, c Reader, names []stri
 			o.Objects = append(o.Objects, ns)
 		}
 	}
-	o.Unreadable = slices.DeleteFunc(slices.Clone(o.Unreadable), func(u cluster.Unreadable) bool { return u.What == "namespaces" })
+	o.Unreadable = slices.DeleteFunc(slices.Clone(o.Unreadable),
+		func(u cluster.Unreadable) bool { return u.What == "namespaces" })
 	o.Elsewhere = append(o.Elsewhere, "namespaces")
 	return nil
 }
@@ -171,7 +173,8 @@ func (o *Observation) whoForbids(ctx context.Context, c Reader, names []string) 
 
 // resource returns the kind of that plural.group, or nil.
 func (o *Observation) resource(groupResource string) *cluster.Resource {
-	i := slices.IndexFunc(o.Resources, func(r *cluster.Resource) bool { return r.GroupResource().String() == groupResource })
+	i := slices.IndexFunc(o.Resources,
+		func(r *cluster.Resource) bool { return r.GroupResource().String() == groupResource })
 	if i < 0 {
 		return nil
 	}
@@ -220,7 +223,8 @@ func (o *Observation) toSample(namespaces []string) map[Class]*cluster.Object {
 		}
 		for _, f := range obj.Finalizers {
 			class := classOf(obj, f)
-			if have := out[class]; have == nil && len(out) < maxSamples || have != nil && !have.Terminating() && obj.Terminating() {
+			if have := out[class]; have == nil && len(out) < maxSamples || have != nil && !have.Terminating() &&
+				obj.Terminating() {
 				out[class] = obj
 			}
 		}
@@ -300,7 +304,8 @@ func (s *Sample) answer(err error) {
 // refusals are Forbidden, too (k8s.io/apiserver v0.36.3
 // pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
 func lacksRight(err error) bool {
-	return strings.Contains(err.Error(), "cannot patch resource") || strings.Contains(err.Error(), "cannot delete resource")
+	return strings.Contains(err.Error(), "cannot patch resource") || strings.Contains(err.Error(),
+		"cannot delete resource")
 }
 
 // foreign tells whether an entry of spec.finalizers is not Kubernetes' own.

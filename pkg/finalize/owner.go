@@ -76,7 +76,8 @@ func (s *owners) of(finalizer string, objects []*cluster.Object) *Controller {
 }
 
 // judge decides whether the controller is alive.
-func (s *owners) judge(c *Controller, k Known, finalizer string, found []*workload, writes []Write, objects []*cluster.Object) {
+func (s *owners) judge(c *Controller, k Known, finalizer string, found []*workload, writes []Write,
+	objects []*cluster.Object) {
 	var last string
 	if by := managers(writes); len(by) > 0 {
 		last = "last written by " + enumerate(by[:min(len(by), 3)])
@@ -142,8 +143,10 @@ func (s *owners) writes(finalizer string, objects []*cluster.Object) []Write {
 // holds: that they wrote an object says nothing about who controls it. Each is the
 // beginning of a name.
 var clients = []string{
-	"kubectl", "helm", "Helm", "argocd", "kustomize-controller", "helm-controller", "flux", "Terraform", "HashiCorp", "pulumi",
-	"curl", "Mozilla", "unknown", "kube-apiserver", "kube-controller-manager", "kubelet", "kube-scheduler", "apply-patch", "before-first-apply",
+	"kubectl", "helm", "Helm", "argocd", "kustomize-controller", "helm-controller", "flux", "Terraform", "HashiCorp",
+	"pulumi",
+	"curl", "Mozilla", "unknown", "kube-apiserver", "kube-controller-manager", "kubelet", "kube-scheduler",
+	"apply-patch", "before-first-apply",
 }
 
 func isClient(manager string) bool {
@@ -222,7 +225,10 @@ func spoken(finalizer string) []string {
 
 // untracked tells whether one of the objects does not say who wrote it.
 func (s *owners) untracked(finalizer string, objects []*cluster.Object) bool {
-	return slices.ContainsFunc(objects, func(o *cluster.Object) bool { return s.obs.Samples[classOf(o, finalizer)].Untracked })
+	return slices.ContainsFunc(objects, func(o *cluster.Object) bool {
+		return s.obs.Samples[classOf(o,
+			finalizer)].Untracked
+	})
 }
 
 // matching returns the first name that is in both lists and says something.
@@ -270,7 +276,8 @@ func (s *owners) workloads() []*workload {
 }
 
 // readyField is where a kind counts its ready pods.
-var readyField = map[string]string{"Deployment": "readyReplicas", "StatefulSet": "readyReplicas", "DaemonSet": "numberReady"}
+var readyField = map[string]string{"Deployment": "readyReplicas", "StatefulSet": "readyReplicas",
+	"DaemonSet": "numberReady"}
 
 // mayPatch returns which role lets a workload write the kind of the objects, if it
 // names their group, or the group of the finalizer. A rule for all groups points to
@@ -284,7 +291,8 @@ func (s *owners) mayPatch(w *workload, finalizer string, objects []*cluster.Obje
 		if !strings.HasSuffix(b.Resource.Kind, "RoleBinding") || !binds(b, w.account) {
 			continue
 		}
-		if b.Namespace != "" && !slices.ContainsFunc(objects, func(o *cluster.Object) bool { return o.Namespace == b.Namespace }) {
+		if b.Namespace != "" && !slices.ContainsFunc(objects,
+			func(o *cluster.Object) bool { return o.Namespace == b.Namespace }) {
 			continue
 		}
 		role := s.role(b)
@@ -343,7 +351,8 @@ func writable(role *cluster.Object, r *cluster.Resource, domain string) string {
 		}
 		for _, group := range list("apiGroups") {
 			own := custom(group) && group == r.Group &&
-				(slices.Contains(resources, "*") || slices.Contains(resources, r.Name) || slices.Contains(resources, r.Name+"/finalizers"))
+				(slices.Contains(resources, "*") || slices.Contains(resources, r.Name) || slices.Contains(resources,
+					r.Name+"/finalizers"))
 			if own {
 				return r.GroupResource().String()
 			}

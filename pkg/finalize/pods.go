@@ -65,8 +65,10 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 		c.Remedy = "delete with a grace period of 0; if the machine still runs, so may the containers"
 	case late:
 		c.Type, c.Action = TerminatingPods, Nothing
-		c.Summary = fmt.Sprintf("the kubelet of node %s is alive, but has not confirmed that %s ended, since %s", nodeName, describe(pods), c.Since.UTC().Format(time.RFC3339))
-		c.Remedy = fmt.Sprintf("look at the node (kubectl describe node %s); only if the containers are certain to be gone, delete with --grace-period=0 --force", nodeName)
+		c.Summary = fmt.Sprintf("the kubelet of node %s is alive, but has not confirmed that %s ended, since %s",
+			nodeName, describe(pods), c.Since.UTC().Format(time.RFC3339))
+		c.Remedy = fmt.Sprintf("look at the node (kubectl describe node %s); only if the containers are certain to be "+
+			"gone, delete with --grace-period=0 --force", nodeName)
 		c.Blocks = true
 	default:
 		c.Type, c.Action, c.Until = TerminatingPods, Wait, end

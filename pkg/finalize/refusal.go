@@ -48,7 +48,8 @@ func refuseProtected(name string) *Refusal {
 	for _, p := range protected {
 		if name == p.name || strings.HasSuffix(p.name, "-") && strings.HasPrefix(name, p.name) {
 			return &Refusal{name, Protected, fmt.Sprintf(
-				"namespace %s is protected (%s), so nothing in it is touched: if it is stuck, repair by hand what --diagnose shows", name, p.why)}
+				"namespace %s is protected (%s), so nothing in it is touched: if it is stuck, repair by hand what --diagnose "+
+					"shows", name, p.why)}
 		}
 	}
 	return nil
@@ -56,17 +57,20 @@ func refuseProtected(name string) *Refusal {
 
 func refuseActive(name string) *Refusal {
 	return &Refusal{name, NotTerminating, fmt.Sprintf(
-		"namespace %s is not Terminating: finalizing it would orphan its content at its next deletion; delete it first with kubectl delete namespace %[1]s", name)}
+		"namespace %s is not Terminating: finalizing it would orphan its content at its next deletion; delete it first "+
+			"with kubectl delete namespace %[1]s", name)}
 }
 
 func refuseMissing(name string) *Refusal {
 	return &Refusal{name, NotFound, fmt.Sprintf(
-		"there is no namespace %s, and no object claims to live in it: kubectl get namespaces lists the ones there are", name)}
+		"there is no namespace %s, and no object claims to live in it: kubectl get namespaces lists the ones there are",
+		name)}
 }
 
 func refuseUnread(name string, unknown []string) *Refusal {
 	return &Refusal{name, NotFound, fmt.Sprintf(
-		"there is no namespace %s, and nothing is seen that claims to live in it, but nobody can say what of %s does", name, enumerate(unknown))}
+		"there is no namespace %s, and nothing is seen that claims to live in it, but nobody can say what of %s does",
+		name, enumerate(unknown))}
 }
 
 func refuseBlocked(d *Diagnosis) *Refusal {
@@ -77,7 +81,8 @@ func refuseBlocked(d *Diagnosis) *Refusal {
 	for _, c := range d.Asked() {
 		whys = append(whys, c.Summary+": "+c.Remedy)
 	}
-	message := fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed: %s", d.Namespace, strings.Join(whys, ". Also, "))
+	message := fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed: %s", d.Namespace,
+		strings.Join(whys, ". Also, "))
 	if flags := d.naming(); flags != "" {
 		message += ". To remove these finalizers and no others: unstick-ns " + d.Namespace + flags
 	}
@@ -92,7 +97,8 @@ func (d *Diagnosis) naming() string {
 	}
 	var names []string
 	for _, c := range d.Causes {
-		if c.Finalizer != "" && (c.Asks || c.Action == ClearFinalizers || c.Action == Finalize || c.later) && !slices.Contains(names, c.Finalizer) {
+		if c.Finalizer != "" && (c.Asks || c.Action == ClearFinalizers || c.Action == Finalize || c.later) &&
+			!slices.Contains(names, c.Finalizer) {
 			names = append(names, c.Finalizer)
 		}
 	}
@@ -120,5 +126,6 @@ func refuseForce(d *Diagnosis) *Refusal {
 		return nil
 	}
 	return &Refusal{d.Namespace, Blocked, fmt.Sprintf(
-		"namespace %s is not finalized by force, so nothing was changed: %s. Run it without --force first", d.Namespace, strings.Join(whys, ". Also, "))}
+		"namespace %s is not finalized by force, so nothing was changed: %s. Run it without --force first", d.Namespace,
+		strings.Join(whys, ". Also, "))}
 }

@@ -37,9 +37,10 @@ type refuser struct {
 func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 	if m := policyDenied.FindStringSubmatch(answer); m != nil {
 		return refuser{
-			policy:  m[1],
-			what:    fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
-			remedy:  fmt.Sprintf("let the policy pass namespace %s, or let its binding only report until this is done", e.Namespace),
+			policy: m[1],
+			what:   fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
+			remedy: fmt.Sprintf("let the policy pass namespace %s, or let its binding only report until this is done",
+				e.Namespace),
 			command: fmt.Sprintf(`kubectl patch validatingadmissionpolicybinding %s --type=merge -p '{"spec":{"validationActions":["Audit"]}}'`, m[2]),
 		}
 	}
@@ -52,8 +53,10 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 		crd := o.Resource.GroupResource().String()
 		return refuser{
 			what: "the schema of the CustomResourceDefinition " + crd,
-			remedy: fmt.Sprintf("write what the schema asks for into the object in the same patch, or relax the schema until the object is gone: "+
-				"save the definition (kubectl get crd %[1]s -o yaml > %[1]s.yaml), remove the rule, run this again, and put it back (kubectl replace -f %[1]s.yaml)", crd),
+			remedy: fmt.Sprintf("write what the schema asks for into the object in the same patch, or relax the schema "+
+				"until the object is gone: "+
+				"save the definition (kubectl get crd %[1]s -o yaml > %[1]s.yaml), remove the rule, run this again, and put "+
+				"it back (kubectl replace -f %[1]s.yaml)", crd),
 			command: "kubectl edit crd " + crd,
 		}
 	}
@@ -65,7 +68,8 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 func (e *examination) refusingWebhook(name string, silent bool) refuser {
 	r := refuser{webhook: name, what: "the admission webhook " + name}
 	for _, config := range e.snap.Objects {
-		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind, "WebhookConfiguration") {
+		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind,
+			"WebhookConfiguration") {
 			continue
 		}
 		webhooks, _ := config.Body["webhooks"].([]any)
@@ -137,8 +141,9 @@ func (e *examination) findRefusals() {
 			}
 			e.add(Cause{
 				Type: RefusedUpdate, Action: Nothing, Blocks: true, Since: c.Since, objects: hit, Finalizer: c.Finalizer,
-				Summary: fmt.Sprintf("%s refuses the removal of the finalizer %s from %s: %s", r.what, c.Finalizer, describe(hit), s.Refused),
-				Remedy:  r.remedy, Command: r.command,
+				Summary: fmt.Sprintf("%s refuses the removal of the finalizer %s from %s: %s", r.what, c.Finalizer,
+					describe(hit), s.Refused),
+				Remedy: r.remedy, Command: r.command,
 			})
 		}
 	}
@@ -146,5 +151,8 @@ func (e *examination) findRefusals() {
 
 // blames tells whether a cause names the webhook already.
 func (e *examination) blames(webhook string) bool {
-	return webhook != "" && slices.ContainsFunc(e.Causes, func(c Cause) bool { return c.Webhook != nil && c.Webhook.Name == webhook })
+	return webhook != "" && slices.ContainsFunc(e.Causes, func(c Cause) bool {
+		return c.Webhook != nil &&
+			c.Webhook.Name == webhook
+	})
 }

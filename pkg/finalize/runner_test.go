@@ -48,7 +48,8 @@ func deleted(u *unstructured.Unstructured, finalizers ...string) *unstructured.U
 	u.SetDeletionTimestamp(&at)
 	u.SetFinalizers(finalizers)
 	u.SetManagedFields([]metav1.ManagedFieldsEntry{{
-		Manager: "kubectl-create", Operation: metav1.ManagedFieldsOperationUpdate, FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+		Manager: "kubectl-create", Operation: metav1.ManagedFieldsOperationUpdate, FieldsType: "FieldsV1",
+		FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
 	}})
 	return u
 }
@@ -76,7 +77,8 @@ func TestRunner(t *testing.T) {
 
 		ds := judge()
 		refusals := r.Refusals(ds)
-		if len(refusals) != 1 || !strings.Contains(refusals[0].Message, "--finalizer=service.kubernetes.io/load-balancer-cleanup") {
+		if len(refusals) != 1 || !strings.Contains(refusals[0].Message,
+			"--finalizer=service.kubernetes.io/load-balancer-cleanup") {
 			t.Fatalf("refusals: %+v", refusals)
 		}
 		before := server.Refs()
@@ -171,7 +173,8 @@ func TestNamespaceAdministrator(t *testing.T) {
 		if d.State != finalize.Terminating || d.Content.Objects != 1 || !strings.Contains(d.Summary, "example.com/hold") {
 			t.Errorf("%s", d.Summary)
 		}
-		if !slices.Contains(d.Unseen, "nodes") || !slices.Contains(d.Unseen, "deployments.apps") || slices.Contains(d.Unseen, "configmaps") {
+		if !slices.Contains(d.Unseen, "nodes") || !slices.Contains(d.Unseen, "deployments.apps") ||
+			slices.Contains(d.Unseen, "configmaps") {
 			t.Errorf("unseen: %v", d.Unseen)
 		}
 		for _, c := range d.Causes {

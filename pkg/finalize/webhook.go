@@ -18,7 +18,8 @@ import (
 // What an answering webhook would say can't be known without asking it.
 func (e *examination) findWebhooks() {
 	for _, config := range e.snap.Objects {
-		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind, "WebhookConfiguration") {
+		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind,
+			"WebhookConfiguration") {
 			continue
 		}
 		webhooks, _ := config.Body["webhooks"].([]any)

@@ -28,7 +28,8 @@ type world struct {
 }
 
 func newWorld() *world {
-	w := &world{owners: &cluster.Snapshot{}, samples: map[Class]Sample{}, snap: &cluster.Snapshot{Taken: noon, Server: cluster.Server{Version: "v1.36.3"}}, resources: map[string]*cluster.Resource{}}
+	w := &world{owners: &cluster.Snapshot{}, samples: map[Class]Sample{}, snap: &cluster.Snapshot{Taken: noon,
+		Server: cluster.Server{Version: "v1.36.3"}}, resources: map[string]*cluster.Resource{}}
 	for _, r := range []cluster.Resource{
 		{Version: "v1", Name: "namespaces", Kind: "Namespace"},
 		{Version: "v1", Name: "nodes", Kind: "Node"},
@@ -44,7 +45,8 @@ func newWorld() *world {
 		{Group: "coordination.k8s.io", Version: "v1", Name: "leases", Kind: "Lease", Namespaced: true},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterroles", Kind: "ClusterRole"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterrolebindings", Kind: "ClusterRoleBinding"},
-		{Group: "admissionregistration.k8s.io", Version: "v1", Name: "validatingwebhookconfigurations", Kind: "ValidatingWebhookConfiguration"},
+		{Group: "admissionregistration.k8s.io", Version: "v1", Name: "validatingwebhookconfigurations",
+			Kind: "ValidatingWebhookConfiguration"},
 	} {
 		w.resources[r.Name] = &r
 		w.snap.Resources = append(w.snap.Resources, &r)
@@ -54,7 +56,8 @@ func newWorld() *world {
 
 // obs is what is seen of the world.
 func (w *world) obs() *Observation {
-	return &Observation{Snapshot: w.snap, Owners: w.owners, Samples: w.samples, Manager: w.manager, Conversions: w.conversions}
+	return &Observation{Snapshot: w.snap, Owners: w.owners, Samples: w.samples, Manager: w.manager,
+		Conversions: w.conversions}
 }
 
 type edit func(*cluster.Object)
@@ -89,7 +92,8 @@ func (w *world) drop(gone *cluster.Object) {
 // deadAPI makes the discovery of a group/version fail, and adds its APIService.
 func (w *world) deadAPI(group, version string, edits ...edit) *cluster.Object {
 	gv := group + "/" + version
-	w.snap.Unreadable = append(w.snap.Unreadable, cluster.Unreadable{What: gv, GroupVersion: gv, Message: "stale GroupVersion discovery: " + gv})
+	w.snap.Unreadable = append(w.snap.Unreadable, cluster.Unreadable{What: gv, GroupVersion: gv,
+		Message: "stale GroupVersion discovery: " + gv})
 	return w.add("apiservices", "", version+"."+group, append([]edit{
 		body("spec", map[string]any{"service": map[string]any{"namespace": "omni", "name": "adapter", "port": int64(443)}}),
 		body("status", map[string]any{"conditions": []any{map[string]any{
@@ -170,7 +174,8 @@ func diagnose(t *testing.T, w *world, name string, o Options) *Diagnosis {
 func (w *world) many(n int, ns, finalizer string) {
 	for i := range n {
 		w.snap.Objects = append(w.snap.Objects, &cluster.Object{
-			Resource: w.resources["configmaps"], Namespace: ns, Name: "c" + strconv.Itoa(i), UID: types.UID(ns + strconv.Itoa(i)),
+			Resource: w.resources["configmaps"], Namespace: ns, Name: "c" + strconv.Itoa(i),
+			UID:             types.UID(ns + strconv.Itoa(i)),
 			ResourceVersion: "1", Deleting: noon.Add(-stuckFor), Finalizers: []string{finalizer},
 		})
 	}
@@ -179,7 +184,8 @@ func (w *world) many(n int, ns, finalizer string) {
 func rule(operation, group, version, resource string) func(map[string]any) {
 	return func(h map[string]any) {
 		h["rules"] = []any{map[string]any{
-			"operations": []any{operation}, "apiGroups": []any{group}, "apiVersions": []any{version}, "resources": []any{resource},
+			"operations": []any{operation}, "apiGroups": []any{group}, "apiVersions": []any{version},
+			"resources": []any{resource},
 		}}
 	}
 }
@@ -207,9 +213,10 @@ func (w *world) operator(ns, name, account string, ready int64) *cluster.Object 
 func (w *world) lets(account, group, resource string) {
 	ns, name, _ := strings.Cut(account, "/")
 	w.owners.Objects = append(w.owners.Objects,
-		&cluster.Object{Resource: w.resources["clusterroles"], Name: "writes-" + group, Body: map[string]any{"rules": []any{map[string]any{
-			"apiGroups": []any{group}, "resources": []any{resource}, "verbs": []any{"get", "update"},
-		}}}},
+		&cluster.Object{Resource: w.resources["clusterroles"], Name: "writes-" + group,
+			Body: map[string]any{"rules": []any{map[string]any{
+				"apiGroups": []any{group}, "resources": []any{resource}, "verbs": []any{"get", "update"},
+			}}}},
 		&cluster.Object{Resource: w.resources["clusterrolebindings"], Name: "writes-" + group, Body: map[string]any{
 			"roleRef":  map[string]any{"kind": "ClusterRole", "name": "writes-" + group},
 			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": ns, "name": name}},
@@ -222,9 +229,10 @@ func (w *world) lease(ns, name, holder string, ago time.Duration) {
 }
 
 func (w *world) leaseOf(ns, name, holder string, ago time.Duration) *cluster.Object {
-	return &cluster.Object{Resource: w.resources["leases"], Namespace: ns, Name: name, Body: map[string]any{"spec": map[string]any{
-		"holderIdentity": holder, "renewTime": noon.Add(-ago).Format(time.RFC3339Nano), "leaseDurationSeconds": int64(15),
-	}}}
+	return &cluster.Object{Resource: w.resources["leases"], Namespace: ns, Name: name,
+		Body: map[string]any{"spec": map[string]any{
+			"holderIdentity": holder, "renewTime": noon.Add(-ago).Format(time.RFC3339Nano), "leaseDurationSeconds": int64(15),
+		}}}
 }
 
 // wrote says who wrote an object, and when.
@@ -233,7 +241,8 @@ func (w *world) wrote(o *cluster.Object, manager string, ago time.Duration) {
 		class := classOf(o, f)
 		s := w.samples[class]
 		s.Object = o.Ref()
-		s.Writes = append(s.Writes, Write{Manager: manager, At: noon.Add(-ago), Holds: true, After: noon.Add(-ago).After(o.Deleting)})
+		s.Writes = append(s.Writes, Write{Manager: manager, At: noon.Add(-ago), Holds: true,
+			After: noon.Add(-ago).After(o.Deleting)})
 		w.samples[class] = s
 	}
 }
@@ -243,7 +252,8 @@ func (w *world) conversion(definition string, namespaces ...string) {
 	plural, _, _ := strings.Cut(definition, ".")
 	c := Conversion{Definition: definition, Message: "boom", Service: "nowhere/conv", Storage: "v1"}
 	for _, ns := range namespaces {
-		c.Objects = append(c.Objects, &cluster.Object{Resource: w.resources[plural], Namespace: ns, Name: "g", UID: types.UID("g" + ns)})
+		c.Objects = append(c.Objects, &cluster.Object{Resource: w.resources[plural], Namespace: ns, Name: "g",
+			UID: types.UID("g" + ns)})
 	}
 	w.conversions = append(w.conversions, c)
 }

@@ -94,8 +94,10 @@ func newUnstick(r *Root) *cobra.Command {
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.force, "force", false, "Finalize at once, although content remains, then delete what was orphaned")
 	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
-	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+strings.Join(stepNames(), ", ")+" (repeatable)")
-	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though it is not Cast AI's: VERSION.GROUP (repeatable)")
+	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+
+		""+strings.Join(stepNames(), ", ")+" (repeatable)")
+	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though "+
+		"it is not Cast AI's: VERSION.GROUP (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	waitVar(f, &o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
 	o.saving.addFlags(f)
@@ -225,7 +227,8 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	if err := finalize.Refused(free, o.rules); err != nil {
 		return refused(err)
 	}
-	if err := o.allowed(ctx, o.client, "castai-unstick-ns", o.saving.rights(preview, finalize.Rights(free, o.rules))); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-unstick-ns", o.saving.rights(preview, finalize.Rights(free,
+		o.rules))); err != nil {
 		return err
 	}
 	switch o.dryRun {
@@ -267,7 +270,7 @@ func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, er
 		return nil, err
 	}
 	o.rules.Owned = s.judge(ownership.Options{}).IsOwned
-	return o.diagnoses(ctx)
+	return o.judge(o.names)
 }
 
 func (o *unstickOptions) diagnoses(ctx context.Context) ([]*finalize.Diagnosis, error) {
@@ -361,9 +364,11 @@ func stuck(ds []*finalize.Diagnosis) error {
 // check lets the server judge every write of the preview that it can judge yet.
 func (o *unstickOptions) check(ctx context.Context, ds []*finalize.Diagnosis) error {
 	progress := printer.NewProgress(o.ErrOut, true)
-	report, err := engine.Run(ctx, o.client, finalize.Check(ds, o.rules), engine.Options{DryRun: true, OnEvent: progress.Event})
+	report, err := engine.Run(ctx, o.client, finalize.Check(ds, o.rules), engine.Options{DryRun: true,
+		OnEvent: progress.Event})
 	if o.output != "" {
-		if printErr := printer.Print(o.Out, o.output, printer.NewUnstickReport(o.seen.Server, report, nil, err)); printErr != nil {
+		if printErr := printer.Print(o.Out, o.output, printer.NewUnstickReport(o.seen.Server, report, nil,
+			err)); printErr != nil {
 			return printErr
 		}
 	}
@@ -391,7 +396,8 @@ func (o *unstickOptions) ask(ctx context.Context, ds []*finalize.Diagnosis) erro
 // free carries the plan out, looks again, and says what became of it. What the
 // preview names is saved first; what a later look finds is recorded.
 func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis, preview *engine.Plan) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: run it again to go on",
+		engine.ErrTimeout, o.timeout))
 	defer cancel()
 	journal, err := o.saving.save(ctx, o.client, &ownership.Inventory{Server: o.seen.Server}, preview)
 	if err != nil {

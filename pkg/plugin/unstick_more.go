@@ -97,5 +97,6 @@ func (o *unstickOptions) allows(ctx context.Context, more *engine.Plan) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("not done, because it was not in what was confirmed: run it again, or pass --also=%s", strings.Join(missing, " --also="))
+	return fmt.Errorf("not done, because it was not in what was confirmed: run it again, or pass --also=%s",
+		strings.Join(missing, " --also="))
 }

@@ -31,12 +31,14 @@ func TestEventsWithFinalizers(t *testing.T) {
 	kinds[events], kinds[custom] = "Event", "Event"
 	ns := fresh(t)
 	create(t, events, ns, "core", map[string]any{
-		"involvedObject": map[string]any{"kind": "Namespace", "namespace": ns, "name": ns}, "reason": "Test", "type": "Normal",
+		"involvedObject": map[string]any{"kind": "Namespace", "namespace": ns, "name": ns}, "reason": "Test",
+		"type": "Normal",
 	}, hold)
 	create(t, custom, ns, "custom", nil, hold)
 	begin(t, ns)
 	d := diagnose(t, finalize.Options{}, ns)[0]
-	if d.Content.Objects != 2 || !strings.Contains(d.Summary, "Event core") || !strings.Contains(d.Summary, "Event custom") {
+	if d.Content.Objects != 2 || !strings.Contains(d.Summary, "Event core") || !strings.Contains(d.Summary,
+		"Event custom") {
 		t.Fatalf("%d objects: %s", d.Content.Objects, d.Summary)
 	}
 	r := admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s", "--no-backup")

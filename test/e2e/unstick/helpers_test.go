@@ -45,8 +45,10 @@ var (
 	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	widgets     = schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
 	apiServices = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
-	validating  = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"}
-	mutating    = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"}
+	validating  = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+		Resource: "validatingwebhookconfigurations"}
+	mutating = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+		Resource: "mutatingwebhookconfigurations"}
 )
 
 var kinds = map[schema.GroupVersionResource]string{
@@ -72,7 +74,8 @@ func fresh(t *testing.T) string {
 }
 
 // create makes an object with these fields and finalizers.
-func create(t *testing.T, gvr schema.GroupVersionResource, ns, name string, more map[string]any, finalizers ...string) *unstructured.Unstructured {
+func create(t *testing.T, gvr schema.GroupVersionResource, ns, name string, more map[string]any,
+	finalizers ...string) *unstructured.Unstructured {
 	t.Helper()
 	u := &unstructured.Unstructured{Object: map[string]any{}}
 	maps.Copy(u.Object, more)
@@ -91,7 +94,8 @@ func create(t *testing.T, gvr schema.GroupVersionResource, ns, name string, more
 // remove deletes a cluster-wide object at the end of a test, if it is still there.
 func remove(t *testing.T, gvr schema.GroupVersionResource, name string) {
 	t.Cleanup(func() {
-		if err := resource(gvr, "").Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := resource(gvr, "").Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil &&
+			!apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
@@ -218,7 +222,8 @@ func carryOut(t *testing.T, o finalize.Options, before []*finalize.Diagnosis) re
 			r.steps = append(r.steps, e.Message)
 		case engine.Failed:
 			r.failures = append(r.failures, e.Target.String()+": "+e.Message)
-		case engine.PhaseStarted, engine.PhaseEnded, engine.Requested, engine.Done, engine.Waiting, engine.Stripped, engine.Left:
+		case engine.PhaseStarted, engine.PhaseEnded, engine.Requested, engine.Done, engine.Waiting, engine.Stripped,
+			engine.Left:
 		}
 	}})
 	r.after = diagnose(t, o, names...)
@@ -316,7 +321,8 @@ func state(t *testing.T, gvr schema.GroupVersionResource, ns string, names ...st
 // finalizeByHand clears spec.finalizers, as the vendors' documentation does.
 func finalizeByHand(t *testing.T, ns string) {
 	t.Helper()
-	_, err := api.Resource(namespaces).Patch(t.Context(), ns, types.MergePatchType, []byte(`{"spec":{"finalizers":[]}}`), metav1.PatchOptions{}, "finalize")
+	_, err := api.Resource(namespaces).Patch(t.Context(), ns, types.MergePatchType,
+		[]byte(`{"spec":{"finalizers":[]}}`), metav1.PatchOptions{}, "finalize")
 	if err != nil {
 		// The subresource may take updates only.
 		u := get(t, namespaces, "", ns)

@@ -43,7 +43,8 @@ func (o *operator) run(ctx context.Context, t *testing.T, config *rest.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, "default", o.name, clientset.CoreV1(), clientset.CoordinationV1(),
+	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, "default", o.name, clientset.CoreV1(),
+		clientset.CoordinationV1(),
 		resourcelock.ResourceLockConfig{Identity: o.name + "-0"})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func (o *operator) lead(ctx context.Context, t *testing.T, client dynamic.Interf
 	begun := map[string]bool{}
 	for event := range w.ResultChan() {
 		u, ok := event.Object.(*unstructured.Unstructured)
-		if !ok || u.GetDeletionTimestamp() == nil || begun[string(u.GetUID())] || !slices.Contains(u.GetFinalizers(), o.finalizer()) {
+		if !ok || u.GetDeletionTimestamp() == nil || begun[string(u.GetUID())] || !slices.Contains(u.GetFinalizers(),
+			o.finalizer()) {
 			continue
 		}
 		begun[string(u.GetUID())] = true
@@ -148,7 +150,8 @@ func TestLivingOperator(t *testing.T) {
 			o.run(ctx, t, server.Config)
 			ns := fresh(t)
 			// The first does not say who wrote it, the second does.
-			create(t, widgets, ns, "w", map[bool]map[string]any{true: nil, false: {"spec": map[string]any{"size": int64(1)}}}[tc.deployed])
+			create(t, widgets, ns, "w", map[bool]map[string]any{true: nil,
+				false: {"spec": map[string]any{"size": int64(1)}}}[tc.deployed])
 			// The operator itself puts its finalizer on, as operators do.
 			mark(t, o.name, ns, "w", o.finalizer())
 			begin(t, ns)

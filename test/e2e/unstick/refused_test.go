@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -21,8 +20,10 @@ import (
 )
 
 var (
-	policies = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
-	bindings = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"}
+	policies = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+		Resource: "validatingadmissionpolicies"}
+	bindings = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+		Resource: "validatingadmissionpolicybindings"}
 )
 
 // policy refuses an operation on ConfigMaps of one namespace.
@@ -46,7 +47,8 @@ func policy(t *testing.T, ns, operation string) string {
 	eventually(t, func(ctx context.Context) (bool, error) {
 		var err error
 		if operation == "UPDATE" {
-			_, err = resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+			_, err = resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
+				metav1.PatchOptions{DryRun: []string{"All"}})
 		} else {
 			err = resource(configMaps, ns).Delete(ctx, "a", metav1.DeleteOptions{DryRun: []string{"All"}})
 		}
@@ -84,7 +86,8 @@ func TestPolicyThatRefusesUpdates(t *testing.T) {
 	}
 	relax(t, d.Causes[1])
 	eventually(t, func(ctx context.Context) (bool, error) {
-		_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+		_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
+			metav1.PatchOptions{DryRun: []string{"All"}})
 		return err == nil, nil
 	})
 	unstick(t, finalize.Options{}, ns).freed(t)
@@ -98,7 +101,8 @@ func TestPolicyThatRefusesDeletion(t *testing.T) {
 	name := policy(t, ns, "DELETE")
 	begin(t, ns)
 	r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
-	if !strings.Contains(r.Stdout, name) || !strings.Contains(r.Stdout, "NamespaceDeletionContentFailure") || strings.Contains(r.Stdout, "kube-controller-manager may") {
+	if !strings.Contains(r.Stdout, name) || !strings.Contains(r.Stdout, "NamespaceDeletionContentFailure") ||
+		strings.Contains(r.Stdout, "kube-controller-manager may") {
 		t.Errorf("%s", r)
 	}
 	relax(t, diagnose(t, finalize.Options{}, ns)[0].Causes[0])
@@ -126,7 +130,8 @@ func hook(t *testing.T, ns, name string, answer func(w http.ResponseWriter, r *h
 	t.Cleanup(s.Close)
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	create(t, validating, "", name, map[string]any{"webhooks": []any{map[string]any{
-		"name": name + ".example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": []any{"v1"}, "timeoutSeconds": int64(3),
+		"name": name + ".example.com", "failurePolicy": "Fail", "sideEffects": "None",
+		"admissionReviewVersions": []any{"v1"}, "timeoutSeconds": int64(3),
 		"clientConfig":      map[string]any{"url": s.URL, "caBundle": base64.StdEncoding.EncodeToString(authority)},
 		"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": ns}},
 		"rules": []any{map[string]any{
@@ -135,7 +140,8 @@ func hook(t *testing.T, ns, name string, answer func(w http.ResponseWriter, r *h
 	}}})
 	remove(t, validating, name)
 	eventually(t, func(ctx context.Context) (bool, error) {
-		_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+		_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
+			metav1.PatchOptions{DryRun: []string{"All"}})
 		return err != nil && strings.Contains(err.Error(), name), nil
 	})
 }
@@ -146,7 +152,8 @@ func hook(t *testing.T, ns, name string, answer func(w http.ResponseWriter, r *h
 func TestWebhooksThatRefuse(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"denies": func(w http.ResponseWriter, _ *http.Request, uid string) {
-			_, _ = fmt.Fprintf(w, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":%q,"allowed":false,"status":{"message":"never"}}}`, uid)
+			_, _ = fmt.Fprintf(w,
+				`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":%q,"allowed":false,"status":{"message":"never"}}}`, uid)
 		},
 		"hangs": func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() },
 		"fails": func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -166,7 +173,8 @@ func TestWebhooksThatRefuse(t *testing.T) {
 			admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
 			relax(t, d.Causes[1])
 			eventually(t, func(ctx context.Context) (bool, error) {
-				_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+				_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
+					metav1.PatchOptions{DryRun: []string{"All"}})
 				return err == nil, nil
 			})
 			unstick(t, finalize.Options{}, ns).freed(t)
@@ -187,16 +195,24 @@ func TestInvalidCustomResource(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func(ctx context.Context) (bool, error) {
-		_, err := resource(gears, ns).Patch(ctx, "g", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+		_, err := resource(gears, ns).Patch(ctx, "g", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
+			metav1.PatchOptions{DryRun: []string{"All"}})
 		return err != nil && strings.Contains(err.Error(), "Required value"), nil
 	})
 	begin(t, ns)
-	d := diagnose(t, finalize.Options{}, ns)[0]
-	t.Log(d.Summary)
-	r := admin.Try(t, "unstick-ns", ns, "--yes", "--no-backup", "--patience=2s")
-	t.Log(r)
-	if _, err := server.Kubectl(t.Context(), "delete", "crd", "gears.strict.example.com", "--wait=false"); err != nil {
+	r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
+	for _, says := range []string{"CustomResourceDefinition gears.strict.example.com refuses", "Required value", "nothing was changed"} {
+		if !strings.Contains(r.Stderr, says) {
+			t.Errorf("it does not say %q: %s", says, r)
+		}
+	}
+	if err := server.Apply(t.Context(), definition(gears.Group, gears.Resource, "Gear")); err != nil {
 		t.Fatal(err)
 	}
-	_ = unstructured.Unstructured{}
+	eventually(t, func(ctx context.Context) (bool, error) {
+		_, err := resource(gears, ns).Patch(ctx, "g", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
+			metav1.PatchOptions{DryRun: []string{"All"}})
+		return err == nil, nil
+	})
+	unstick(t, finalize.Options{}, ns).freed(t)
 }
