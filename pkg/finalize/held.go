@@ -65,6 +65,9 @@ func (e *examination) addFinalizer(finalizer string, allowed, later bool, object
 func (e *examination) decide(c *Cause, allowed, later bool) {
 	k, _ := lookUp(c.Finalizer, e.options.Known)
 	owner, named := c.Controller, allowed && e.options.named(c.objects[0], c.Finalizer)
+	if e.options.Force && owner.Alive == AliveUnsure && !owner.Outside {
+		named = allowed // or it would be orphaned for good
+	}
 	untilPatience := c.Since.Add(e.options.controllerPatience())
 	young := e.options.now().Before(untilPatience)
 	protects := ""

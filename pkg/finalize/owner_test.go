@@ -112,6 +112,11 @@ func TestOwners(t *testing.T) {
 			if refused := Refuse(d, o2) != nil; refused != (tc.alive == Alive) {
 				t.Errorf("refused by force: %t", refused)
 			}
+			// By force, an orphan that nobody is known to clean up is not left behind.
+			forced := diagnose(t, w, "x", o2)
+			if may := len(forced.may[o]) > 0; may != (tc.alive != Alive) {
+				t.Errorf("removed by force: %t", may)
+			}
 			o2 = options()
 			o2.Named = []string{"example.com/hold"}
 			if c := diagnose(t, w, "x", o2).Causes[0]; c.Action != ClearFinalizers {
