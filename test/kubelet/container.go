@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -154,11 +155,12 @@ func (c *container) command(image Image) (*exec.Cmd, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	args := image.Entrypoint
+	given := c.spec.Args
 	if len(c.spec.Command) > 0 {
-		args = append(args, c.spec.Command[1:]...) // the first one is the program of the image
+		given = slices.Concat(c.spec.Command[1:], given) // the first one is the program of the image
 	}
-	for _, arg := range c.spec.Args {
+	args := slices.Clone(image.Entrypoint)
+	for _, arg := range given {
 		args = append(args, expand(arg, env))
 	}
 	cmd, err := c.pod.sandbox.command(c.spec.Name, image.Path, args...)

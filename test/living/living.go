@@ -148,6 +148,9 @@ func (c *Cluster) Alive(ctx context.Context) error {
 	err = wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
 		for _, resource := range []schema.GroupVersionResource{components, deployments} {
 			list, err := api.Resource(resource).Namespace(Namespace).List(ctx, metav1.ListOptions{})
+			if ctx.Err() != nil {
+				return false, ctx.Err() // and not why the last request failed
+			}
 			if err != nil || len(list.Items) == 0 {
 				last = fmt.Sprintf("no %s: %v", resource.Resource, err)
 				return false, nil
