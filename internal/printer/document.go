@@ -1,13 +1,9 @@
 package printer
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/castai/kubectl-castai/internal/console"
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -178,27 +174,6 @@ func NewReport(s cluster.Server, r *engine.Report, after *ownership.Inventory, r
 	return doc
 }
 
-// Print writes a document as json or yaml.
-func Print(w io.Writer, format string, doc any) error {
-	var out []byte
-	var err error
-	switch format {
-	case "json":
-		if out, err = json.MarshalIndent(doc, "", "  "); err == nil {
-			out = append(out, '\n')
-		}
-	case "yaml":
-		out, err = yaml.Marshal(doc)
-	default:
-		err = fmt.Errorf("unknown output format %q: it is json or yaml", format)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(out)
-	return err
-}
-
 // Explanation is the document of status for one object.
 type Explanation struct {
 	TypeMeta              `json:",inline"`
@@ -209,4 +184,38 @@ type Explanation struct {
 // NewExplanation makes the document of an explanation.
 func NewExplanation(s cluster.Server, e *ownership.Explanation) *Explanation {
 	return &Explanation{TypeMeta{APIVersion, "Explanation"}, NewMetadata(s), *e}
+}
+
+// Objects returns what is Cast AI's, and then what is unclear.
+func (d *Inventory) Objects() []cluster.Ref {
+	return append(refsOf(d.Owned), refsOf(d.Unclear)...)
+}
+
+// Objects returns what the plan removes or changes, each once.
+func (d *Plan) Objects() []cluster.Ref {
+	var out []cluster.Ref
+	seen := map[cluster.Ref]bool{}
+	for _, p := range d.Phases {
+		for _, a := range p.Actions {
+			if r := a.Target.Ref; a.Verb != engine.Call && !seen[r] {
+				seen[r] = true
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// Objects returns what is left.
+func (d *Report) Objects() []cluster.Ref { return refsOf(d.Left) }
+
+// Objects returns the object that is explained.
+func (d *Explanation) Objects() []cluster.Ref { return []cluster.Ref{d.Object} }
+
+func refsOf(list []Object) []cluster.Ref {
+	out := make([]cluster.Ref, len(list))
+	for i, o := range list {
+		out[i] = o.Ref
+	}
+	return out
 }

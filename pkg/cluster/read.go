@@ -164,7 +164,7 @@ func (c *Client) discover(events bool) ([]*Resource, []Unreadable, error) {
 	for _, list := range lists {
 		for _, api := range list.APIResources {
 			gv := list.GroupVersion
-			r := &Resource{Name: api.Name, Kind: api.Kind, Namespaced: api.Namespaced, Verbs: api.Verbs}
+			r := &Resource{Name: api.Name, Kind: api.Kind, Namespaced: api.Namespaced, Verbs: api.Verbs, Singular: api.SingularName, ShortNames: api.ShortNames}
 			r.Group, r.Version = splitGroupVersion(gv)
 			if r.Can("list") && r.Can("delete") && (events || !isEvent(r)) {
 				out = append(out, r)

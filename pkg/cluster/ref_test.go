@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -27,12 +28,24 @@ func TestRefRoundTrip(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	secrets := &Resource{Version: "v1", Name: "secrets", Kind: "Secret", Namespaced: true}
+	secrets := &Resource{Version: "v1", Name: "secrets", Kind: "Secret", Singular: "secret", Namespaced: true}
 	roles := &Resource{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterroles", Kind: "ClusterRole"}
-	snap := &Snapshot{Resources: []*Resource{secrets, roles}, Objects: []*Object{
-		{Resource: secrets, Namespace: "a", Name: "s"}, {Resource: roles, Name: "r"},
-	}}
-	for _, text := range []string{"Secret/a/s", "secrets/a/s", "secret/a/s", "ClusterRole/r", "clusterroles.rbac.authorization.k8s.io/r"} {
+	deployments := &Resource{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment", ShortNames: []string{"deploy"}, Namespaced: true}
+	one := &Resource{Group: "one.io", Version: "v1", Name: "bundles", Kind: "Bundle"}
+	two := &Resource{Group: "two.io", Version: "v1", Name: "bundles", Kind: "Bundle"}
+	hidden := &Resource{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "roles", Kind: "Role", Namespaced: true}
+	snap := &Snapshot{
+		Resources: []*Resource{secrets, roles, deployments, one, two, hidden},
+		Objects: []*Object{
+			{Resource: secrets, Namespace: "a", Name: "s"}, {Resource: roles, Name: "r"}, {Resource: deployments, Namespace: "a", Name: "d"},
+			{Resource: one, Name: "b"}, {Resource: two, Name: "b"},
+		},
+		Unreadable: []Unreadable{{What: "roles.rbac.authorization.k8s.io", Message: "forbidden", Forbidden: true}},
+	}
+	for _, text := range []string{
+		"Secret/a/s", "secrets/a/s", "secret/a/s", "ClusterRole/r", "clusterroles.rbac.authorization.k8s.io/r",
+		"deploy/a/d", "deploy.apps/a/d", "Deploy/a/d", "Bundle.one.io/b",
+	} {
 		ref, err := ParseRef(text)
 		if err != nil {
 			t.Fatal(err)
@@ -46,12 +59,14 @@ func TestFind(t *testing.T) {
 		"Secret/s":        "Secret is namespaced: write Secret/NAMESPACE/s",
 		"Secret/b/s":      "there is no Secret/b/s in the cluster",
 		"ClusterRole/a/r": "there is no ClusterRole/a/r in the cluster",
+		"Bundle/b":        "Bundle/b may be Bundle.one.io/b or Bundle.two.io/b: write the group, too",
+		"Role/a/r":        "nobody knows whether there is a Role/a/r: roles.rbac.authorization.k8s.io can't be listed (forbidden)",
 	} {
 		ref, err := ParseRef(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := snap.Find(ref); err == nil || err.Error() != want {
+		if _, err := snap.Find(ref); err == nil || err.Error() != want || errors.Is(err, ErrNotListed) != (text == "Role/a/r") {
 			t.Errorf("Find(%s): %v", text, err)
 		}
 	}

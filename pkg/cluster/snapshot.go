@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,16 @@ type Resource struct {
 	Kind       string
 	Namespaced bool
 	Verbs      []string
+	// Singular and ShortNames are what kubectl takes for it, too.
+	Singular   string
+	ShortNames []string
+}
+
+// Called tells whether kubectl takes a word for the resource: its kind, plural,
+// singular or a short name.
+func (r *Resource) Called(word string) bool {
+	low := strings.ToLower(word)
+	return strings.EqualFold(r.Kind, word) || low == r.Name || low == r.Singular || slices.Contains(r.ShortNames, low)
 }
 
 // GVR returns the resource as the REST clients want it.
@@ -135,23 +146,50 @@ type Snapshot struct {
 	Taken     time.Time
 }
 
-// Find returns the object that ref names. Kind may be given in any case, as a
-// plural, and without its group where that is unambiguous; the namespace may be
-// left out for cluster-scoped kinds only.
-func (s *Snapshot) Find(ref Ref) (*Object, error) {
-	var kinds []*Resource
+// ErrNotListed: objects of that kind could not be listed.
+var ErrNotListed = errors.New("nobody knows")
+
+// Namespaced tells whether the objects of the kind that is meant are in namespaces.
+func (s *Snapshot) Namespaced(ref Ref) bool {
+	kinds := s.called(ref)
+	return len(kinds) > 0 && kinds[0].Namespaced
+}
+
+// called returns the resources that a reference may mean.
+func (s *Snapshot) called(ref Ref) (out []*Resource) {
 	for _, r := range s.Resources {
-		if (strings.EqualFold(r.Kind, ref.Kind) || r.Name == strings.ToLower(ref.Kind)) &&
-			(ref.Group == "" || r.Group == ref.Group) {
-			kinds = append(kinds, r)
+		if r.Called(ref.Kind) && (ref.Group == "" || r.Group == ref.Group) {
+			out = append(out, r)
 		}
 	}
+	return out
+}
+
+// Find returns the object that ref names. Its kind may be any word that kubectl
+// takes, without the group where that is unambiguous; the namespace may be left
+// out for cluster-scoped kinds only. The error is ErrNotListed where the kind
+// could not be listed.
+func (s *Snapshot) Find(ref Ref) (*Object, error) {
+	kinds := s.called(ref)
 	if len(kinds) == 0 {
 		return nil, fmt.Errorf("the cluster has no kind %q: kubectl api-resources lists them", ref.GroupKind().String())
 	}
+	var found []*Object
 	for _, o := range s.Objects {
 		if o.Name == ref.Name && o.Namespace == ref.Namespace && slices.Contains(kinds, o.Resource) {
-			return o, nil
+			found = append(found, o)
+		}
+	}
+	switch len(found) {
+	case 0:
+	case 1:
+		return found[0], nil
+	default:
+		return nil, fmt.Errorf("%s may be %s or %s: write the group, too", ref, found[0].Ref(), found[1].Ref())
+	}
+	for _, u := range s.Unreadable {
+		if slices.ContainsFunc(kinds, func(r *Resource) bool { return r.GroupResource().String() == u.What }) {
+			return nil, fmt.Errorf("%w whether there is a %s: %s can't be listed (%s)", ErrNotListed, ref, u.What, u.Message)
 		}
 	}
 	if kinds[0].Namespaced && ref.Namespace == "" {

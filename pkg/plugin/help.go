@@ -14,9 +14,7 @@ import (
 const flagWidth = 80
 
 // writeUsage writes how a command is used: examples, commands, its own flags.
-// Those that all commands have are one command away, as in kubectl. It is not a
-// template of cobra, because with text/template the linker has to keep every
-// method of every type, which makes the binary a third bigger.
+// Those that all commands have are one command away, as in kubectl.
 func writeUsage(cmd *cobra.Command) error {
 	var b strings.Builder
 	if cmd.HasExample() {

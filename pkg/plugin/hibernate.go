@@ -19,8 +19,9 @@ import (
 
 func newHibernate(r *Root) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "hibernate",
-		Short: "Pause and resume the cluster, on demand and on a schedule",
+		Use:         "hibernate",
+		Annotations: map[string]string{takesNamespace: "of the CronJobs"},
+		Short:       "Pause and resume the cluster, on demand and on a schedule",
 		Long: templates.LongDesc(`
 			Pauses the cluster: stops Cast AI's autoscaler, moves what is essential to one small node, and has Cast AI remove
 			the other nodes that it made. Resumes it: takes back all that the pause did, so that the autoscaler makes nodes
@@ -72,7 +73,7 @@ func (a *access) validate(needed bool) (err error) {
 	}
 	if a.key.IsZero() {
 		if needed {
-			return refused(fmt.Errorf("this needs an API key of Cast AI with full access: name its file with --api-key-file (- is standard input), or set %s", castai.EnvKey))
+			return usage(fmt.Errorf("this needs an API key of Cast AI with full access: name its file with --api-key-file (- is standard input), or set %s", castai.EnvKey))
 		}
 		return nil
 	}

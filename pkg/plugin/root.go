@@ -63,6 +63,7 @@ func (r *Root) fileName() string {
 
 // New returns the command tree.
 func New(name string, version Version, streams genericiooptions.IOStreams) *cobra.Command {
+	showVersion := false
 	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version, logs: logFlags()}
 	cmd := &cobra.Command{
 		Use:         r.fileName(),
@@ -82,15 +83,27 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 			%[1]s unstick-ns castai-agent`),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage(fmt.Errorf("there is no command %q: %s --help lists them", args[0], name))
+				return unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return r.streams() },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.streams(); err != nil {
+				return err
+			}
+			return namespaceMeans(cmd)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return (&versionOptions{Root: r}).Run(cmd)
+			}
+			return cmd.Help()
+		},
+		SuggestionsMinimumDistance: 2,
 	}
+	cmd.Flags().BoolVar(&showVersion, "version", false, "Show the version of this plugin")
 	cmd.SetIn(streams.In)
 	cmd.SetOut(streams.Out)
 	cmd.SetErr(streams.ErrOut)
@@ -120,6 +133,32 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	layOut(cmd)
 	r.suggestFlags(cmd)
 	return cmd
+}
+
+// unknownCommand refuses a command, and names those that were meant perhaps.
+func unknownCommand(cmd *cobra.Command, typed string) error {
+	for _, like := range cmd.SuggestionsFor(typed) {
+		if like != "__complete" {
+			return usage(fmt.Errorf("there is no command %q: did you mean %s %s?", typed, cmd.CommandPath(), like))
+		}
+	}
+	return usage(fmt.Errorf("there is no command %q: %s --help lists them", typed, cmd.CommandPath()))
+}
+
+// takesNamespace marks the commands for which --namespace means something.
+const takesNamespace = "castai.kubectl.dev/namespace"
+
+// namespaceMeans refuses --namespace where it would be ignored.
+func namespaceMeans(cmd *cobra.Command) error {
+	if f := cmd.Flag("namespace"); f == nil || !f.Changed {
+		return nil
+	}
+	for c := cmd; c != nil; c = c.Parent() {
+		if c.Annotations[takesNamespace] != "" {
+			return nil
+		}
+	}
+	return usage(fmt.Errorf("%s is about the whole cluster: --namespace means nothing to it", cmd.CommandPath()))
 }
 
 // streams finds out what the streams can show, and what the user wants of that.
@@ -165,22 +204,19 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// outputFormats checks the value of -o.
+// outputFormats checks the value of -o: one that is allowed, or, where documents
+// are allowed at all, any format of kubectl's that every document has.
 func outputFormats(value string, allowed ...string) error {
-	if slices.Contains(allowed, value) {
+	documents := slices.Contains(allowed, "json")
+	if slices.Contains(allowed, value) || documents && printer.KnownFormat(value) {
 		return nil
 	}
-	return usage(fmt.Errorf("-o %s is unknown here: it is %s", value, strings.Join(nonEmpty(allowed), ", ")))
-}
-
-func nonEmpty(in []string) []string {
-	var out []string
-	for _, s := range in {
-		if s != "" {
-			out = append(out, s)
-		}
+	if documents {
+		allowed = append(slices.Clone(allowed), printer.Formats()...)
 	}
-	return out
+	allowed = slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" })
+	slices.Sort(allowed)
+	return usage(fmt.Errorf("there is no output format %q here: it can be %s", value, strings.Join(slices.Compact(allowed), ", ")))
 }
 
 // ErrorText is how an error is shown, on one line, with the name of the program.

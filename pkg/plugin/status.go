@@ -2,6 +2,9 @@ package plugin
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
@@ -22,7 +25,7 @@ type statusOptions struct {
 func newStatus(r *Root) *cobra.Command {
 	o := &statusOptions{Root: r, api: apiFlags{Root: r}}
 	cmd := &cobra.Command{
-		Use:   "status [KIND[.GROUP]/[NAMESPACE/]NAME]",
+		Use:   "status [TYPE[.GROUP]/[NAMESPACE/]NAME | TYPE[.GROUP] NAME]",
 		Short: "Show what of Cast AI is in the cluster, and why we think so",
 		Long: templates.LongDesc(`
 			Shows what of Cast AI is in the cluster, why we think so, what is unclear, and what an offboarding would mean for
@@ -39,25 +42,29 @@ func newStatus(r *Root) *cobra.Command {
 			%[1]s status -o wide
 
 			# Whose is this ClusterRole, and how do we know?
-			%[1]s status ClusterRole/castai-agent`),
+			%[1]s status ClusterRole/castai-agent
+
+			# The same of a Deployment: types are written as for kubectl get
+			%[1]s status deploy castai-agent -n castai-agent`),
+		Annotations:       map[string]string{takesNamespace: "of the object"},
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: first(completes(r.judged(everything))),
 		RunE:              run(o),
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json or yaml")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
 	trustVar(cmd.Flags(), &o.trust)
 	o.api.addFlags(cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml"))) // it is there, and has none
 	return cmd
 }
 
-// Complete connects to the cluster.
+// Complete reads which object is meant.
 func (o *statusOptions) Complete(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return noArgs(cmd, args[1:])
-	}
-	if len(args) == 1 {
-		o.object = args[0]
+	switch {
+	case len(args) > 2, len(args) == 2 && strings.Contains(args[0], "/"):
+		return usage(fmt.Errorf("%s explains one object: TYPE/NAME or TYPE NAME, not %q", cmd.CommandPath(), strings.Join(args, " ")))
+	case len(args) > 0:
+		o.object = strings.Join(args, "/")
 	}
 	return nil
 }
@@ -70,13 +77,16 @@ func (o *statusOptions) Validate() error {
 	if err := trusted(o.trust); err != nil {
 		return err
 	}
-	if o.object != "" {
-		if _, err := cluster.ParseRef(o.object); err != nil {
-			return usage(err)
+	if o.object == "" {
+		if o.defaultNamespace() != "" {
+			return usage(errors.New("status shows the whole cluster: --namespace only says where an object is, TYPE NAME"))
 		}
-		return outputFormats(o.output, "", "json", "yaml")
+		return outputFormats(o.output, "", "wide", "json", "yaml", "name")
 	}
-	return outputFormats(o.output, "", "wide", "json", "yaml")
+	if _, err := cluster.ParseRef(o.object); err != nil {
+		return usage(err)
+	}
+	return outputFormats(o.output, "", "json", "yaml", "name")
 }
 
 // Run prints the inventory, or the explanation of one object.
@@ -87,7 +97,7 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 	}
 	text := printer.NewText(o.Out)
 	if o.object != "" {
-		found, err := s.find("status", []string{o.object})
+		found, err := s.findIn(o.defaultNamespace(), "status", []string{o.object})
 		if err != nil {
 			return err
 		}
@@ -105,7 +115,7 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if o.output == "json" || o.output == "yaml" {
+	if o.output != "" && o.output != "wide" {
 		doc := printer.NewInventory(inv)
 		doc.Console = view
 		return printer.Print(o.Out, o.output, doc)

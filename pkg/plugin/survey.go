@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,14 @@ func (r *Root) connect(ctx context.Context) (*cluster.Client, error) {
 			_, _ = fmt.Fprintf(r.ErrOut, "The API server does not answer (%s): waiting for it, up to %s\n", printer.Escape(reason), patience)
 		},
 	})
+}
+
+// defaultNamespace is what --namespace says, or nothing.
+func (r *Root) defaultNamespace() string {
+	if r.Kube.Namespace == nil {
+		return ""
+	}
+	return *r.Kube.Namespace
 }
 
 // survey is what was read of a cluster to judge it.
@@ -45,13 +54,25 @@ func (s *survey) judge(o ownership.Options) *ownership.Inventory { return s.Judg
 
 // find reads references to objects as the user writes them and looks them up.
 func (s *survey) find(flag string, texts []string) ([]cluster.Ref, error) {
+	return s.findIn("", flag, texts)
+}
+
+// findIn looks for objects whose namespace is not written in a namespace, unless
+// that is empty.
+func (s *survey) findIn(namespace, flag string, texts []string) ([]cluster.Ref, error) {
 	var out []cluster.Ref
 	for _, text := range texts {
 		r, err := cluster.ParseRef(text)
 		if err != nil {
 			return nil, usage(fmt.Errorf("%s: %w", flag, err))
 		}
+		if r.Namespace == "" && s.snap.Namespaced(r) {
+			r.Namespace = namespace
+		}
 		o, err := s.snap.Find(r)
+		if errors.Is(err, cluster.ErrNotListed) {
+			return nil, fmt.Errorf("%s %s: %w", flag, text, err)
+		}
 		if err != nil {
 			return nil, usage(fmt.Errorf("%s %s: %w", flag, text, err))
 		}
