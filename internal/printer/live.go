@@ -168,12 +168,12 @@ func up(lines int) string {
 	return fmt.Sprintf("\x1b[%dA", lines)
 }
 
-// count says how far the phase is, since when, and how long it may take.
+// count says how far the phase is, since when, and when it is given up.
 func (l *live) count(now time.Time, width int) string {
 	elapsed := now.Sub(l.started)
 	parts := []string{fmt.Sprintf("%d of %d", l.done, l.total), whole(elapsed)}
-	if left := l.phase.Timeout - elapsed; l.phase.Timeout > 0 && left > 0 {
-		parts = append(parts, "at most "+whole(left)+" more")
+	if l.phase.Timeout > 0 {
+		parts[1] += " (limit " + whole(l.phase.Timeout) + ")"
 	}
 	bar := ""
 	if width >= barNeeds && l.total > 0 {
@@ -207,6 +207,9 @@ func (l *live) work(now time.Time) string {
 func whole(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%d s", int(d.Seconds()))
+	}
+	if d%time.Minute < time.Second {
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	}
 	return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 }

@@ -45,7 +45,7 @@ func (t *Text) Plan(inv *ownership.Inventory, plan *engine.Plan) {
 		t.line("\n-o wide shows all %d objects (they can't be written into %s: %s)", plan.Actions(), f.Name(), err.Error())
 		return
 	}
-	t.heading("\nAll of it, each object with the reason, is in %s", f.Name())
+	t.heading("\nAll of it, each object with the reason, is in:\n  %s", f.Name())
 }
 
 // WidePlan shows a plan with a line and the reason for each object.
@@ -153,10 +153,7 @@ func (t *Text) wide(p *engine.Phase, _ int) {
 		}
 		rows = append(rows, []string{"   " + verbName(p, a), kindName(a.Target.Ref), cmp.Or(a.Target.Namespace, "-"), a.Target.Name, a.Why})
 	}
-	width := t.width
-	t.width = 0 // who asks for all gets all
-	t.table(rows)
-	t.width = width
+	t.whole(rows) // who asks for all gets all
 }
 
 // group is what is done in the same way to objects of one kind.

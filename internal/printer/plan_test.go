@@ -121,7 +121,7 @@ func TestLongPlanIsInAFile(t *testing.T) {
 	if text.Plan(inv, plan); text.Err() != nil {
 		t.Fatal(text.Err())
 	}
-	_, file, found := strings.Cut(out.String(), "reason, is in ")
+	_, file, found := strings.Cut(out.String(), "reason, is in:")
 	if !found {
 		t.Fatalf("no file is named in\n%s", &out)
 	}

@@ -85,19 +85,15 @@ func (p *Progress) tell(e engine.Event) {
 	case engine.Kept:
 		p.text.alarm("  %s stays: %s", e.Target.Ref, e.Message)
 	case engine.Left:
-		message := e.Message
-		if message == "" {
-			message = "it did not go in time"
-		}
 		if e.Verb == engine.Call {
 			p.text.line("  %s did not finish: %s", e.Operation, e.Message)
 			return
 		}
 		if e.Phase.Optional {
-			p.text.line("  %s was not cleaned up in time: it goes later, without its controller", e.Target.Ref)
+			p.text.line("  %s was not cleaned up by its controller in time: it is removed later, without it", e.Target.Ref)
 			return
 		}
-		p.text.alarm("  %s is still there: %s", e.Target.Ref, message)
+		p.text.alarm("  %s is still there%s", e.Target.Ref, prefixed(": ", e.Message))
 	case engine.PhaseEnded:
 		for _, names := range slices.Sorted(maps.Keys(p.stripped)) {
 			p.text.line("  removed the finalizers %s from %s", names, count(p.stripped[names], "object"))

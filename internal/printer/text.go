@@ -57,11 +57,37 @@ func (t *Text) styled(format string, args []any, styles ...style) {
 			args[i] = Escape(s)
 		}
 	}
-	text := fmt.Sprintf(format, args...)
+	text := t.wrap(fmt.Sprintf(format, args...))
 	if len(styles) > 0 {
 		text = t.terminal.paint(text, styles...)
 	}
 	_, t.err = io.WriteString(t.w, text+"\n")
+}
+
+// wrap breaks lines that are wider than the terminal between words, and indents
+// what follows a little more.
+func (t *Text) wrap(text string) string {
+	if t.width == 0 || displaywidth.String(text) <= t.width {
+		return text
+	}
+	var out []string
+	for line := range strings.SplitSeq(text, "\n") {
+		rest := strings.TrimLeft(line, " ")
+		indent := strings.Repeat(" ", len(line)-len(rest))
+		current := indent
+		for word := range strings.SplitSeq(rest, " ") {
+			if used := displaywidth.String(current); strings.TrimSpace(current) != "" && used+1+displaywidth.String(word) > t.width {
+				out = append(out, current)
+				current = indent + "  "
+			}
+			if strings.TrimSpace(current) != "" {
+				current += " "
+			}
+			current += word
+		}
+		out = append(out, current)
+	}
+	return strings.Join(out, "\n")
 }
 
 // table writes rows in aligned columns.
@@ -99,34 +125,6 @@ func (t *Text) raw(line string) {
 	}
 }
 
-// Inventory shows what of Cast AI is in the cluster. wide names every object
-// with its evidence; otherwise each kind is a line.
-func (t *Text) Inventory(inv *ownership.Inventory, wide bool) {
-	t.identity(inv)
-	owned := inv.Owned()
-	switch {
-	case len(owned) == 0 && len(inv.Unreadable) == 0:
-		t.line("\nNothing of Cast AI's is in this cluster.")
-	case len(owned) == 0:
-		t.line("\nNothing of Cast AI's was found, but not everything could be read.")
-	case wide:
-		t.line("\nCast AI's: %s", count(len(owned), "object"))
-		rows := [][]string{{"  KIND", "NAMESPACE", "NAME", "WHY"}}
-		for _, i := range owned {
-			rows = append(rows, []string{"  " + kindName(i.Object.Ref()), cmp.Or(i.Object.Namespace, "-"), i.Object.Name, i.For[0].Text})
-		}
-		t.table(rows)
-	default:
-		t.line("\nCast AI's: %s", count(len(owned), "object"))
-		t.kinds(owned)
-	}
-	t.homes(inv)
-	t.unclear(inv)
-	t.unreadable(inv.Unreadable)
-	t.Impact(inv)
-	t.Blockers(inv.Blockers)
-}
-
 func (t *Text) identity(inv *ownership.Inventory) {
 	s, id := inv.Server, inv.Identity
 	rows := [][]string{{"Cluster", fmt.Sprintf("%s (context %s), %s, Kubernetes %s", s.DisplayName(), cmp.Or(s.Context, "none"), s.Host, s.Version)}}
@@ -150,37 +148,17 @@ func (t *Text) identity(inv *ownership.Inventory) {
 	t.table(rows)
 }
 
-// kinds shows a line for each kind: how many, where, and why for the first.
-func (t *Text) kinds(items []*ownership.Item) {
-	byKind := map[string][]*ownership.Item{}
-	for _, i := range items {
-		byKind[kindName(i.Object.Ref())] = append(byKind[kindName(i.Object.Ref())], i)
-	}
-	rows := [][]string{{"  KIND", "COUNT", "WHERE", "WHY"}}
-	for _, kind := range slices.Sorted(maps.Keys(byKind)) {
-		list := byKind[kind]
-		where := map[string]bool{}
-		for _, i := range list {
-			if i.Object.Namespace != "" {
-				where[i.Object.Namespace] = true
-			}
-		}
-		rows = append(rows, []string{"  " + kind, fmt.Sprint(len(list)), cmp.Or(some(slices.Sorted(maps.Keys(where)), 2), "-"),
-			fmt.Sprintf("%s: %s", list[0].Object.Name, list[0].For[0].Text)})
-	}
-	t.table(rows)
-}
-
 func (t *Text) homes(inv *ownership.Inventory) {
-	var kept [][]string
+	first := true
 	for _, h := range inv.Homes {
-		if len(h.Keep) > 0 {
-			kept = append(kept, []string{"  " + h.Name, fmt.Sprintf("stays, because of %s", some(refs(h.Keep), 3))})
+		if len(h.Keep) == 0 {
+			continue
 		}
-	}
-	if len(kept) > 0 {
-		t.line("\nNamespaces that stay: somebody else lives there, too. Cast AI's objects in them go one by one.")
-		t.table(kept)
+		if first {
+			t.line("\nNamespaces that stay: somebody else uses them, too. Cast AI's objects in them are removed one by one.")
+			first = false
+		}
+		t.line("  %s stays, because of %s", h.Name, strings.Join(refs(h.Keep), ", "))
 	}
 }
 
@@ -189,7 +167,8 @@ func (t *Text) unclear(inv *ownership.Inventory) {
 	if len(items) == 0 {
 		return
 	}
-	t.line("\nUnclear: %s for you to decide about. They stay, unless named with --include.", count(len(items), "object"))
+	t.line("")
+	t.heading("Unclear: %s. They stay, unless you name them with --include.", count(len(items), "object"))
 	for _, i := range items {
 		t.line("  %s", i.Object.Ref())
 		for _, e := range i.Hints {
@@ -228,7 +207,7 @@ func (t *Text) Impact(inv *ownership.Inventory) {
 		for _, k := range slices.Sorted(maps.Keys(i.Nodes.InstanceTypes)) {
 			kinds = append(kinds, fmt.Sprintf("%d %s", i.Nodes.InstanceTypes[k], k))
 		}
-		line := fmt.Sprintf("nodes made by Cast AI stay and go on costing: %d", n)
+		line := fmt.Sprintf("nodes that Cast AI made stay, and you keep paying for them: %d", n)
 		if len(kinds) > 0 {
 			line += ", among them " + strings.Join(kinds, ", ")
 		}
@@ -247,10 +226,10 @@ func (t *Text) Impact(inv *ownership.Inventory) {
 		lines = append(lines, fmt.Sprintf("new pods are no longer changed by PodMutations: %s", some(i.PodMutations, 5)))
 	}
 	if len(i.Settings) > 0 {
-		lines = append(lines, fmt.Sprintf("settings that people write go with their kinds: %s", some(refs(i.Settings), 5)))
+		lines = append(lines, fmt.Sprintf("settings of yours are removed with their CustomResourceDefinitions: %s", strings.Join(refs(i.Settings), ", ")))
 	}
 	if len(i.Dangling) > 0 {
-		lines = append(lines, fmt.Sprintf("bindings of others to Cast AI's roles stay and grant nothing any more: %s", some(refs(i.Dangling), 5)))
+		lines = append(lines, fmt.Sprintf("bindings of yours to Cast AI's roles stay, and grant nothing any more: %s", strings.Join(refs(i.Dangling), ", ")))
 	}
 	if len(lines) == 0 {
 		return
@@ -258,19 +237,6 @@ func (t *Text) Impact(inv *ownership.Inventory) {
 	t.line("\nWhat it means for the rest:")
 	for _, l := range lines {
 		t.line("  %s", l)
-	}
-}
-
-// Blockers lists what a person must decide first.
-func (t *Text) Blockers(list []ownership.Blocker) {
-	if len(list) == 0 {
-		return
-	}
-	t.line("\nTo be decided before an offboarding:")
-	for _, b := range list {
-		t.line("  %s: %s (%s)", b.Name, b.Text, some(refs(b.Objects), 3))
-		t.line("    %s", b.Remedy)
-		t.line("    to go on regardless: --accept %s", b.Name)
 	}
 }
 

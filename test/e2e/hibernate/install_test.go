@@ -171,7 +171,7 @@ func TestInstallRefusesBeforeAnyWrite(t *testing.T) {
 		"no label":                {args: []string{"--hibernate-node-labels=x"}, code: 2, want: "KEY=VALUE"},
 		"an unknown namespace":    {args: []string{"--namespaces-to-keep=monitorin"}, code: 3, want: "monitorin"},
 		"no name of a namespace":  {args: []string{"--namespaces-to-keep=Not_One"}, code: 3, want: "Not_One"},
-		"no key":                  {env: []string{"CASTAI_API_KEY=", "CASTAI_API_TOKEN="}, code: 3, want: "--api-key-file"},
+		"no key":                  {env: []string{"CASTAI_API_KEY=", "CASTAI_API_TOKEN="}, code: 2, want: "--api-key-file"},
 		"the placeholder":         {env: []string{"CASTAI_API_KEY=CASTAI-API-KEY-REPLACE-ME-WITH-ABOVE=="}, code: 3, want: "placeholder"},
 		"the placeholder encoded": {env: []string{"CASTAI_API_KEY=Q0FTVEFJLUFQSS1LRVktUkVQTEFDRS1NRS1XSVRILUFCT1ZFLg=="}, code: 3, want: "placeholder"},
 		"no API":                  {args: []string{"--api-url=http://api.cast.ai"}, code: 2, want: "https://"},
