@@ -20,10 +20,11 @@ type statusOptions struct {
 	object string
 	trust  []string
 	api    apiFlags
+	fleet  fleet
 }
 
 func newStatus(r *Root) *cobra.Command {
-	o := &statusOptions{Root: r, api: apiFlags{Root: r}}
+	o := &statusOptions{Root: r, api: apiFlags{Root: r}, fleet: fleet{Root: r}}
 	cmd := &cobra.Command{
 		Use:   "status [TYPE[.GROUP]/[NAMESPACE/]NAME | TYPE[.GROUP] NAME]",
 		Short: "Show what of Cast AI is in the cluster, and why we think so",
@@ -54,6 +55,7 @@ func newStatus(r *Root) *cobra.Command {
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
 	trustVar(cmd.Flags(), &o.trust)
 	o.api.addFlags(cmd.Flags())
+	o.fleet.addFlags(cmd.Flags())
 	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml"))) // it is there, and has none
 	return cmd
 }
@@ -77,6 +79,12 @@ func (o *statusOptions) Validate() error {
 	if err := trusted(o.trust); err != nil {
 		return err
 	}
+	if err := o.fleet.validate(o.output); err != nil {
+		return err
+	}
+	if o.object != "" && o.fleet.wanted() {
+		return usage(errors.New("an object is explained in one cluster: name that with --context"))
+	}
 	if o.object == "" {
 		if o.defaultNamespace() != "" {
 			return usage(errors.New("status shows the whole cluster: --namespace only says where an object is, TYPE NAME"))
@@ -91,6 +99,9 @@ func (o *statusOptions) Validate() error {
 
 // Run prints the inventory, or the explanation of one object.
 func (o *statusOptions) Run(cmd *cobra.Command) error {
+	if o.fleet.wanted() {
+		return o.fleet.run(cmd.Context(), o.output, func(*ownership.Inventory) error { return nil }, o.trust...)
+	}
 	inv, s, err := o.inventory(cmd.Context(), o.trust...)
 	if err != nil {
 		return err

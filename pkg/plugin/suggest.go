@@ -98,6 +98,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"cluster":               configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.Cluster { return c.Clusters }),
 		"color":                 words(printer.ColorModes()...),
 		"context":               configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.Context { return c.Contexts }),
+		"contexts":              configured(r, func(c clientcmdapi.Config) map[string]*clientcmdapi.Context { return c.Contexts }),
 		"dry-run":               words(string(dryRunNone), string(dryRunClient), string(dryRunServer)),
 		"exclude":               r.judged((*ownership.Inventory).Owned),
 		"include":               r.judged((*ownership.Inventory).Unclear),

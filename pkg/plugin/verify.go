@@ -15,10 +15,11 @@ type verifyOptions struct {
 	output string
 	trust  []string
 	strict bool
+	fleet  fleet
 }
 
 func newVerify(r *Root) *cobra.Command {
-	o := &verifyOptions{Root: r}
+	o := &verifyOptions{Root: r, fleet: fleet{Root: r}}
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check whether anything of Cast AI's is left",
@@ -31,13 +32,17 @@ func newVerify(r *Root) *cobra.Command {
 			%[1]s verify
 
 			# In a script
-			%[1]s verify -o json | jq '.owned | length'`),
+			%[1]s verify -o json | jq '.owned | length'
+
+			# In all clusters of the kubeconfig
+			%[1]s verify --all-contexts`),
 		Args: noArgs,
 		RunE: run(o),
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json or yaml")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "Exit with 4 for unclear objects, too")
 	trustVar(cmd.Flags(), &o.trust)
+	o.fleet.addFlags(cmd.Flags())
 	return cmd
 }
 
@@ -49,11 +54,17 @@ func (o *verifyOptions) Validate() error {
 	if err := trusted(o.trust); err != nil {
 		return err
 	}
-	return outputFormats(o.output, "", "json", "yaml")
+	if err := o.fleet.validate(o.output); err != nil {
+		return err
+	}
+	return outputFormats(o.output, "", "json", "yaml", "name")
 }
 
 // Run takes a fresh inventory and says whether it is empty.
 func (o *verifyOptions) Run(cmd *cobra.Command) error {
+	if o.fleet.wanted() {
+		return o.fleet.run(cmd.Context(), o.output, o.verdict)
+	}
 	inv, _, err := o.inventory(cmd.Context(), o.trust...)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ func documents() map[string]reflect.Type {
 	return map[string]reflect.Type{
 		"Inventory": reflect.TypeFor[printer.Inventory](), "Plan": reflect.TypeFor[printer.Plan](), "Report": reflect.TypeFor[printer.Report](),
 		"Explanation": reflect.TypeFor[printer.Explanation](), "Restore": reflect.TypeFor[printer.Restore](),
+		"Summary":     reflect.TypeFor[printer.Summary](),
 		"Backups":     reflect.TypeFor[printer.Backups](),
 		"Hibernation": reflect.TypeFor[printer.Hibernation](),
 		"Diagnosis":   reflect.TypeFor[printer.Diagnosis](), backup.Kind: reflect.TypeFor[backup.Index](),
