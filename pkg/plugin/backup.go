@@ -71,8 +71,18 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 	if s.none {
 		return &backup.Journal{}, nil
 	}
-	_, journal, err := s.open(ctx, client, inv, plan)
-	return journal, err
+	saved, journal, err := s.open(ctx, client, inv, plan)
+	if err != nil {
+		return nil, err
+	}
+	s.sealed(saved)
+	return journal, nil
+}
+
+// sealed prints the digest of a backup that nothing is added to any more: restore
+// asks for it where nobody remembers the folder.
+func (s *saving) sealed(saved *backup.Saved) {
+	_, _ = fmt.Fprintf(s.ErrOut, "The digest of the backup: %s\n", saved.Digest)
 }
 
 // open makes the backup and the report in it.

@@ -337,5 +337,8 @@ func (o *offboardOptions) remove(ctx context.Context, seen *offboard.Observation
 	o.console.onEvent = o.runner.OnEvent
 	result, err := o.runner.Remove(ctx, seen, plan)
 	o.saving.closeJournal(s.journal, err)
+	if s.saved != nil {
+		o.saving.sealed(s.saved)
+	}
 	return o.report(ctx, result, err)
 }
