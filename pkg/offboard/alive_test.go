@@ -1,6 +1,9 @@
 package offboard_test
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -216,6 +219,7 @@ metadata:
   namespace: castai-agent
   labels: {owner: helm, name: castai-agent, status: pending-install, version: "1"}
 type: helm.sh/release.v1
+data: {release: %s}
 `
 	ref := cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "sh.helm.release.v1.castai-agent.v1"}
 	for name, alive := range map[string]bool{"the operator lives": true, "the operator is dead": false} {
@@ -226,7 +230,7 @@ type: helm.sh/release.v1
 				if !alive {
 					renewed = start.Add(-time.Hour)
 				}
-				w := serve(t, operator(renewed)+record)
+				w := serve(t, operator(renewed)+fmt.Sprintf(record, release(t, "castai-agent")))
 				w.runner.CleanUp = time.Minute
 				if alive {
 					w.live(0)
@@ -250,6 +254,19 @@ type: helm.sh/release.v1
 			})
 		})
 	}
+}
+
+// release encodes the record of a Helm release of a chart, as a Secret has it.
+func release(t *testing.T, chart string) string {
+	t.Helper()
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err := fmt.Fprintf(w, `{"name":%q,"version":1,"namespace":"castai-agent","info":{"status":"pending-install"},`+
+		`"chart":{"metadata":{"name":%[1]q,"version":"0.111.0"}},"manifest":""}`, chart)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString([]byte(base64.StdEncoding.EncodeToString(packed.Bytes())))
 }
 
 // running is a pod of the agent that does not end by itself.
