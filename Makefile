@@ -18,6 +18,11 @@ OAPI_CODEGEN  = go tool -modfile=$(CURDIR)/hack/tools/oapi-codegen/go.mod oapi-c
 # The modules that hold code of this repository.
 MODULES = . test test/controlplane hack/release
 
+# What has no clock, no network and no terminal: quick enough for the race detector.
+PURE = ./pkg/engine ./pkg/finalize ./pkg/offboard ./internal/console
+
+GOVULNCHECK = v1.9.0
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -38,6 +43,15 @@ test: test-unit test-controlplane test-e2e ## Run all tests
 .PHONY: test-unit
 test-unit: ## Test the plugin's packages
 	go test ./...
+	go test -race $(PURE)
+
+.PHONY: mutants
+mutants: ## Break each safety rule and expect a unit test to go red (SAMPLE=5 SEED=7 for some of them)
+	go run ./hack/mutants -sample=$(or $(SAMPLE),0) -seed=$(or $(SEED),1)
+
+.PHONY: vulnerabilities
+vulnerabilities: ## Look for known vulnerabilities in what the plugin calls
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
 
 .PHONY: test-controlplane
 test-controlplane: controlplane ## Test the control plane that the other tests run against
@@ -81,7 +95,8 @@ chaos-all: build controlplane ## Try every fault at the console and every step o
 	CASTAI_CHAOS=all go -C test test -count=1 -timeout 90m ./console ./e2e/hibernate
 
 .PHONY: lint
-lint: ## Run the linters and look for files that are out of date
+lint: ## Run the linters, look for files that are out of date, and check the commits
+	@hack/commits.sh
 	@for m in $(MODULES); do \
 	  echo "lint $$m" && (cd $$m && $(GOLANGCI_LINT) run --allow-serial-runners --config $(CURDIR)/.golangci.yaml ./... && go mod tidy -diff) || exit 1; \
 	done

@@ -73,7 +73,9 @@ func TestAnExpiredWatchIsTakenUpAgain(t *testing.T) {
 			return clustertest.Fault{}
 		})
 		var seen []bool
-		err := client.Follow(t.Context(), []cluster.Target{target}, func(s cluster.Sighting) { seen = append(seen, s.Object != nil) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := client.Follow(ctx, []cluster.Target{target}, func(s cluster.Sighting) { seen = append(seen, s.Object != nil) })
 		if err != nil || !slices.Equal(seen, []bool{true, false}) {
 			t.Errorf("%v, %v", seen, err)
 		}
@@ -114,9 +116,11 @@ func TestAMissingRightEndsTheWaiting(t *testing.T) {
 		client, target := server.Client(), server.Target(prices)
 		server.Forbid = isWatch
 		for name, wait := range waiting(client, target) {
-			if err := wait(t.Context()); !apierrors.IsForbidden(err) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := wait(ctx); !apierrors.IsForbidden(err) {
 				t.Errorf("%s: %v", name, err)
 			}
+			cancel()
 		}
 	})
 }

@@ -33,6 +33,9 @@ func TestCatalogueIsComplete(t *testing.T) {
 		"setting":       func(s string) bool { return cat.Setting(kind(s)) },
 		"graceful":      func(s string) bool { return cat.Graceful(kind(s)) },
 		"recreates":     cat.Recreates,
+		"workload": func(s string) bool {
+			return slices.ContainsFunc(cat.Components, func(c Component) bool { return slices.Contains(c.Workloads, s) })
+		},
 		"namespace": func(s string) bool {
 			return slices.ContainsFunc(cat.Namespaces, func(h Home) bool { return h.Name == s })
 		},

@@ -16,12 +16,17 @@ import (
 const corpus = "../../../shared/corpus"
 
 // TestCorpusIsOwned judges real charts, each alone: with and without Helm, under
-// their own and under other names, everything in them is Cast AI's.
+// their own and under other names, everything in them is Cast AI's. Without the
+// corpus it is skipped, and TestChartsAreOwned has the charts of testdata.
 func TestCorpusIsOwned(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(corpus, "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(files) == 0 {
+		t.Skip("there is no corpus beside the repository: 0 charts were judged")
+	}
+	t.Logf("%d charts", len(files))
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
 		if err != nil {
