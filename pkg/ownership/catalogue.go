@@ -9,7 +9,6 @@ package ownership
 import (
 	_ "embed" // the catalogue is part of the binary
 	"fmt"
-	"iter"
 	"path"
 	"regexp"
 	"slices"
@@ -190,19 +189,6 @@ func (c *Catalogue) chartWithin(name string, parents []string) *Component {
 func (c *Catalogue) unmistakable(name string) bool {
 	return (strings.HasPrefix(name, "castai-") || strings.HasPrefix(name, "castware-") || name == "castai") &&
 		(c.apps[name] != nil || c.chart(name) != nil || c.accounts[name] != nil)
-}
-
-// ownCharts yields the names of the charts that are Cast AI's under any roof.
-func (c *Catalogue) ownCharts() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for i := range c.Components {
-			for _, chart := range c.Components[i].Charts {
-				if len(c.Components[i].Within) == 0 && !yield(chart) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // component returns the component of that name, or nil.

@@ -61,7 +61,7 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 		return "", Evidence{}, false
 	}
 	c := v.chart(b.Object)
-	named := !slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+	named := c.component != nil && !slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
 		return !v.exactAccount(a.Name) && v.named(a.Name, releaseName(b.Object)) == nil
 	})
 	switch {

@@ -72,8 +72,11 @@ func (v *clusterView) home(ns string) (Evidence, bool) {
 
 // isHome tells whether Cast AI is known to live in a namespace.
 func (v *clusterView) isHome(ns string) bool {
-	_, ok := v.home(ns)
-	return ok
+	if ns == "" {
+		return false
+	}
+	_, leads := v.homes[ns]
+	return leads || v.trust[ns] || v.namedHome(ns) != nil
 }
 
 // addHome notes that an object of a component of Cast AI's leads to a namespace.

@@ -115,12 +115,12 @@ func (r *reader) named(name, release string) *Component {
 // has it, so that castai-agent-cpvpa of a release my-castai-agent is
 // my-castai-agent-cpvpa.
 func (r *reader) calledAfter(name, release string) *Component {
-	for chart := range r.cat.ownCharts() {
-		if !slices.Contains(suffixes(release), chart) && !slices.Contains(prefixes(release), chart) {
-			continue
-		}
-		rest, ok := strings.CutPrefix(name, release)
-		if !ok {
+	rest, ok := strings.CutPrefix(name, release)
+	if !ok {
+		return nil
+	}
+	for _, chart := range slices.Concat(suffixes(release), prefixes(release)) {
+		if r.cat.chart(chart) == nil {
 			continue
 		}
 		if c := r.app(chart + rest); c != nil {
