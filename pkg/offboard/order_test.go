@@ -10,7 +10,7 @@ import (
 	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
-const installed = `
+const everyPhase = `
 apiVersion: v1
 kind: Namespace
 metadata: {name: castai-agent}
@@ -56,7 +56,7 @@ metadata: {name: shop, namespace: shop, finalizers: [example.com/theirs]}
 
 // Nothing is removed before what it proves (docs/design.md).
 func TestTheOrderOfAPlan(t *testing.T) {
-	_, snap := clustertest.World(t, installed)
+	_, snap := clustertest.World(t, everyPhase)
 	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)
