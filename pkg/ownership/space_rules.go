@@ -233,6 +233,8 @@ func (v *spaceView) judgeCompanions() {
 			}
 			if of := v.companionOf(o); of != nil {
 				v.claim(o, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", of.Resource.Kind, of.Name), From: ref(of)})
+			} else if v.released(o) {
+				v.claim(o, nil, Evidence{Rule: "companion", Text: "nobody holds it any more, and only Cast AI's controllers live here", From: v.home.From})
 			}
 		}
 	}
@@ -309,6 +311,17 @@ func (v *spaceView) leader(lease *cluster.Object) *cluster.Object {
 	return found
 }
 
+// released tells whether an object is the Lease of a leader that has ended in good
+// order: client-go empties holderIdentity then (ReleaseOnCancel), so that only
+// where it is tells whose it was.
+func (v *spaceView) released(o *cluster.Object) bool {
+	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || str(o.Body, "spec", "holderIdentity") != "" {
+		return false
+	}
+	_, others := v.residents()
+	return others == 0
+}
+
 // judgeKnown: a kind and name that one component always uses in the namespace
 // that it lives in.
 func (v *spaceView) judgeKnown() {
@@ -319,6 +332,9 @@ func (v *spaceView) judgeKnown() {
 		component := v.runtimeObject(o)
 		if component == nil {
 			component = v.accountOf(o)
+		}
+		if component == nil && o.Resource.Kind == "Lease" {
+			component = v.app(o.Name) // a program elects its leader under its own name
 		}
 		if component == nil {
 			continue
