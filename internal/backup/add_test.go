@@ -18,7 +18,7 @@ func entry(t *testing.T, dir string, r cluster.Ref) (*Entry, *unstructured.Unstr
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }()
 	for i := range b.Index.Objects {
 		if e := &b.Index.Objects[i]; e.Ref == r {
 			u, err := b.object(e)

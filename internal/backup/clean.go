@@ -41,9 +41,9 @@ func applyable(u *unstructured.Unstructured, r rules) (*unstructured.Unstructure
 		c.service()
 	case "Secret":
 		c.secret(r)
-		c.release()
+		c.progress()
 	case "ConfigMap":
-		c.release()
+		c.progress()
 	case "ServiceAccount":
 		c.serviceAccount()
 	case "PersistentVolumeClaim":

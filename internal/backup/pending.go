@@ -49,6 +49,15 @@ func (c *cleaner) release() error {
 	return nil
 }
 
+// progress is release, and says what of a record that can't be read: it is put
+// back as it is.
+func (c *cleaner) progress() {
+	if err := c.release(); err != nil {
+		c.changes = append(c.changes, Change{"data.release", fmt.Sprintf(
+			"it stays %s, because it can't be read (%v): delete it before helm upgrade", c.GetLabels()["status"], err)})
+	}
+}
+
 // failedRelease returns an encoded release with another status. Helm's storage
 // drivers write base64 of gzip of JSON (helm.sh/helm/v3 pkg/storage/driver/util.go),
 // and a Secret adds its own base64.

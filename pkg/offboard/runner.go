@@ -151,7 +151,7 @@ func (r *Runner) Refusals(o *Observation) error {
 	var open []string
 	for _, b := range o.Blockers {
 		if !slices.Contains(r.Accept, b.Name) {
-			open = append(open, fmt.Sprintf("%s (%s)", b.Name, b.Text))
+			open = append(open, fmt.Sprintf("%s (%s: %s)", b.Name, b.Text, b.Remedy))
 		}
 	}
 	if len(open) == 0 {

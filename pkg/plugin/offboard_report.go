@@ -55,7 +55,7 @@ func (o *offboardOptions) report(ctx context.Context, result *offboard.Result, e
 	case r.Count(engine.ResultKept) > 0:
 		return fmt.Errorf("%w: %s", errLeft, kept(r))
 	case after != nil:
-		return nil
+		return leftError(after)
 	case r.Count(engine.ResultFailed) > 0:
 		return fmt.Errorf("the server refused %d of the writes", r.Count(engine.ResultFailed))
 	}

@@ -83,14 +83,10 @@ func (o *verifyOptions) Run(cmd *cobra.Command) error {
 	return o.verdict(inv)
 }
 
-// verdict is leftError, and an error for what remains with an identity of Cast
-// AI's and, if the user asked for it, for what is unclear.
+// verdict is leftError and, if the user asked for it, an error for what is unclear.
 func (o *verifyOptions) verdict(inv *ownership.Inventory) error {
 	if err := leftError(inv); err != nil {
 		return err
-	}
-	if len(inv.Remains) > 0 {
-		return fmt.Errorf("%w: %s and whatever else has a name of Cast AI's stays for others", errLeft, inv.Remains[0])
 	}
 	if n := len(inv.Unclear()); o.strict && n > 0 {
 		return fmt.Errorf("%w or not: %s unclear", errLeft, objects(n))
@@ -105,6 +101,8 @@ func leftError(inv *ownership.Inventory) error {
 		return fmt.Errorf("%w: %s", errLeft, objects(owned))
 	case len(inv.Unreadable) > 0:
 		return fmt.Errorf("%w or not: %s could not be read", errLeft, inv.Unreadable[0].What)
+	case len(inv.Remains) > 0:
+		return fmt.Errorf("%w: %s stays for others, with a name of Cast AI's", errLeft, inv.Remains[0])
 	}
 	return nil
 }
