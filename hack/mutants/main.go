@@ -51,8 +51,9 @@ func main() {
 	only := flag.String("only", "", "try those whose names contain this")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Stdout, *root, *only, *sample, *seed); err != nil {
+	err := run(ctx, os.Stdout, *root, *only, *sample, *seed)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -84,9 +85,9 @@ func run(ctx context.Context, out io.Writer, root, only string, sample int, seed
 			survived++
 			word = "SURVIVED"
 		}
-		fmt.Fprintf(out, "%s %s (%s) in %s\n", word, m.Name, m.Rule, time.Since(began).Round(100*time.Millisecond))
+		_, _ = fmt.Fprintf(out, "%s %s (%s) in %s\n", word, m.Name, m.Rule, time.Since(began).Round(100*time.Millisecond))
 	}
-	fmt.Fprintf(out, "%d of %d mutants killed\n", len(mutants)-survived, len(mutants))
+	_, _ = fmt.Fprintf(out, "%d of %d mutants killed\n", len(mutants)-survived, len(mutants))
 	if survived > 0 {
 		return fmt.Errorf("no unit test guards %d rules", survived)
 	}
@@ -133,7 +134,7 @@ func (m mutant) try(ctx context.Context, root string) (killed bool, err error) {
 		tests = []string{"./" + filepath.Dir(m.File)}
 	}
 	args := []string{"test", "-overlay=" + overlay, "-vet=off", "-failfast", "-timeout=3m", "-run=" + m.Run}
-	cmd := exec.CommandContext(ctx, "go", append(args, tests...)...) //nolint:gosec // go itself
+	cmd := exec.CommandContext(ctx, "go", append(args, tests...)...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError

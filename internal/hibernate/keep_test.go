@@ -40,7 +40,9 @@ func TestNamespacesToKeepKeepTheirNodes(t *testing.T) {
 // A pod without a controller in a namespace to keep is not lost.
 func TestKeptPodsAreNotLost(t *testing.T) {
 	pod := aPod("monitoring/debug", "a", "debug", "{name: c}", true)
-	pod = pod[:strings.Index(pod, ", ownerReferences")] + pod[strings.Index(pod, "}\nspec"):]
+	before, _, _ := strings.Cut(pod, ", ownerReferences")
+	_, spec, _ := strings.Cut(pod, "}\nspec")
+	pod = before + "}\nspec" + spec
 	o := options()
 	o.NamespacesToKeep = []string{"monitoring"}
 	if p := plan(t, situation(t, aNode("a")+aNode("b")+pod), o); nodeList(p.going()) != "b" {

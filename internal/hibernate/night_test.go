@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -72,7 +73,7 @@ func evening(t *testing.T, manifests ...string) *night {
 func managed(u *unstructured.Unstructured) {
 	u.SetManagedFields([]metav1.ManagedFieldsEntry{{
 		Manager: "kubelet", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: u.GetAPIVersion(),
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:labels":{}}}`)},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{}}}`),
 	}})
 }
 
@@ -260,9 +261,7 @@ func (n *night) join(name string, config castai.NodeConfig) {
 	u := objects[0]
 	managed(u)
 	labels := u.GetLabels()
-	for key, value := range config.KubernetesLabels {
-		labels[key] = value
-	}
+	maps.Copy(labels, config.KubernetesLabels)
 	u.SetLabels(labels)
 	var taints []any
 	for _, taint := range config.KubernetesTaints {

@@ -122,7 +122,7 @@ func (r *Runner) stillOff(ctx context.Context, name string) error {
 	case refusedKey(err):
 		return err
 	case err != nil:
-		return nil
+		return nil //nolint:nilerr // the next look will tell
 	}
 	if on, err := switched(policies, name); err != nil || on {
 		return errors.Join(err, errWoken)

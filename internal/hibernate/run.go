@@ -138,7 +138,7 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 	stopped := time.Now()
 	err := r.run(ctx, report, r.prepare(p))
 	if err == nil && !r.DryRun {
-		p, err = r.ready(ctx, report, p, o)
+		p, err = r.ready(ctx, p, o)
 	}
 	if err == nil && p.Node != nil {
 		if err = r.run(ctx, report, r.fallAsleep(p)); err == nil && !r.DryRun {
@@ -181,7 +181,7 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 // sleep on is there. A Job of Cast AI's may have begun in the moment before its
 // CronJob was suspended: it is waited for, and whatever it has done is looked at
 // anew.
-func (r *Runner) ready(ctx context.Context, report *engine.Report, p *Pause, o PauseOptions) (*Pause, error) {
+func (r *Runner) ready(ctx context.Context, p *Pause, o PauseOptions) (*Pause, error) {
 	waited, err := r.awaitOthers(ctx)
 	if err != nil || !waited && p.Node != nil {
 		return p, err

@@ -241,10 +241,9 @@ func (v *vendor) listNodes(ctx context.Context) ([]string, error) {
 // nothing is left in the end.
 func TestOneAfterTheOther(t *testing.T) {
 	type act struct {
-		do    string
-		want  Phase
-		who   Who
-		fails bool
+		do   string
+		want Phase
+		who  Who
 	}
 	ours, theirs := "ours ", "theirs "
 	for _, night := range [][]act{

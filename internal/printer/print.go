@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,12 +38,7 @@ func Formats() []string { return append([]string{"json", "yaml"}, templates()...
 // a template behind a =.
 func KnownFormat(format string) bool {
 	name, _, _ := strings.Cut(format, "=")
-	for _, f := range Formats() {
-		if f == name {
-			return format == name || name != "json" && name != "yaml"
-		}
-	}
-	return false
+	return slices.Contains(Formats(), name) && (format == name || name != "json" && name != "yaml")
 }
 
 // Print writes a document in a format: json, yaml, name, or one with a template,

@@ -146,7 +146,7 @@ type Snapshot struct {
 	Taken     time.Time
 }
 
-// ErrNotListed: objects of that kind could not be listed.
+// ErrNotListed says that objects of a kind could not be listed.
 var ErrNotListed = errors.New("nobody knows")
 
 // Namespaced tells whether the objects of the kind that is meant are in namespaces.

@@ -46,34 +46,34 @@ func TestOwners(t *testing.T) {
 		}, Gone, ""},
 		{"a role that names the group", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
-			w.lets("tools/gadgets", "example.com", "widgets")
+			w.lets("example.com", "widgets")
 		}, Alive, "ClusterRole writes-example.com lets it write widgets.example.com"},
 		{"a role for the finalizers of the kind", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
-			w.lets("tools/gadgets", "example.com", "widgets/finalizers")
+			w.lets("example.com", "widgets/finalizers")
 		}, Alive, "widgets.example.com"},
 		{"a role for all groups says nothing", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
-			w.lets("tools/gadgets", "*", "*")
+			w.lets("*", "*")
 		}, Gone, ""},
 		{"a role of somebody who does not run", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 0)
-			w.lets("tools/gadgets", "example.com", "widgets")
+			w.lets("example.com", "widgets")
 		}, Gone, "has no ready pod"},
 		{"a Lease that is held, named after the writer", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
-			w.lease("tools", "widget-operator-leader", "somewhere", 5*time.Second)
+			w.lease("widget-operator-leader", "somewhere", 5*time.Second)
 		}, Alive, "somewhere holds the Lease tools/widget-operator-leader"},
 		{"a Lease that is held, named after the domain", func(w *world, _ *cluster.Object) {
-			w.lease("tools", "4f2a.example.com", "pod_1", 5*time.Second)
+			w.lease("4f2a.example.com", "pod_1", 5*time.Second)
 		}, Alive, "holds the Lease"},
 		{"a Lease that was held", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
-			w.lease("tools", "widget-operator-leader", "widget-operator-1", time.Hour)
+			w.lease("widget-operator-leader", "widget-operator-1", time.Hour)
 		}, Gone, ""},
 		{"a Lease of somebody else", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
-			w.lease("tools", "other", "other-1", time.Second)
+			w.lease("other", "other-1", time.Second)
 		}, Gone, ""},
 		{"objects that do not say who wrote them", func(w *world, o *cluster.Object) {
 			w.samples[classOf(o, "example.com/hold")] = Sample{Object: o.Ref(), Untracked: true}

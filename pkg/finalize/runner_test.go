@@ -49,7 +49,7 @@ func deleted(u *unstructured.Unstructured, finalizers ...string) *unstructured.U
 	u.SetFinalizers(finalizers)
 	u.SetManagedFields([]metav1.ManagedFieldsEntry{{
 		Manager: "kubectl-create", Operation: metav1.ManagedFieldsOperationUpdate, FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte("{}")},
+		FieldsV1: metav1.NewFieldsV1("{}"),
 	}})
 	return u
 }

@@ -209,9 +209,8 @@ func (w *world) operator(ns, name, account string, ready int64) *cluster.Object 
 		body("status", map[string]any{"readyReplicas": ready}))
 }
 
-// lets adds a ClusterRole that lets a ServiceAccount write something.
-func (w *world) lets(account, group, resource string) {
-	ns, name, _ := strings.Cut(account, "/")
+// lets adds a ClusterRole that lets the ServiceAccount tools/gadgets write something.
+func (w *world) lets(group, resource string) {
 	w.owners.Objects = append(w.owners.Objects,
 		&cluster.Object{Resource: w.resources["clusterroles"], Name: "writes-" + group,
 			Body: map[string]any{"rules": []any{map[string]any{
@@ -219,13 +218,13 @@ func (w *world) lets(account, group, resource string) {
 			}}}},
 		&cluster.Object{Resource: w.resources["clusterrolebindings"], Name: "writes-" + group, Body: map[string]any{
 			"roleRef":  map[string]any{"kind": "ClusterRole", "name": "writes-" + group},
-			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": ns, "name": name}},
+			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": "tools", "name": "gadgets"}},
 		}})
 }
 
-// lease adds a Lease that was renewed some time ago.
-func (w *world) lease(ns, name, holder string, ago time.Duration) {
-	w.owners.Objects = append(w.owners.Objects, w.leaseOf(ns, name, holder, ago))
+// lease adds a Lease in namespace tools that was renewed some time ago.
+func (w *world) lease(name, holder string, ago time.Duration) {
+	w.owners.Objects = append(w.owners.Objects, w.leaseOf("tools", name, holder, ago))
 }
 
 func (w *world) leaseOf(ns, name, holder string, ago time.Duration) *cluster.Object {

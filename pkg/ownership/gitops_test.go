@@ -89,7 +89,7 @@ func TestReconcilersBlock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := blocker(inv, "gitops")
+			b := gitOps(inv)
 			if b == nil || !slices.ContainsFunc(b.Objects, func(r cluster.Ref) bool { return r.String() == want.String() }) {
 				t.Fatalf("blockers: %+v", inv.Blockers)
 			}
@@ -104,12 +104,12 @@ func TestReconcilersBlock(t *testing.T) {
 // it there can name any object in it.
 func TestReconcilersOfTenantsDoNotBlock(t *testing.T) {
 	inv := new(scene).yaml(t, anAgent+"---"+argoLives+"---"+application("shop")).take(t, ownership.Options{})
-	if b := blocker(inv, "gitops"); b != nil {
+	if b := gitOps(inv); b != nil {
 		t.Errorf("it blocks: %+v", b)
 	}
 	inside := strings.ReplaceAll(application("castai-agent"), "namespace: castai-agent, name: castai-agent}", "namespace: kube-system, name: coredns}")
 	inv = new(scene).yaml(t, anAgent+"---"+inside).take(t, ownership.Options{})
-	if b := blocker(inv, "gitops"); b != nil {
+	if b := gitOps(inv); b != nil {
 		t.Errorf("it blocks: %+v", b)
 	}
 }
@@ -119,17 +119,17 @@ func TestReconcilersOfTenantsDoNotBlock(t *testing.T) {
 func TestParentReleaseBlocks(t *testing.T) {
 	manifest := "# Source: company/charts/castai-agent/templates/deployment.yaml" + strings.Split(agentWith(
 		"annotations: {meta.helm.sh/release-name: platform, meta.helm.sh/release-namespace: castai-agent}"), "---")[1]
-	s := new(scene).yaml(t, anAgent[:strings.Index(anAgent, "---")]).yaml(t, manifest)
+	s := new(scene).yaml(t, strings.Split(anAgent, "---")[0]).yaml(t, manifest)
 	s.release(t, "company", "platform", "castai-agent", manifest)
 	inv := s.take(t, ownership.Options{})
-	b := blocker(inv, "gitops")
+	b := gitOps(inv)
 	if b == nil || !strings.Contains(b.Remedy, "helm upgrade platform -n castai-agent without the dependency") {
 		t.Errorf("blockers: %+v", inv.Blockers)
 	}
 }
 
-func blocker(inv *ownership.Inventory, name string) *ownership.Blocker {
-	i := slices.IndexFunc(inv.Blockers, func(b ownership.Blocker) bool { return b.Name == name })
+func gitOps(inv *ownership.Inventory) *ownership.Blocker {
+	i := slices.IndexFunc(inv.Blockers, func(b ownership.Blocker) bool { return b.Name == "gitops" })
 	if i < 0 {
 		return nil
 	}

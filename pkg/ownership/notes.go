@@ -24,6 +24,7 @@ func (n *notes) item(o *cluster.Object) *Item {
 	i := n.items[o]
 	if i == nil {
 		if o.Namespace != n.namespace {
+			//nolint:forbidigo // a rule that reaches beyond its scope must not go on
 			panic(fmt.Sprintf("a rule for namespace %q judges %s", n.namespace, o.Ref()))
 		}
 		i = &Item{Object: o, Verdict: Foreign}

@@ -30,7 +30,6 @@ type spaceView struct {
 	listed   map[cluster.Ref][]listing
 	names    map[string]bool // of releases of Cast AI's that are installed here
 	users    map[cluster.Ref][]*cluster.Object
-	apps     map[string]bool
 }
 
 // listing is the place of an object in a Helm release.
@@ -151,11 +150,6 @@ func (v *spaceView) releaseHere(key releaseKey) *release {
 		return nil
 	}
 	return v.releases[i]
-}
-
-// recorded tells whether Helm keeps a release of that name here.
-func (v *spaceView) recorded(name string) bool {
-	return slices.ContainsFunc(v.records, func(o *cluster.Object) bool { return o.Labels["name"] == name })
 }
 
 // claim is own for evidence that marks or an owner of somebody else's outweigh.

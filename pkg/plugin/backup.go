@@ -132,7 +132,7 @@ func (s *saving) note(r backup.Remembered) error {
 func (s *saving) continued(saved *backup.Saved) error {
 	made, err := s.ledger().Backups()
 	if err != nil || s.task != backup.Offboard {
-		return nil // what can't be read has been said
+		return nil //nolint:nilerr // what can't be read has been said
 	}
 	i := slices.IndexFunc(made, func(r backup.Remembered) bool { return r.Digest == saved.Digest })
 	if i < 0 {

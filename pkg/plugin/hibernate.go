@@ -120,7 +120,7 @@ func (a *access) reach(ctx context.Context, client *cluster.Client) (*castai.Cli
 	if err != nil {
 		return nil, err
 	}
-	if err := a.identify(s.judge(ownership.Options{}).Identity); err != nil {
+	if err := a.identify(s.Judge(ownership.Options{}).Identity); err != nil {
 		return nil, err
 	}
 	return a.api()

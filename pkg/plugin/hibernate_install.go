@@ -176,7 +176,7 @@ func (o *configureOptions) judge(ctx context.Context) (*ownership.Inventory, err
 	if err := hibernate.Readable(s.snap, kinds...); err != nil {
 		return nil, refused(err)
 	}
-	inv := s.judge(ownership.Options{})
+	inv := s.Judge(ownership.Options{})
 	for _, r := range hibernate.Targets(o.namespace()) {
 		if found, err := s.snap.Find(r); err == nil && !inv.IsOwned(found.Ref()) {
 			return nil, refused(fmt.Errorf("%s is there and is not known to be Cast AI's (status %s says why): it would be overwritten", r, r))

@@ -85,7 +85,7 @@ func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.S
 	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace()).Kinds...); err != nil {
 		return nil, nil, refused(err)
 	}
-	plan, kept := o.in.Uninstall(s.judge(ownership.Options{}).IsOwned)
+	plan, kept := o.in.Uninstall(s.Judge(ownership.Options{}).IsOwned)
 	if phase, ok := hibernate.Repair(state); ok {
 		plan.Phases = append([]engine.Phase{phase}, plan.Phases...)
 	}

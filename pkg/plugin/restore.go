@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -193,11 +194,12 @@ func (o *restoreOptions) confirmRestore(ctx context.Context, r *backup.Restorati
 		b := unknown[0]
 		return refused(fmt.Errorf("%s was not made here, so nobody knows whether somebody has changed it: compare its digest with the one that the offboarding printed, and pass --digest=%s", b.Dir, b.Digest))
 	}
-	question := fmt.Sprintf("This puts %s back into cluster %s.", objects(r.Plan.Actions()), o.server.DisplayName())
+	question := []string{fmt.Sprintf("This puts %s back into cluster %s.", objects(r.Plan.Actions()), o.server.DisplayName())}
 	for _, b := range unknown {
-		question += fmt.Sprintf(" %s was not made here: its digest, %s, should be the one that the offboarding printed.", b.Dir, b.Digest)
+		question = append(question, fmt.Sprintf(
+			"%s was not made here: its digest, %s, should be the one that the offboarding printed.", b.Dir, b.Digest))
 	}
-	return o.confirm(ctx, o.yes, question, o.server.DisplayName())
+	return o.confirm(ctx, o.yes, strings.Join(question, " "), o.server.DisplayName())
 }
 
 // badBackup refuses what must not be trusted. Other errors stay as they are.

@@ -152,5 +152,5 @@ func (r *Root) inventory(ctx context.Context, trust ...string) (*ownership.Inven
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.judge(ownership.Options{}), s, nil
+	return s.Judge(ownership.Options{}), s, nil
 }

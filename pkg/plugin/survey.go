@@ -49,9 +49,6 @@ func look(ctx context.Context, client *cluster.Client, cat *ownership.Catalogue,
 	return &survey{s, s.Snapshot}, nil
 }
 
-// judge says whose everything is.
-func (s *survey) judge(o ownership.Options) *ownership.Inventory { return s.Judge(o) }
-
 // find reads references to objects as the user writes them and looks them up.
 func (s *survey) find(flag string, texts []string) ([]cluster.Ref, error) {
 	return s.findIn("", flag, texts)

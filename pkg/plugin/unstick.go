@@ -269,7 +269,7 @@ func (o *unstickOptions) examine(ctx context.Context) ([]*finalize.Diagnosis, er
 	if err != nil {
 		return nil, err
 	}
-	o.rules.Owned = s.judge(ownership.Options{}).IsOwned
+	o.rules.Owned = s.Judge(ownership.Options{}).IsOwned
 	return o.judge(o.names)
 }
 

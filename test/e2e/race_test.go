@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,16 +42,23 @@ func clear(t *testing.T) {
 func TestArrivalsDuringTheRunStay(t *testing.T) {
 	for name, when := range map[string]string{
 		"before anything is stopped":     "Stop Cast AI's workloads",
-		"after the cluster was judged":   "Remove webhooks",
+		"after the cluster was judged":   "Remove roles",
 		"while the namespace is emptied": "Remove what is in namespaces",
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster.Install(t, fixtures.Agent)
 			came := false
-			r := admin.Follow(t, func(_ *os.Process, line string) {
+			r := admin.Follow(t, func(run *os.Process, line string) {
 				if !came && strings.HasPrefix(line, when) {
 					came = true
+					// The run holds still, so that the newcomer is there before its next step.
+					if err := run.Signal(syscall.SIGSTOP); err != nil {
+						t.Error(err)
+					}
 					arrive(t)
+					if err := run.Signal(syscall.SIGCONT); err != nil {
+						t.Error(err)
+					}
 				}
 			}, append([]string{"offboard", "--yes"}, quick...)...)
 			defer clear(t)

@@ -171,9 +171,7 @@ func (v *volumes) configMap(ctx context.Context, api *corev1.Pod, name string, i
 	for key, value := range configMap.Data {
 		all[key] = []byte(value)
 	}
-	for key, value := range configMap.BinaryData {
-		all[key] = value
-	}
+	maps.Copy(all, configMap.BinaryData)
 	return choose(all, items, optional)
 }
 
@@ -181,9 +179,7 @@ func (v *volumes) configMap(ctx context.Context, api *corev1.Pod, name string, i
 func choose(data map[string][]byte, items []corev1.KeyToPath, optional bool) (files, error) {
 	out := files{}
 	if len(items) == 0 {
-		for key, value := range data {
-			out[key] = value
-		}
+		maps.Copy(out, data)
 	}
 	for _, item := range items {
 		value, ok := data[item.Key]

@@ -39,7 +39,7 @@ type Result struct {
 // Read returns the results in docs/versions.json of a checkout; none if there is
 // no such file.
 func Read(root string) ([]Result, error) {
-	content, err := os.ReadFile(filepath.Join(root, "docs", "versions.json")) //nolint:gosec // the caller's checkout
+	content, err := os.ReadFile(filepath.Join(root, "docs", "versions.json"))
 	if os.IsNotExist(err) {
 		return nil, nil
 	}
@@ -117,19 +117,19 @@ func Page(results []Result) string {
 	}
 	for _, row := range rows {
 		var last Result
-		line := ""
+		var line strings.Builder
 		for _, c := range Checks {
 			r, ok := cells[row][c.Name]
 			if !ok {
-				line += " |"
+				line.WriteString(" |")
 				continue
 			}
-			line += " " + r.cell() + " |"
+			line.WriteString(" " + r.cell() + " |")
 			if r.Date >= last.Date {
 				last = r
 			}
 		}
-		fmt.Fprintf(&b, "| %s |%s %s, %s |\n", last.label(), line, last.Commit, last.Date)
+		fmt.Fprintf(&b, "| %s |%s %s, %s |\n", last.label(), line.String(), last.Commit, last.Date)
 	}
 	b.WriteString(policy)
 	return b.String()

@@ -24,10 +24,6 @@ type kind struct {
 	verbs      []string
 }
 
-func (k *kind) groupResource() schema.GroupResource {
-	return schema.GroupResource{Group: k.Group, Resource: k.resource}
-}
-
 func (k *kind) isNamespace() bool { return k.Group == "" && k.Kind == "Namespace" }
 
 // typed tells whether Kubernetes' own Go types know the kind: only such a kind

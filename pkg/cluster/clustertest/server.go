@@ -201,11 +201,9 @@ func (s *Server) do(w http.ResponseWriter, req *http.Request, r *Request) *strea
 		return nil
 	}
 	_, broken := s.groupVersions()
-	for _, gv := range broken {
-		if gv == (schema.GroupVersion{Group: r.Group, Version: r.Version}) {
-			s.fail(w, apierrors.NewServiceUnavailable("service unavailable"))
-			return nil
-		}
+	if slices.Contains(broken, schema.GroupVersion{Group: r.Group, Version: r.Version}) {
+		s.fail(w, apierrors.NewServiceUnavailable("service unavailable"))
+		return nil
 	}
 	r.kind = s.kindOf(func(k *kind) bool {
 		return k.Group == r.Group && k.Version == r.Version && k.resource == r.Resource &&

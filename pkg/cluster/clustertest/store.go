@@ -324,7 +324,7 @@ func storageError(path string, want, is types.UID) error {
 
 func otherUID(want, is types.UID) error {
 	const words = "Precondition failed: UID in precondition: %s, UID in object meta: %s"
-	return fmt.Errorf(words, want, is)
+	return fmt.Errorf(words, want, is) //nolint:staticcheck // the server's own words
 }
 
 // keepRest takes back what a request to this resource or subresource can't change.

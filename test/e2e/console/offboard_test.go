@@ -45,7 +45,7 @@ func TestEverything(t *testing.T) {
 		w.unchanged(func() {
 			r := w.castai(0, append(all, "--dry-run=client")...)
 			has(t, r.Stdout, "Disconnect the cluster from Cast AI's console: 3 steps", "call    policies-off: turn all policies off", "delete the 2 nodes", "Suspend the hibernate CronJobs", "Remove the cluster from Cast AI's console: 1 step")
-			has(t, r.Stderr, "status ready, agent online", "it is this cluster: 3 of 3 nodes are machines that the API knows")
+			has(t, r.Stderr, "status ready, agent online", "it is this cluster: you have named it, and 3 of 3 nodes are machines that the API knows")
 			t.Log(r.Stdout)
 			var plan printer.Plan
 			w.castai(0, append(all, "--dry-run=client", "-o", "json")...).Document(t, &plan)
@@ -80,7 +80,7 @@ func TestEverything(t *testing.T) {
 	w.secret("")
 
 	// Again, without anything in the cluster that names its id.
-	r = w.castai(3, all...)
+	r = w.castai(3, append(all, "--cluster-id=")...)
 	has(t, r.Stderr, "name it with --cluster-id")
 	r = w.castai(0, w.offboard("--cluster-id="+id, "--remove-cluster")...)
 	has(t, r.Stderr, "it was removed from the console already")

@@ -337,7 +337,7 @@ func finalizeByHand(t *testing.T, ns string) {
 // shell runs a command line as the administrator.
 func shell(t *testing.T, line string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line) //nolint:gosec // the command that a message gave
 	cmd.Env = append(os.Environ(), server.Env()...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
