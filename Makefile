@@ -65,10 +65,14 @@ living: ## Build bin/castai-living, the controllers that live in tests
 alive: build living controlplane ## Take a living Cast AI out at every moment of its installation (ALIVE=all SEED=)
 	ALIVE=$(or $(ALIVE),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 6h ./e2e/alive
 
+.PHONY: attack
+attack: build controlplane ## Let tenants, kubelets and a second person act while an administrator offboards
+	go -C test test -count=1 -v -timeout 1h ./e2e/attack
+
 .PHONY: test-e2e
 test-e2e: build controlplane ## Test the built plugin against real control planes
-	@# Three packages at a time: they wait more than they work. make alive is a campaign of its own.
-	go -C test test -p 3 -timeout 30m $$(go -C test list ./... | grep -v /e2e/alive)
+	@# Three packages at a time: they wait more than they work. make alive and make attack are campaigns.
+	go -C test test -p 3 -timeout 30m $$(go -C test list ./... | grep -vE "/e2e/(alive|attack)")
 
 .PHONY: bench
 bench: build controlplane ## Measure speed side by side and write docs/benchmarks.md (half an hour and more)

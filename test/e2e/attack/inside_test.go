@@ -1,0 +1,85 @@
+package attack
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/test/compare"
+	"github.com/castai/kubectl-castai/test/fixtures"
+)
+
+// inside is what the administrator of castai-agent writes there: newer revisions of
+// the real releases, which list what is not theirs, and copies of everything else.
+func inside(t *testing.T) string {
+	t.Helper()
+	const ns = "castai-agent"
+	hooks := strings.Split(strings.TrimPrefix(in(ns, others), "---\n"), "---\n")
+	return record(t, ns, "castai-agent", "castai-agent", 99, in(ns, others), hooks...) +
+		record(t, ns, "castai", "castai", 1, in(ns, others), hooks...) +
+		record(t, ns, "acme", "pod-mutator", 99, mine) + in(ns, `---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: robot
+  namespace: TENANT
+  labels: {helm.sh/chart: castai-agent-0.153.2, app.kubernetes.io/name: castai-agent}
+  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: TENANT}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: x, namespace: TENANT}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: pod-reader}
+subjects: [{kind: ServiceAccount, name: castai-agent, namespace: TENANT}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data-castai-agent-0, namespace: TENANT}
+spec: {storageClassName: liqo, volumeName: TENANT-data, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+`)
+}
+
+// The administrator of castai-agent, and of nothing else, can decide about nothing
+// outside of it, and not about what its own administrator put there to bound him.
+func TestInside(t *testing.T) {
+	takeOut(t)
+	const ns = "castai-agent"
+	before := server.Snapshot(t)
+	server.Install(t, fixtures.Small)
+	owned, err := fixtures.OwnedRefs(fixtures.Small)
+	check(t, err)
+	who := tenant(t, ns)
+	bounds := []cluster.Ref{
+		{Kind: "ResourceQuota", Namespace: ns, Name: "limits"}, {Kind: "LimitRange", Namespace: ns, Name: "limits"},
+	}
+	outside := func(r cluster.Ref) bool { return outsideOf(ns)(r) || slices.Contains(bounds, r) }
+
+	calm := decisions(t)
+	who.apply(t, inside(t))
+	now := decisions(t)
+	same(t, calm, now, outside)
+	for d := range now {
+		if slices.Contains(bounds, d.object) && strings.HasPrefix(d.what, "is owned") {
+			t.Errorf("%s %s", d.object, d.what)
+		}
+	}
+
+	installed := server.Settled(t)
+	admin.Expect(
+		t, 4,
+		append(
+			[]string{"offboard", "--yes", "--accept=data", "--backup-dir=" + filepath.Join(t.TempDir(), "saved")}, quick...,
+		)...,
+	)
+	after := server.Settled(t)
+	r := compare.Offboarding(before, installed, after, owned)
+	r.Touched = slices.DeleteFunc(r.Touched, func(id string) bool {
+		return strings.Contains(id, "/"+ns+"/") && !strings.HasSuffix(id, "/limits")
+	})
+	r.Left = slices.DeleteFunc(
+		r.Left, func(id string) bool { return strings.Contains(id, "/"+ns+"/") || id == "Namespace/"+ns },
+	)
+	untouched(t, r)
+}
