@@ -120,11 +120,16 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 		return Evidence{Rule: "third-party", Text: text("it comes from the chart %s, which is not Cast AI's and which others may use", c.chart)}, true
 	case c.foreign():
 		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", c.value)}, true
+	case marked && !tenantCanDelete(o):
+		if v.above.isHome(key.namespace) {
+			return Evidence{}, false // what the record says, whoever writes here decides
+		}
+		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
 	case marked && r != nil && !v.ownRelease(r) && !v.listedByOwnChart(o):
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", key, r.Chart), From: &r.Stored}, true
 	case marked && r == nil && !v.above.isHome(key.namespace):
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
-	case !marked:
+	case !marked && tenantCanDelete(o):
 		return v.listedByOthers(o)
 	}
 	return Evidence{}, false
