@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,8 +50,10 @@ func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, o 
 		return err
 	}
 	// Somebody's, or its own: a creation whose answer is lost is sent again.
+	// Servers before 1.29 keep no managed fields of such an object: then it is
+	// there if all that it was to be is.
 	live, err := api.Get(ctx, t.Name, metav1.GetOptions{})
-	if err == nil && !slices.ContainsFunc(live.GetManagedFields(), created) {
+	if err == nil && !slices.ContainsFunc(live.GetManagedFields(), created) && !equality.Semantic.DeepDerivative(content, live.Object) {
 		return refusal
 	}
 	return err
