@@ -201,7 +201,7 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *e
 	case st.found == nil && !e.Deleted:
 		return nil, "the offboarding only changed it, and somebody has deleted it since", false
 	case st.found == nil:
-		return b.apply(e, c, nil, "the backup has it, and the cluster does not"), "", false
+		return b.put(e, c, nil, "the backup has it, and the cluster does not"), "", false
 	case st.found.GetDeletionTimestamp() != nil:
 		return nil, "it is being deleted: run it again when it is gone", true
 	case st.found.GetUID() == e.UID:
@@ -219,18 +219,21 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *e
 	case !overwrite:
 		return nil, "somebody has made it anew, and it differs: --overwrite puts the saved one in its place", true
 	}
-	return b.apply(e, c, st.found, "it was made anew, and differs from the backup"), "", false
+	return b.put(e, c, st.found, "it was made anew, and differs from the backup"), "", false
 }
 
-// apply returns the action that puts an object back. Fields of others are taken
-// over only in an object that is to be overwritten, and only as it was judged:
-// one that appears meanwhile is somebody's.
-func (b *Backup) apply(e *Entry, c Cluster, over *unstructured.Unstructured, why string) *engine.Action {
+// put returns the action that puts an object back. It writes into an object that
+// is there only if that is to be overwritten, and as it was judged: one that
+// appears meanwhile is somebody's.
+func (b *Backup) put(e *Entry, c Cluster, over *unstructured.Unstructured, why string) *engine.Action {
 	t := e.Target
 	t.UID, t.ResourceVersion = "", ""
+	verb, command := engine.Create, "kubectl create -f "
+	if over != nil {
+		verb, command = engine.Apply, "kubectl apply --server-side --force-conflicts -f "
+	}
 	return &engine.Action{
-		Verb: engine.Apply, Target: t, Why: why, Force: over != nil,
-		Command: "kubectl apply --server-side -f " + e.File,
+		Verb: verb, Target: t, Why: why, Command: command + e.File,
 		Content: func(ctx context.Context) (map[string]any, error) {
 			u, err := b.object(e)
 			if err != nil {

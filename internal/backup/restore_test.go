@@ -76,7 +76,7 @@ func TestRestoreIntoAnEmptyCluster(t *testing.T) {
 	for _, p := range r.Plan.Phases {
 		phases = append(phases, p.Name)
 		for _, a := range p.Actions {
-			if a.Verb != engine.Apply || a.Target.UID != "" || a.Force {
+			if a.Verb != engine.Create || a.Target.UID != "" {
 				t.Errorf("%+v", a)
 			}
 		}
@@ -157,7 +157,7 @@ func TestRestoreKeepsWhatWasMadeAnew(t *testing.T) {
 func TestOverwriteIsOfWhatWasShown(t *testing.T) {
 	r, c := restored(t, anew, RestoreOptions{Timeout: time.Minute, Overwrite: true})
 	a := action(r, agentRef)
-	if a == nil || a.Verb != engine.Apply || !a.Force || len(r.Conflicts) != 1 || !r.Conflicts[0].Overwritten {
+	if a == nil || a.Verb != engine.Apply || len(r.Conflicts) != 1 || !r.Conflicts[0].Overwritten {
 		t.Fatalf("%+v, %+v", a, r.Conflicts)
 	}
 	body, err := a.Content(t.Context())

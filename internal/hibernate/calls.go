@@ -64,7 +64,7 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	if err != nil {
 		return err
 	}
-	if err := r.Cluster.Apply(ctx, stateTarget(r.Namespace), content, cluster.ApplyOptions{Force: true}); err != nil {
+	if err := r.Cluster.Apply(ctx, stateTarget(r.Namespace), content, false); err != nil {
 		return err
 	}
 	tell("for Cast AI to make the node")

@@ -57,7 +57,7 @@ var purpose = map[string]string{
 // apply returns the action that makes the object, or makes it so.
 func (m manifest) apply(why string) engine.Action {
 	return engine.Action{
-		Verb: engine.Apply, Target: m.target, Why: why, Force: true,
+		Verb: engine.Apply, Target: m.target, Why: why,
 		Content: func(context.Context) (map[string]any, error) { return m.content, nil },
 	}
 }

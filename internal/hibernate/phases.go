@@ -58,7 +58,7 @@ func (r *Runner) console() cluster.Target {
 
 func (r *Runner) record(j *Journal, title string) engine.Phase {
 	return engine.Phase{Name: phaseRecord, Title: title, Gate: true, Timeout: r.Step, Actions: []engine.Action{{
-		Verb: engine.Apply, Target: stateTarget(r.Namespace), Force: true, Why: "what is about to be done, so that it can be taken back",
+		Verb: engine.Apply, Target: stateTarget(r.Namespace), Why: "what is about to be done, so that it can be taken back",
 		Content: func(context.Context) (map[string]any, error) { return j.content(r.Namespace, time.Now()) },
 	}}}
 }

@@ -83,7 +83,7 @@ func Total(inv *ownership.Inventory, plan *engine.Plan) string {
 				calls++
 			case engine.Delete, engine.Finalize, engine.StripFinalizers:
 				removed[a.Target.Ref] = true
-			case engine.Patch, engine.Apply, engine.CreateNamespace:
+			case engine.Patch, engine.Apply, engine.Create, engine.CreateNamespace:
 				changed[a.Target.Ref] = true
 			}
 		}
@@ -196,7 +196,7 @@ func verbName(p *engine.Phase, a engine.Action) string {
 		return "clear"
 	case engine.CreateNamespace:
 		return "create"
-	case engine.Delete, engine.Finalize, engine.Apply, engine.Call:
+	case engine.Delete, engine.Finalize, engine.Apply, engine.Create, engine.Call:
 	}
 	return string(a.Verb)
 }

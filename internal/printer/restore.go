@@ -249,8 +249,8 @@ func (r *reasons) print(t *Text) {
 	}
 }
 
-// Restored says what was put back. held is how many objects were not, for a
-// reason that may go away.
+// Restored says what was put back. held is how many objects were left as they
+// were, for a reason that may go away.
 func (t *Text) Restored(s cluster.Server, r *engine.Report, held int) {
 	var total time.Duration
 	for _, p := range r.Phases {
@@ -260,7 +260,7 @@ func (t *Text) Restored(s cluster.Server, r *engine.Report, held int) {
 		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
 		return
 	}
-	parts := []string{count(r.Count(engine.ResultDone, engine.Apply), "object") + " put back"}
+	parts := []string{count(r.Count(engine.ResultDone, engine.Apply, engine.Create), "object") + " put back"}
 	if n := r.Count(engine.ResultDone, engine.Patch); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d as before", n))
 	}

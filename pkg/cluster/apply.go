@@ -17,44 +17,38 @@ import (
 
 var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
-// ApplyOptions are the conditions of a server-side apply.
-type ApplyOptions struct {
-	// Force takes over fields that others have written; without it they are a Conflict.
-	Force bool
-	// DryRun lets the server go through all its checks and change nothing.
-	DryRun bool
-}
-
 // Apply creates the target with the given content or sets the fields that the
-// content names, by server-side apply. If nothing differs, nothing is written.
+// content names, by server-side apply, and takes over those that others have
+// written. If nothing differs, nothing is written.
 //
 // Some objects that the server once accepted, it does not accept in an apply: an
-// environment variable that is there twice, say. Such an object is created
-// plainly if it is not there, and refused if it is.
-func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, o ApplyOptions) error {
+// environment variable that is there twice, say. That is a BadRequest.
+func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, dry bool) error {
+	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Apply(ctx, t.Name, &unstructured.Unstructured{Object: content},
+		metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: dryRun(dry)})
+	if err != nil && strings.Contains(err.Error(), duplicateEntries) {
+		return apierrors.NewBadRequest(err.Error()) // not an internal error: the next try will not be better
+	}
+	return err
+}
+
+// Create creates the target with the given content. One that is there already is
+// AlreadyExists, unless it is what was to be created: a creation whose answer is
+// lost is sent again.
+func (c *Client) Create(ctx context.Context, t Target, content map[string]any, dry bool) error {
 	api := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace)
-	u := &unstructured.Unstructured{Object: content}
-	_, err := api.Apply(ctx, t.Name, u, metav1.ApplyOptions{FieldManager: FieldManager, Force: o.Force, DryRun: dryRun(o.DryRun)})
-	if err == nil || !strings.Contains(err.Error(), duplicateEntries) {
-		return err
-	}
-	refusal := apierrors.NewBadRequest(err.Error()) // not an internal error: the next try will not be better
-	switch _, err := api.Get(ctx, t.Name, metav1.GetOptions{}); {
-	case err == nil:
-		return refusal
-	case !apierrors.IsNotFound(err):
-		return err
-	}
-	_, err = api.Create(ctx, u, metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(o.DryRun)})
+	_, err := api.Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	// Somebody's, or its own: a creation whose answer is lost is sent again.
-	// Servers before 1.29 keep no managed fields of such an object: then it is
+	// Servers before 1.29 keep no managed fields of some objects: such a one is
 	// there if all that it was to be is.
-	live, err := api.Get(ctx, t.Name, metav1.GetOptions{})
-	if err == nil && !slices.ContainsFunc(live.GetManagedFields(), created) && !equality.Semantic.DeepDerivative(content, live.Object) {
-		return refusal
+	live, getErr := api.Get(ctx, t.Name, metav1.GetOptions{})
+	switch {
+	case getErr != nil:
+		return getErr
+	case slices.ContainsFunc(live.GetManagedFields(), created), equality.Semantic.DeepDerivative(content, live.Object):
+		return nil
 	}
 	return err
 }

@@ -61,7 +61,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 		"Apply": client.Apply(t.Context(), target, map[string]any{
 			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "prices", "namespace": "shop"},
 			"data": map[string]any{"a": "b"},
-		}, cluster.ApplyOptions{DryRun: true}),
+		}, true),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -12,7 +12,7 @@ import (
 
 // put returns the action that applies an object.
 func put(name string, content func(context.Context) (map[string]any, error)) engine.Action {
-	return engine.Action{Verb: engine.Apply, Target: configMap(name).Target(), Content: content, Force: true}
+	return engine.Action{Verb: engine.Apply, Target: configMap(name).Target(), Content: content}
 }
 
 func TestApplyWaitsForAKindThatIsNotServedYet(t *testing.T) {
@@ -69,5 +69,19 @@ func TestReadyComesBeforeTheNextPhase(t *testing.T) {
 	}
 	if f.objects[configMap("object").Ref()] == nil {
 		t.Errorf("writes %v", f.writes)
+	}
+}
+
+// What somebody made since the plan was shown is theirs: nothing is written into it.
+func TestCreateKeepsWhatIsThere(t *testing.T) {
+	f := newFake(configMap("a"))
+	create := put("a", func(context.Context) (map[string]any, error) { return map[string]any{"data": "x"}, nil })
+	create.Verb = engine.Create
+	r, err := run(t, f, engine.Phase{Name: "p", Actions: []engine.Action{create}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := outcome(t, r, "a"); got.Result != engine.ResultKept || len(f.writes) > 0 {
+		t.Errorf("%+v after %v", got, f.writes)
 	}
 }

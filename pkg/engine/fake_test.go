@@ -151,7 +151,17 @@ func (f *fakeCluster) FinalizeNamespace(_ context.Context, t cluster.Target, dry
 	return err
 }
 
-func (f *fakeCluster) Apply(_ context.Context, t cluster.Target, content map[string]any, o cluster.ApplyOptions) error {
+func (f *fakeCluster) Create(ctx context.Context, t cluster.Target, content map[string]any, dry bool) error {
+	f.mu.Lock()
+	there := f.objects[t.Ref] != nil
+	f.mu.Unlock()
+	if there {
+		return apierrors.NewAlreadyExists(t.GVR().GroupResource(), t.Name)
+	}
+	return f.Apply(ctx, t, content, dry)
+}
+
+func (f *fakeCluster) Apply(_ context.Context, t cluster.Target, content map[string]any, dry bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.writes = append(f.writes, fmt.Sprintf("apply %s %v", t.Name, content))
@@ -160,7 +170,7 @@ func (f *fakeCluster) Apply(_ context.Context, t cluster.Target, content map[str
 			return err
 		}
 	}
-	if f.objects[t.Ref] == nil && !o.DryRun {
+	if f.objects[t.Ref] == nil && !dry {
 		f.put(configMap(t.Name))
 	}
 	return nil

@@ -32,6 +32,8 @@ const (
 	CreateNamespace Verb = "create-namespace"
 	// Apply creates an object, or sets fields of it, by server-side apply.
 	Apply Verb = "apply"
+	// Create creates an object. One that is there by then stays as it is.
+	Create Verb = "create"
 	// Call does something elsewhere than in the Kubernetes API: a request to the
 	// Cast AI API, or waiting for what one brings about.
 	Call Verb = "call"
@@ -55,11 +57,9 @@ type Action struct {
 	// be. If the object changes in between, Change is called again.
 	Change func(o *cluster.Object) (map[string]any, error) `json:"-"`
 	Fields [][]string                                      `json:"-"`
-	// Content returns what an Apply action applies. It is called when its turn
-	// comes, so that it may name objects that earlier phases made.
+	// Content returns what an Apply or Create action sends. It is called when its
+	// turn comes, so that it may name objects that earlier phases made.
 	Content func(ctx context.Context) (map[string]any, error) `json:"-"`
-	// Force lets an Apply take over fields that others have written.
-	Force bool `json:"-"`
 	// Finalizers are those that may be removed, by exact name. "*" stands for
 	// every finalizer that is on the object.
 	Finalizers []string `json:"finalizers,omitempty"`

@@ -40,6 +40,8 @@ func Rights(p *Plan) []cluster.Right {
 				add("finalize", "update")
 			case Apply:
 				add("", "create", "patch")
+			case Create:
+				add("", "create", "get")
 			case CreateNamespace:
 				add("", "create")
 			}

@@ -20,7 +20,8 @@ type Cluster interface {
 	StripFinalizers(ctx context.Context, t cluster.Target, o *cluster.Object, names []string, dry bool) error
 	FinalizeNamespace(ctx context.Context, t cluster.Target, dry bool) error
 	CreateNamespace(ctx context.Context, name string, annotations map[string]string) (cluster.Target, error)
-	Apply(ctx context.Context, t cluster.Target, content map[string]any, o cluster.ApplyOptions) error
+	Apply(ctx context.Context, t cluster.Target, content map[string]any, dryRun bool) error
+	Create(ctx context.Context, t cluster.Target, content map[string]any, dryRun bool) error
 	Get(ctx context.Context, t cluster.Target, fields ...[]string) (*cluster.Object, error)
 	Follow(ctx context.Context, targets []cluster.Target, see func(cluster.Sighting)) error
 	Look(ctx context.Context, targets []cluster.Target, see func(cluster.Sighting)) error

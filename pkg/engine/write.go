@@ -76,8 +76,8 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 			return retry(ctx, apierrors.IsConflict, func() error { return p.change(ctx, a) })
 		}
 		return p.cluster.MergePatch(ctx, a.Target, a.Patch, dry)
-	case Apply:
-		return p.apply(ctx, a)
+	case Apply, Create:
+		return p.put(ctx, a)
 	case StripFinalizers:
 		return p.stripNow(ctx, j)
 	case Finalize:

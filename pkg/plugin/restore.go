@@ -259,13 +259,14 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 		}
 	}
 	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
+	held := len(r.Held) + report.Count(engine.ResultKept)
 	if o.output != "" {
 		if printErr := printer.Print(o.Out, o.output, printer.NewRestore(o.server, o.all, r, report, err)); printErr != nil {
 			return printErr
 		}
 	} else {
 		text := printer.NewText(o.Out)
-		text.Restored(o.server, report, len(r.Held))
+		text.Restored(o.server, report, held)
 		if printErr := text.Err(); printErr != nil {
 			return printErr
 		}
@@ -278,8 +279,8 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 		return err
 	case failed > 0 && dry:
 		return fmt.Errorf("the server would refuse %d of the writes", failed)
-	case failed > 0, len(r.Held) > 0:
-		return &failure{ExitLeft, fmt.Errorf("not everything is back: refused by the server: %d, left as they are: %d", failed, len(r.Held))}
+	case failed > 0, held > 0:
+		return &failure{ExitLeft, fmt.Errorf("not everything is back: refused by the server: %d, left as they are: %d", failed, held)}
 	}
 	return nil
 }
