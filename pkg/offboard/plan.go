@@ -67,7 +67,10 @@ const StoppedAnnotation = "castai.kubectl.dev/stopped"
 // New returns the plan for an inventory. It holds an action for every owned
 // object, except those that Kubernetes collects with their owners.
 func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.Plan {
-	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}}
+	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}, there: map[types.UID]bool{}}
+	for _, o := range inv.Objects() {
+		p.there[o.UID] = true
+	}
 	for _, h := range inv.Homes {
 		p.whole[h.Name] = h.Namespace != nil && inv.IsOwned(h.Namespace.Ref()) && o.Stays[h.Name] == ""
 	}
@@ -98,6 +101,11 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 			byName[name].Actions = append(byName[name].Actions, p.remove(i))
 		}
 	}
+	for _, o := range inv.Objects() {
+		if isPod(o) && p.isHome(o.Namespace) && p.orphaned(o) && !inv.IsOwned(o.Ref()) {
+			byName[PhaseStop].WaitFor = append(byName[PhaseStop].WaitFor, o.Target())
+		}
+	}
 	if p.allWhole(byName[PhaseContents].Actions) {
 		// What hangs goes with its namespace, and the ladder of that.
 		byName[PhaseContents].Patience, byName[PhaseContents].Optional = soon, true
@@ -108,7 +116,7 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 	})
 	plan := &engine.Plan{Notes: notes(inv, o.Stays)}
 	for _, phase := range phases {
-		if len(phase.Actions) > 0 {
+		if len(phase.Actions)+len(phase.WaitFor) > 0 {
 			plan.Phases = append(plan.Phases, phase)
 		}
 	}
@@ -147,8 +155,9 @@ func last(first bool) int {
 type planner struct {
 	inv   *ownership.Inventory
 	cat   *ownership.Catalogue
-	whole map[string]bool // namespaces that go whole
-	byUID map[types.UID]*ownership.Item
+	whole map[string]bool               // namespaces that go whole
+	byUID map[types.UID]*ownership.Item // what is Cast AI's
+	there map[types.UID]bool            // everything
 }
 
 // phaseOf says in which phase an owned object is removed, or "" if Kubernetes
@@ -288,12 +297,23 @@ func stopAt(before, field string, value any) map[string]any {
 	}
 }
 
-// stoppedPod says in which phase the pod of a stopped workload must go.
+// stoppedPod says in which phase a pod must go: one that is being deleted, or
+// whose workload is to be stopped, has been, or is gone. Until then it writes.
 func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
-	if i.Object.Resource.Kind != "Pod" || i.Object.Resource.Group != "" {
+	if !isPod(i.Object) {
 		return "", false
 	}
-	for owner := i.Object.Controller(); owner != nil; {
+	for o := i.Object; ; {
+		if o.Terminating() || stopped(o) {
+			return PhaseStop, true
+		}
+		owner := o.Controller()
+		if owner == nil {
+			return "", false
+		}
+		if !p.there[owner.UID] {
+			return PhaseStop, true
+		}
 		up := p.byUID[owner.UID]
 		if up == nil {
 			return "", false
@@ -301,9 +321,28 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 		if phase, _, ok := p.stop(up); ok && up.Object.Resource.Kind != "CronJob" {
 			return phase, true
 		}
-		owner = up.Object.Controller()
+		o = up.Object
 	}
-	return "", false
+}
+
+func isPod(o *cluster.Object) bool { return o.Resource.Kind == "Pod" && o.Resource.Group == "" }
+
+// orphaned tells whether a pod is on its way out and what made it has gone, with
+// what would tell whose it is: somebody is removing its workload.
+func (p *planner) orphaned(pod *cluster.Object) bool {
+	c := pod.Controller()
+	return pod.Terminating() && c != nil && !p.there[c.UID]
+}
+
+// stopped tells whether a workload was stopped before.
+func stopped(o *cluster.Object) bool {
+	switch o.Ref().GroupKind().String() {
+	case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps":
+		return stopPatch(o) == nil
+	case "Job.batch":
+		return suspended(o)
+	}
+	return false
 }
 
 // controllersLive tells whether a workload of the component is ready, so that

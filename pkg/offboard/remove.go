@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,9 +23,14 @@ import (
 // can't be stopped.
 const BlockerRunning = "running"
 
-// maxStops is how often what came while Cast AI's workloads were being stopped
-// is stopped in turn.
-const maxStops = 3
+const (
+	// maxStops is how often what came while Cast AI's workloads were being stopped
+	// is stopped in turn.
+	maxStops = 3
+	// maxRounds is how often what came while Cast AI was being removed is removed
+	// in turn.
+	maxRounds = 3
+)
 
 // Result is what became of an offboarding.
 type Result struct {
@@ -49,11 +53,11 @@ type Result struct {
 func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) (*Result, error) {
 	m := &removal{Runner: r, now: o, seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now()}
 	err := m.course(ctx, plan)
-	result := &Result{Report: m.report, Before: m.now.Inventory}
-	if err == nil || errors.Is(err, engine.ErrGate) && (r.Console == nil || !r.Console.Gated(m.report)) {
-		var lookErr error
-		result.After, lookErr = r.Verify(ctx, m.asked)
-		err = cmpErr(err, lookErr)
+	result := &Result{Report: m.report, Before: m.now.Inventory, After: m.after}
+	if errors.Is(err, engine.ErrGate) && (r.Console == nil || !r.Console.Gated(m.report)) {
+		if after, lookErr := m.verify(ctx); lookErr == nil {
+			result.After = after.Inventory
+		}
 	}
 	if result.After != nil {
 		result.Returned = Returned(result.After, m.seen...)
@@ -65,58 +69,72 @@ func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) 
 	return result, err
 }
 
-func cmpErr(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
-}
-
 // removal is one run of a Runner.
 type removal struct {
 	*Runner
 	now    *Observation           // the last one: what is removed is judged by it
 	seen   []*ownership.Inventory // all of them
 	report *engine.Report
-	asked  time.Time // when the last deletion was
+	after  *ownership.Inventory // what is left; nil before everything was removed
+	asked  time.Time            // when the last deletion was
 	mu     sync.Mutex
 	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID
 }
 
 // course is the whole way of an offboarding.
 func (m *removal) course(ctx context.Context, shown *engine.Plan) error {
-	plan := shown
-	if err := m.save(ctx, plan); err != nil {
+	if err := m.save(ctx, shown); err != nil {
 		return err
 	}
-	first := m.onlyAlive(ctx, part(plan, m.stopping))
+	first := m.onlyAlive(ctx, part(shown, m.stopping))
 	m.operations(first)
+	plan, err := m.halt(ctx, first, shown)
+	if err != nil {
+		return err
+	}
+	err = m.remove(ctx, plan)
+	m.staying(shown)
+	return err
+}
+
+// remove removes what the plan says, looks when nothing may come back any more,
+// and removes what came meanwhile: what was still on its way when its maker was
+// stopped.
+func (m *removal) remove(ctx context.Context, plan *engine.Plan) error {
 	for round := 1; ; round++ {
-		report, err := m.run(ctx, first)
+		rest := part(plan, removing)
+		m.guard(rest)
+		if _, err := m.run(ctx, rest); err != nil {
+			return err
+		}
+		if round == 1 {
+			if err := m.takeBack(ctx, plan); err != nil {
+				return err
+			}
+		}
+		o, err := m.verify(ctx)
 		if err != nil {
 			return err
 		}
-		if err := m.stopped(ctx, report, plan); err != nil {
+		if round == maxRounds || !m.came(o) {
+			m.after = o.Inventory
+			return nil
+		}
+		if plan, err = m.take(ctx, o); err != nil {
 			return err
 		}
-		if plan, err = m.again(ctx); err != nil {
-			return err
-		}
-		if first = part(plan, halting); len(first.Phases) == 0 || m.accepted() && round == maxStops {
-			break
-		}
-		if round == maxStops {
-			return fmt.Errorf("%s can't be stopped, or comes back: %w; to go on regardless, pass --accept %s",
-				names(first), ErrChanged, BlockerRunning)
+		if first := m.running(ctx, plan); len(first.Phases) > 0 {
+			if plan, err = m.halt(ctx, first, plan); err != nil {
+				return err
+			}
 		}
 	}
-	rest := part(plan, removing)
-	m.guard(rest)
-	m.staying(shown)
-	if _, err := m.run(ctx, rest); err != nil {
-		return err
-	}
-	return m.takeBack(ctx, plan)
+}
+
+// came tells whether an observation has something of Cast AI's that nobody had
+// seen before, and that no tool which keeps a state would make again and again.
+func (m *removal) came(o *Observation) bool {
+	return slices.ContainsFunc(Returned(o.Inventory, m.seen...), func(r Return) bool { return !r.kept && o.IsOwned(r.Ref) })
 }
 
 // staying reports the namespaces that are Cast AI's and not asked to go, and
@@ -209,10 +227,26 @@ func (m *removal) event(e engine.Event) {
 
 // again looks, judges, plans and saves again.
 func (m *removal) again(ctx context.Context) (*engine.Plan, error) {
-	o, err := m.Observe(ctx)
+	o, err := m.observe(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return m.take(ctx, o)
+}
+
+// observe looks at the cluster, judges it, and does not forget what it saw before.
+func (m *removal) observe(ctx context.Context) (*Observation, error) {
+	s, err := Look(ctx, m.Cluster, m.Catalogue, m.Judge.Trust)
+	if err != nil {
+		return nil, err
+	}
+	s.remember(m.now)
+	return m.Judged(ctx, s)
+}
+
+// take makes an observation the one that everything is judged by from now on,
+// and plans and saves.
+func (m *removal) take(ctx context.Context, o *Observation) (*engine.Plan, error) {
 	m.now, m.seen = o, append(m.seen, o.Inventory)
 	if err := m.Refusals(o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
@@ -232,64 +266,6 @@ func (m *removal) save(ctx context.Context, plan *engine.Plan) error {
 	}
 	m.saved = saved
 	return nil
-}
-
-// stopped returns an error if something of Cast AI's still runs after a round of
-// stopping: it would put back what is removed, and its webhooks and custom
-// resources are not to go while it does. A webhook of Cast AI's own may be what
-// refuses to let it be stopped: that goes first then, and the next round stops
-// the rest.
-func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engine.Plan) error {
-	var running []string
-	for _, o := range round.Outcomes {
-		if halting(o.Phase) && o.Result == engine.ResultFailed {
-			_, err := m.run(ctx, part(plan, func(name string) bool { return name == PhaseAdmission }))
-			return err
-		}
-		if halting(o.Phase) && o.Verb == "" && o.Result == engine.ResultLeft && m.runs(ctx, o.Object) {
-			running = append(running, o.Object.String())
-		}
-	}
-	if len(running) == 0 || m.accepted() {
-		return nil
-	}
-	return fmt.Errorf("still running after its grace period: %s; %w: see to its node, or pass --accept %s to go on regardless",
-		strings.Join(running, ", "), engine.ErrGate, BlockerRunning)
-}
-
-// runs tells whether a pod that did not go may still run: its containers have not
-// ended, and its node is there. What can't be seen may run.
-func (m *removal) runs(ctx context.Context, pod cluster.Ref) bool {
-	t := cluster.Target{Ref: pod, Version: "v1", Resource: "pods"}
-	o, err := m.Cluster.Get(ctx, t, []string{"spec", "nodeName"}, []string{"status", "phase"}, []string{"status", "containerStatuses"})
-	if err != nil {
-		return !apierrors.IsNotFound(err)
-	}
-	node, _, _ := unstructured.NestedString(o.Body, "spec", "nodeName")
-	switch phase, _, _ := unstructured.NestedString(o.Body, "status", "phase"); {
-	case node == "", phase == "Succeeded", phase == "Failed":
-		return false
-	case !slices.ContainsFunc(m.now.Objects(), func(n *cluster.Object) bool { return n.Resource.Kind == "Node" && n.Name == node }):
-		return false
-	}
-	statuses, _, _ := unstructured.NestedSlice(o.Body, "status", "containerStatuses")
-	return len(statuses) == 0 || slices.ContainsFunc(statuses, func(s any) bool {
-		status, _ := s.(map[string]any)
-		_, ended, _ := unstructured.NestedMap(status, "state", "terminated")
-		return !ended
-	})
-}
-
-func (m *removal) accepted() bool { return slices.Contains(m.Accept, BlockerRunning) }
-
-func names(plan *engine.Plan) string {
-	var out []string
-	for _, phase := range plan.Phases {
-		for _, a := range phase.Actions {
-			out = append(out, a.Target.Ref.String())
-		}
-	}
-	return strings.Join(out, ", ")
 }
 
 // guard lets phases look right before what they delete takes others along, and

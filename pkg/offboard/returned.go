@@ -22,6 +22,8 @@ type Return struct {
 	Owner string `json:"owner,omitempty"`
 	// Remedy says what to do about it.
 	Remedy string `json:"remedy"`
+	// kept: what made it keeps a state, and would make it again.
+	kept bool
 }
 
 // Returned compares the inventory after a run with those before and lists what
@@ -47,7 +49,7 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 		if known[o.UID] || !again && !after.IsOwned(o.Ref()) {
 			continue
 		}
-		r := Return{Ref: o.Ref(), Again: again, Managers: o.Managers, Remedy: remedy(o, running)}
+		r := Return{Ref: o.Ref(), Again: again, Managers: o.Managers, Remedy: remedy(o, running), kept: keptByTool(o)}
 		if c := o.Controller(); c != nil {
 			r.Owner = c.Kind + "/" + c.Name
 		}
@@ -61,15 +63,40 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 // (common/common.go ArgoCDSSAManager, and the name of its binary), Flux (the
 // controllers' names), Helm, kubectl and Terraform (their binaries' or clients'
 // names), kube-controller-manager.
-var writers = []struct{ prefix, remedy string }{
-	{"argocd", "remove Cast AI from its Application in Argo CD"},
-	{"kustomize-controller", "remove Cast AI from its Kustomization in Flux"},
-	{"helm-controller", "remove Cast AI's HelmRelease in Flux"},
-	{"helm", "find who runs helm install or upgrade, a pipeline perhaps, and stop it there"},
-	{"kubectl", "find who runs kubectl apply, a pipeline perhaps, and stop it there"},
-	{"terraform", "remove Cast AI from the Terraform configuration"},
-	{"hashicorp", "remove Cast AI from the Terraform configuration"},
-	{"pulumi", "remove Cast AI from the Pulumi program"},
+// Those that keep a state write it again and again.
+var writers = []writer{
+	{"argocd", "remove Cast AI from its Application in Argo CD", true},
+	{"kustomize-controller", "remove Cast AI from its Kustomization in Flux", true},
+	{"helm-controller", "remove Cast AI's HelmRelease in Flux", true},
+	{"helm", "find who runs helm install or upgrade, a pipeline perhaps, and stop it there", false},
+	{"kubectl", "find who runs kubectl apply, a pipeline perhaps, and stop it there", false},
+	{"terraform", "remove Cast AI from the Terraform configuration", false},
+	{"hashicorp", "remove Cast AI from the Terraform configuration", false},
+	{"pulumi", "remove Cast AI from the Pulumi program", false},
+}
+
+type writer struct {
+	prefix, remedy string
+	keeps          bool
+}
+
+// writerOf returns what wrote an object, by its field managers, or nil.
+func writerOf(o *cluster.Object) *writer {
+	for i := range writers {
+		for _, manager := range o.Managers {
+			if strings.HasPrefix(strings.ToLower(manager), writers[i].prefix) {
+				return &writers[i]
+			}
+		}
+	}
+	return nil
+}
+
+// keptByTool tells whether a tool keeps an object as it is: removed, it would be
+// made again.
+func keptByTool(o *cluster.Object) bool {
+	w := writerOf(o)
+	return ownership.ManagedBy(o) != "" || w != nil && w.keeps
 }
 
 // own are the beginnings of the field managers of Cast AI's own components.
@@ -94,12 +121,8 @@ func remedy(o *cluster.Object, running bool) string {
 		return manager + " made it, and nothing of Cast AI's runs here any more: run offboard again, and if it " +
 			"comes back, stop what runs outside this cluster"
 	}
-	for _, w := range writers {
-		for _, manager := range o.Managers {
-			if strings.HasPrefix(strings.ToLower(manager), w.prefix) {
-				return w.remedy
-			}
-		}
+	if w := writerOf(o); w != nil {
+		return w.remedy
 	}
 	if len(o.Managers) > 0 {
 		return "find what writes as " + strings.Join(o.Managers, ", ") + ", and stop it there"

@@ -186,25 +186,18 @@ func (r *Runner) Check(ctx context.Context, plan *engine.Plan) (*engine.Report, 
 // than that: its controller's own grace is 5 s.
 const reaction = time.Second
 
-// Verify looks again when nothing was asked to go for the settle time since
-// then, and the last that did go is gone for as long as a controller needs to
-// react. What the user named may be gone by now.
-func (r *Runner) Verify(ctx context.Context, then time.Time) (*ownership.Inventory, error) {
-	timer := time.NewTimer(max(time.Until(then.Add(r.Settle)), min(r.Settle, reaction)))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-timer.C:
-	}
-	s, err := Look(ctx, r.Cluster, r.Catalogue, r.Judge.Trust)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
+// verify looks again when nothing was asked to go for the settle time, and the
+// last that did go is gone for as long as a controller needs to react. What the
+// user named may be gone by now.
+func (m *removal) verify(ctx context.Context) (*Observation, error) {
+	if err := pause(ctx, max(time.Until(m.asked.Add(m.Settle)), min(m.Settle, reaction))); err != nil {
 		return nil, err
 	}
-	return s.Judge(r.Judge), nil
+	o, err := m.observe(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return o, err
 }
 
 // ErrChanged ends a run that found, once Cast AI's workloads were stopped, that

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -34,6 +35,9 @@ type Survey struct {
 	Releases  []cluster.StoredRelease
 	Catalogue *ownership.Catalogue
 	Trust     []string
+	// gone is what earlier looks of the same run found to be Cast AI's and is not
+	// there any more: it proves what it proved then.
+	gone *Survey
 }
 
 // Look reads the cluster and all records that judging it needs; trust are the
@@ -54,7 +58,52 @@ func Look(ctx context.Context, from Source, cat *ownership.Catalogue, trust []st
 // Judge says whose everything is.
 func (s *Survey) Judge(o ownership.Options) *ownership.Inventory {
 	o.Trust = s.Trust
+	inv := ownership.Judge(s.Snapshot, s.Releases, s.Catalogue, o)
+	if s.gone == nil {
+		return inv
+	}
+	whole := *s.Snapshot
+	whole.Objects = slices.Concat(s.Snapshot.Objects, s.gone.Snapshot.Objects)
+	before := ownership.Judge(&whole, slices.Concat(s.Releases, s.gone.Releases), s.Catalogue, o)
+	o.Known = map[types.UID]ownership.Proof{}
+	for _, i := range before.Owned() {
+		if !inv.IsOwned(i.Object.Ref()) {
+			o.Known[i.Object.UID] = ownership.Proof{Component: i.Component, Evidence: i.For[0]}
+		}
+	}
 	return ownership.Judge(s.Snapshot, s.Releases, s.Catalogue, o)
+}
+
+// remember lets what earlier looks found to be Cast AI's, and has been removed
+// since, tell whose the rest is, as it did when the user agreed.
+func (s *Survey) remember(earlier *Observation) {
+	there := map[cluster.Ref]bool{}
+	for _, o := range s.Snapshot.Objects {
+		there[o.Ref()] = true
+	}
+	gone := &Survey{Snapshot: &cluster.Snapshot{}}
+	add := func(o *cluster.Object) {
+		if !there[o.Ref()] {
+			there[o.Ref()] = true
+			gone.Snapshot.Objects = append(gone.Snapshot.Objects, o)
+		}
+	}
+	for _, i := range earlier.Owned() {
+		add(i.Object)
+	}
+	gone.Releases = earlier.survey.Releases
+	if before := earlier.survey.gone; before != nil {
+		for _, o := range before.Snapshot.Objects {
+			add(o)
+		}
+		gone.Releases = slices.Concat(gone.Releases, before.Releases)
+	}
+	gone.Releases = slices.DeleteFunc(slices.Clone(gone.Releases), func(r cluster.StoredRelease) bool {
+		return !slices.ContainsFunc(gone.Snapshot.Objects, func(o *cluster.Object) bool { return o.Ref() == r.Ref })
+	})
+	if len(gone.Snapshot.Objects) > 0 {
+		s.gone = gone
+	}
 }
 
 // with returns the survey as it would have been with another state of an object.
@@ -66,7 +115,7 @@ func (s *Survey) with(o *cluster.Object) *Survey {
 		return s
 	}
 	snap.Objects[i] = o
-	return &Survey{Snapshot: &snap, Releases: s.Releases, Catalogue: s.Catalogue, Trust: s.Trust}
+	return &Survey{Snapshot: &snap, Releases: s.Releases, Catalogue: s.Catalogue, Trust: s.Trust, gone: s.gone}
 }
 
 // resource returns the resource of a target as the survey found it.

@@ -3,6 +3,8 @@ package ownership
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
@@ -133,4 +135,13 @@ type Options struct {
 	Trust   []string
 	Include []cluster.Ref // removed although unclear or foreign
 	Exclude []cluster.Ref // kept although owned
+	// Known is why objects are Cast AI's, by their UIDs, as far as only what has been
+	// removed since told so (see Proof).
+	Known map[types.UID]Proof
+}
+
+// Proof is why an object was judged to be Cast AI's.
+type Proof struct {
+	Component string
+	Evidence  Evidence
 }

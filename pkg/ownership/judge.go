@@ -67,6 +67,7 @@ func Judge(snap *cluster.Snapshot, stored []cluster.StoredRelease, cat *Catalogu
 	j.cluster.conclude()
 	j.findHomes()
 	j.cluster.markRoots()
+	j.recall(opts.Known)
 	j.override(opts)
 	inv := &Inventory{Server: snap.Server, Homes: j.keep(), Releases: j.releaseNames(), judged: j}
 	for _, o := range j.objects {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
@@ -16,6 +18,23 @@ func (j *judgement) findHomes() {
 		case !home || builtinNamespace(o.Name):
 		case v == nil && j.cluster.namedHome(o.Name) != nil, v != nil && v.alone:
 			j.homes[o.Name] = e
+		}
+	}
+}
+
+// recall claims what was known to be Cast AI's before others of it were removed.
+func (j *judgement) recall(known map[types.UID]Proof) {
+	if len(known) == 0 {
+		return
+	}
+	for _, o := range j.objects {
+		proof, ours := known[o.UID]
+		switch {
+		case !ours || j.owned(o):
+		case o.Resource.Kind == "Namespace" && o.Resource.Group == "":
+			j.homes[o.Name] = proof.Evidence // it goes only if everything in it goes, too
+		default:
+			j.notes(o).own(o, j.cat.component(proof.Component), proof.Evidence)
 		}
 	}
 }

@@ -1,0 +1,111 @@
+package offboard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+)
+
+// halt stops what writes, beginning with the phases of first, and looks again,
+// until there is nothing of Cast AI's left to stop. It returns the plan of the
+// last look.
+func (m *removal) halt(ctx context.Context, first, plan *engine.Plan) (*engine.Plan, error) {
+	for round := 1; ; round++ {
+		report, err := m.run(ctx, first)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.stopped(ctx, report, plan); err != nil {
+			return nil, err
+		}
+		if plan, err = m.again(ctx); err != nil {
+			return nil, err
+		}
+		if first = m.running(ctx, plan); len(first.Phases) == 0 || m.accepted() && round == maxStops {
+			return plan, nil
+		}
+		if round == maxStops {
+			return nil, fmt.Errorf("%s can't be stopped, or comes back: %w; to go on regardless, pass --accept %s",
+				names(first), ErrChanged, BlockerRunning)
+		}
+	}
+}
+
+// running returns what of a plan stops what still runs, or waits for its end.
+func (m *removal) running(ctx context.Context, plan *engine.Plan) *engine.Plan {
+	out := part(plan, halting)
+	for i := range out.Phases {
+		phase := &out.Phases[i]
+		phase.WaitFor = slices.DeleteFunc(slices.Clone(phase.WaitFor), func(t cluster.Target) bool { return !m.runs(ctx, t.Ref) })
+	}
+	out.Phases = slices.DeleteFunc(out.Phases, func(p engine.Phase) bool { return len(p.Actions)+len(p.WaitFor) == 0 })
+	return out
+}
+
+// stopped returns an error if something of Cast AI's still runs after a round of
+// stopping: it would put back what is removed, and its webhooks and custom
+// resources are not to go while it does. A webhook of Cast AI's own may be what
+// refuses to let it be stopped: that goes first then, and the next round stops
+// the rest.
+func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engine.Plan) error {
+	var running []string
+	for _, o := range round.Outcomes {
+		if halting(o.Phase) && o.Result == engine.ResultFailed {
+			_, err := m.run(ctx, part(plan, func(name string) bool { return name == PhaseAdmission }))
+			return err
+		}
+		if halting(o.Phase) && o.Verb == "" && o.Result == engine.ResultLeft && m.now.IsOwned(o.Object) && m.runs(ctx, o.Object) {
+			running = append(running, o.Object.String())
+		}
+	}
+	if len(running) == 0 || m.accepted() {
+		return nil
+	}
+	return fmt.Errorf("still running after its grace period: %s; %w: see to its node, or pass --accept %s to go on regardless",
+		strings.Join(running, ", "), engine.ErrGate, BlockerRunning)
+}
+
+// runs tells whether a pod that did not go may still run: its containers have not
+// ended, and its node is there. What can't be seen may run.
+func (m *removal) runs(ctx context.Context, pod cluster.Ref) bool {
+	t := cluster.Target{Ref: pod, Version: "v1", Resource: "pods"}
+	o, err := m.Cluster.Get(ctx, t, []string{"spec", "nodeName"}, []string{"status", "phase"}, []string{"status", "containerStatuses"})
+	if err != nil {
+		return !apierrors.IsNotFound(err)
+	}
+	node, _, _ := unstructured.NestedString(o.Body, "spec", "nodeName")
+	switch phase, _, _ := unstructured.NestedString(o.Body, "status", "phase"); {
+	case node == "", phase == "Succeeded", phase == "Failed":
+		return false
+	case !slices.ContainsFunc(m.now.Objects(), func(n *cluster.Object) bool { return n.Resource.Kind == "Node" && n.Name == node }):
+		return false
+	}
+	statuses, _, _ := unstructured.NestedSlice(o.Body, "status", "containerStatuses")
+	return len(statuses) == 0 || slices.ContainsFunc(statuses, func(s any) bool {
+		status, _ := s.(map[string]any)
+		_, ended, _ := unstructured.NestedMap(status, "state", "terminated")
+		return !ended
+	})
+}
+
+func (m *removal) accepted() bool { return slices.Contains(m.Accept, BlockerRunning) }
+
+func names(plan *engine.Plan) string {
+	var out []string
+	for _, phase := range plan.Phases {
+		for _, a := range phase.Actions {
+			out = append(out, a.Target.Ref.String())
+		}
+		for _, t := range phase.WaitFor {
+			out = append(out, t.Ref.String())
+		}
+	}
+	return strings.Join(out, ", ")
+}
