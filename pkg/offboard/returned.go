@@ -40,9 +40,10 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 			known[o.UID] = true
 		}
 	}
-	running := slices.ContainsFunc(after.Owned(), func(i *ownership.Item) bool {
-		return i.Object.Resource.GroupResource().String() == "pods"
-	})
+	running := ""
+	if i := slices.IndexFunc(after.Owned(), func(i *ownership.Item) bool { return isPod(i.Object) }); i >= 0 {
+		running = after.Owned()[i].Object.Ref().String()
+	}
 	var out []Return
 	for _, o := range after.Objects() {
 		_, again := was[o.Ref()]
@@ -102,9 +103,14 @@ func keptByTool(o *cluster.Object) bool {
 // own are the beginnings of the field managers of Cast AI's own components.
 var own = []string{"castai", "castware"}
 
-// remedy says what to do about an object that came back. running: something of
-// Cast AI's runs in the cluster.
-func remedy(o *cluster.Object, running bool) string {
+// common are field managers that many programs share: the binary of each one that
+// kubebuilder has begun is called manager, and client-go falls back to the others
+// (rest.DefaultKubernetesUserAgent is the binary's name; Go's own client has none).
+var common = []string{"manager", "controller", "operator", "main", "Go-http-client", "unknown"}
+
+// remedy says what to do about an object that came back. running is a pod of Cast
+// AI's that is still in the cluster, or empty.
+func remedy(o *cluster.Object, running string) string {
 	if tool := ownership.ManagedBy(o); tool != "" {
 		return "remove Cast AI there: " + tool + " manages it"
 	}
@@ -115,14 +121,18 @@ func remedy(o *cluster.Object, running bool) string {
 		if !slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(strings.ToLower(manager), p) }) {
 			continue
 		}
-		if running {
-			return manager + " made it, and something of Cast AI's still runs here: stop that"
+		if running != "" {
+			return manager + " made it, and " + running + " is still here: stop that, then run offboard again"
 		}
-		return manager + " made it, and nothing of Cast AI's runs here any more: run offboard again, and if it " +
-			"comes back, stop what runs outside this cluster"
+		return manager + " made it, and nothing of Cast AI's runs in this cluster any more: stop it where it runs, " +
+			"outside of this cluster, then run offboard again"
 	}
 	if w := writerOf(o); w != nil {
 		return w.remedy
+	}
+	if i := slices.IndexFunc(o.Managers, func(m string) bool { return slices.Contains(common, m) }); i >= 0 {
+		return o.Managers[i] + " made it, a name that many controllers write under: " +
+			"the API server's audit log tells whose; stop it there"
 	}
 	if len(o.Managers) > 0 {
 		return "find what writes as " + strings.Join(o.Managers, ", ") + ", and stop it there"

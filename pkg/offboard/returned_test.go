@@ -100,6 +100,8 @@ func TestReturnedSaysWhoWroteIt(t *testing.T) {
 			yes := true
 			u.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "acme.io/v1", Kind: "Bundle", Name: "b", UID: "b-1", Controller: &yes}})
 		}, "its owner Bundle/b"},
+		{"a name that many have", func(u *unstructured.Unstructured) { wroteAs(u, "manager") }, "audit log"},
+		{"Cast AI, and nothing runs here", func(u *unstructured.Unstructured) { wroteAs(u, "castai-cluster-controller") }, "outside of this cluster"},
 		{"no trace", asItIs, "audit log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -130,4 +132,27 @@ metadata: {name: castai-agent, uid: ns-2}
 
 func wroteAs(u *unstructured.Unstructured, manager string) {
 	u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate}})
+}
+
+// What of Cast AI's still runs here is named, and not what may run elsewhere.
+func TestReturnedNamesWhatStillRuns(t *testing.T) {
+	before := inventory(t, home, asItIs)
+	after := inventory(t, home+`---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: castai-agent-1-a
+  namespace: castai-agent
+  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: deployment-1, controller: true}]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: evictorconfigs.autoscaling.cast.ai, uid: new, managedFields: [{manager: castai-evictor, operation: Update}]}
+spec: {group: autoscaling.cast.ai, names: {kind: EvictorConfig, plural: evictorconfigs}, scope: Cluster}
+`, asItIs)
+	got := offboard.Returned(after, before)
+	i := slices.IndexFunc(got, func(r offboard.Return) bool { return r.Kind == "CustomResourceDefinition" })
+	if i < 0 || !strings.Contains(got[i].Remedy, "Pod/castai-agent/castai-agent-1-a is still here") {
+		t.Errorf("%+v", got)
+	}
 }
