@@ -49,7 +49,7 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 		return err
 	}
 	mine := func(n castai.Node) bool {
-		return (n.Id == j.Node.ID || n.Labels[runLabel] == j.Run) && n.State.Phase != "deleted" && n.State.Phase != "deleting"
+		return j.isMade(n) && n.State.Phase != "deleted" && n.State.Phase != "deleting"
 	}
 	if i := slices.IndexFunc(nodes, mine); i >= 0 {
 		j.Node.ID = nodes[i].Id
@@ -74,6 +74,15 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	return r.awaitNode(ctx, tell, func(n *Node) bool {
 		return n.Object.Labels[nodeIDLabel] == j.Node.ID || n.Object.Labels[runLabel] == j.Run
 	})
+}
+
+// isMade tells whether a node of Cast AI's is the one that the pause had made. If the
+// pause was killed before it heard which that is, the label of the run tells.
+func (j *Journal) isMade(n castai.Node) bool {
+	if j.Node.ID != "" {
+		return n.Id == j.Node.ID
+	}
+	return n.Labels[runLabel] == j.Run && (n.AddedBy == "" || n.AddedBy == castAI) && (n.InstanceType == "" || n.InstanceType == j.Node.InstanceType)
 }
 
 // giveUp has Cast AI delete a node that is being made, and waits until it has: it

@@ -152,7 +152,10 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 // judge refuses a cluster that can't be paused, or finds it paused already.
 func (p *Pause) judge(s *State, o PauseOptions) error {
 	c := s.Console.Cluster
+	system := c.Anywhere.KubeSystemNamespaceId
 	switch {
+	case system != "" && s.Server.KubeSystemUID != "" && system != string(s.Server.KubeSystemUID):
+		return refuse("Cast AI's cluster %s (%s) has another namespace kube-system than this cluster (UID %s there, %s here): its cluster is another one: correct --cluster-id", c.Name, c.Id, system, s.Server.KubeSystemUID)
 	case !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Console != nil }):
 		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes), c.Name, c.Id)
 	case c.IsPhase2 != nil && !*c.IsPhase2:
@@ -171,7 +174,10 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 // finish, or one by Cast AI's job.
 func (p *Pause) begin(s *State, o PauseOptions) error {
 	sleep, j := s.Sleep(), s.Record.Journal
-	if sleep.Job != "" {
+	switch {
+	case s.Blind != "":
+		return refuse("%s. Whether another job pauses or resumes is not known then: hibernate set grants the CronJobs of this plugin what they lack", s.Blind)
+	case sleep.Job != "":
 		return refuse("%s: wait for it to end", sleep)
 	}
 	makes, err := makesNodes(s.Console.Policies)
@@ -271,10 +277,20 @@ func (p *Pause) chooseNode(s *State, o PauseOptions, kind string) {
 	}
 }
 
-// chosen tells whether an unfinished pause chose or made the node.
+// chosen tells whether an unfinished pause chose or made the node. The label of the
+// run proves nothing, as a kubelet can write it: it counts only until the API has
+// said which node it makes, and only on one of Cast AI's that is as was asked for.
 func (p *Pause) chosen(n *Node) bool {
 	j := p.Journal.Node
-	return j != nil && (j.Made && n.Object.Labels[runLabel] == p.Journal.Run || n.Object.Name == j.Name)
+	switch {
+	case j == nil:
+		return false
+	case j.Made && j.ID != "":
+		return n.Console != nil && n.Console.Id == j.ID
+	case j.Name != "":
+		return n.Object.Name == j.Name && (!j.Made || n.own())
+	}
+	return j.Made && n.own() && n.Object.Labels[runLabel] == p.Journal.Run && n.instanceType() == j.InstanceType
 }
 
 // sort says which nodes are removed, and why others are not.

@@ -263,6 +263,16 @@ func TestPauseRefuses(t *testing.T) {
 		"a namespace that is not there": {
 			nodes: aNode("a"), settings: Settings{NamespacesToKeep: []string{"monitorin"}}, want: "monitorin",
 		},
+		"a cluster with another kube-system": {
+			nodes: aNode("a"), want: "another one: correct --cluster-id",
+			change: func(s *State) {
+				s.Server.KubeSystemUID, s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "uid-here", "uid-there"
+			},
+		},
+		"another cluster's nodes, and a label": {nodes: aNode("unknown", nodeIDLabel+"=id-there"), want: "another one", change: func(s *State) {
+			s.Console.Nodes = []castai.Node{{Id: "id-there", Name: "there", AddedBy: castAI, State: castai.NodeState{Phase: "ready"}}}
+			s.match()
+		}},
 		"nothing to remove":       {nodes: aNode("a", "foreign"), want: "no node"},
 		"another cluster's nodes": {nodes: aNode("unknown"), want: "another one"},
 		"a resume that is not done": {
@@ -275,7 +285,7 @@ func TestPauseRefuses(t *testing.T) {
 		"too small a node": {
 			nodes: aNode("a", "type=m5a.large", runLabel+"=r0") + aNode("b") + aWorkload("Deployment", "kube-system/dns", "containers: [{name: c, resources: {requests: {memory: 9Gi}}}]", 1),
 			change: func(s *State) {
-				s.Record.Journal = &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll}, Node: &SleepNode{Made: true}}
+				s.Record.Journal = &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll}, Node: &SleepNode{Made: true, InstanceType: "m5a.large"}}
 			},
 			want: "no room",
 		},

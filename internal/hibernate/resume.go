@@ -31,6 +31,8 @@ type Resume struct {
 	Warnings []string
 	// clusterFirst: Cast AI may not answer.
 	clusterFirst bool
+	// blind: whether another job runs can't be seen.
+	blind bool
 }
 
 // Change is what a pause did to an object and what takes it back.
@@ -90,6 +92,7 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 		return &Resume{Already: s.nothingToResume(o)}, nil
 	}
 	r.Suspend, r.Restore = s.apart()
+	r.blind = s.Blind != ""
 	r.warn(s, sleep)
 	return r, nil
 }
@@ -110,6 +113,9 @@ func (s *State) nothingToResume(o ResumeOptions) string {
 
 // warn says what stays as it is and may surprise.
 func (r *Resume) warn(s *State, sleep Sleep) {
+	if s.Blind != "" {
+		r.Warnings = append(r.Warnings, s.Blind+". The cluster is resumed all the same, beside whatever else pauses or resumes it; run hibernate set, which grants the CronJobs of this plugin what they lack")
+	}
 	if on, known := s.Autoscaler(); known && !on && r.Policies == nil && sleep.Asleep() {
 		r.Warnings = append(r.Warnings, "the autoscaler was off before the pause and stays off: nothing makes nodes for the pods that wait; --start-autoscaler turns it on")
 	}
@@ -140,12 +146,12 @@ func (s *State) unmade(j *Journal) string {
 		return ""
 	}
 	for _, n := range s.Nodes {
-		if n.Object.Labels[runLabel] == j.Run && n.ready() {
+		if n.Console != nil && j.isMade(*n.Console) && n.ready() {
 			return ""
 		}
 	}
 	for _, n := range s.Console.Nodes {
-		if (n.Id == j.Node.ID || n.Labels[runLabel] == j.Run) && !slices.Contains([]string{"deleting", "deleted"}, n.State.Phase) {
+		if j.isMade(n) && !slices.Contains([]string{"deleting", "deleted"}, n.State.Phase) {
 			return n.Id
 		}
 	}

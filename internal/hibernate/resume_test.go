@@ -117,20 +117,24 @@ func TestPlanResume(t *testing.T) {
 
 // A node that a killed pause was having made is given up, unless it is there.
 func TestANodeInTheMaking(t *testing.T) {
-	journal := &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll}, Node: &SleepNode{Made: true}}
-	creating := castai.Node{Id: "new", Labels: map[string]string{runLabel: "r0"}, State: castai.NodeState{Phase: "creating"}}
+	journal := &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll}, Node: &SleepNode{Made: true, InstanceType: "m5a.large"}}
+	creating := castai.Node{Id: "new", Name: "made", Labels: map[string]string{runLabel: "r0"}, State: castai.NodeState{Phase: "creating"}}
 	for name, tc := range map[string]struct {
 		nodes string
 		node  castai.Node
 		want  string
 	}{
 		"being made":    {nodes: aNode("a"), node: creating, want: "new"},
-		"not ready":     {nodes: aNode("made", runLabel+"=r0", "ready=False"), node: creating, want: "new"},
-		"there":         {nodes: aNode("made", runLabel+"=r0"), node: creating},
+		"not ready":     {nodes: aNode("made", runLabel+"=r0", nodeIDLabel+"=new", "ready=False"), node: creating, want: "new"},
+		"there":         {nodes: aNode("made", runLabel+"=r0", nodeIDLabel+"=new"), node: creating},
 		"another run's": {nodes: aNode("a"), node: castai.Node{Id: "old", Labels: map[string]string{runLabel: "r9"}}},
 		"gone":          {nodes: aNode("a"), node: castai.Node{Id: "new", Labels: creating.Labels, State: castai.NodeState{Phase: "deleted"}}},
 	} {
-		s := situation(t, tc.nodes, func(s *State) { s.Record.Journal, s.Console.Nodes = journal, append(s.Console.Nodes, tc.node) })
+		s := situation(t, tc.nodes, func(s *State) {
+			others := slices.DeleteFunc(s.Console.Nodes, func(n castai.Node) bool { return n.Name == tc.node.Name })
+			s.Record.Journal, s.Console.Nodes = journal, append(others, tc.node)
+			s.match()
+		})
 		r, err := PlanResume(s, ResumeOptions{Run: "r9", By: "me", Repair: false})
 		if err != nil || r.Unmade != tc.want {
 			t.Errorf("%s: gives up %q, want %q (%v)", name, r.Unmade, tc.want, err)

@@ -9,7 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/castai/kubectl-castai/internal/castai"
+	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 )
 
 func TestANight(t *testing.T) {
@@ -143,4 +147,38 @@ func TestSomebodyTurnsTheAutoscalerOn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The Role of an older release has no CronJobs and Jobs. A cluster that sleeps wakes
+// all the same; one that is awake is not paused beside what can't be seen.
+func TestWithoutTheRightToSeeJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := evening(t)
+		if err := n.pause(t.Context(), options()); err != nil {
+			t.Fatal(err)
+		}
+		n.server.Before(func(r *clustertest.Request) clustertest.Fault {
+			if r.Group == "batch" {
+				return clustertest.Fault{Err: apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: r.Resource}, r.Name, errors.New("no rule"))}
+			}
+			return clustertest.Fault{}
+		})
+		if err := n.pause(t.Context(), options()); err == nil || !strings.Contains(err.Error(), "hibernate set") {
+			t.Errorf("the pause: %v", err)
+		}
+		s, err := n.runner().Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := PlanResume(s, ResumeOptions{})
+		if err != nil || !strings.Contains(strings.Join(p.Warnings, ""), "run hibernate set") {
+			t.Fatalf("%v, %+v", err, p)
+		}
+		if err := n.resume(t.Context(), ResumeOptions{Run: "r2", By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		if sleep := n.sleep(); sleep.Asleep() || !n.on() || len(n.left()) > 0 {
+			t.Errorf("it is %s, with %v", sleep, n.left())
+		}
+	})
 }

@@ -27,6 +27,8 @@ type State struct {
 	// Jobs that have not ended.
 	CronJobs []*CronJob
 	Running  []OtherRun
+	// Blind is why CronJobs and Jobs could not be read; empty: they were.
+	Blind string
 	// Namespaces are the names of all there are.
 	Namespaces []string
 	// Console is what Cast AI says; nil if it was not asked.
@@ -95,13 +97,17 @@ func workloadFields() [][]string {
 func Scope(namespace string) cluster.Scope {
 	whole := []string{"nodes", "pods", "namespaces", "deployments.apps", "statefulsets.apps", "daemonsets.apps"}
 	return cluster.Scope{
-		Namespaces: []string{namespace}, Whole: whole, Kinds: append([]string{"cronjobs.batch", "jobs.batch"}, whole...),
+		Namespaces: []string{namespace}, Whole: whole, Kinds: append(otherKinds(), whole...),
 		Bodies: map[string][][]string{
 			"nodes": nodeFields(), "pods": podFields(), "cronjobs.batch": {{"spec"}}, "jobs.batch": jobFields(),
 			"deployments.apps": workloadFields(), "statefulsets.apps": workloadFields(), "daemonsets.apps": workloadFields(),
 		},
 	}
 }
+
+// otherKinds are those of what else pauses and resumes. The jobs of older releases
+// may not read them: their Role does not have them.
+func otherKinds() []string { return []string{"cronjobs.batch", "jobs.batch"} }
 
 func jobFields() [][]string {
 	return [][]string{{"spec", "template"}, {"spec", "suspend"}, {"status"}}
@@ -121,11 +127,14 @@ func Readable(snap *cluster.Snapshot, kinds ...string) error {
 // NewState reads a snapshot of Scope, the state ConfigMap (nil: there is none),
 // and what Cast AI says (nil: it was not asked).
 func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, console *Console) (*State, error) {
-	if err := Readable(snap, Scope(namespace).Kinds...); err != nil {
+	err := Readable(snap, Scope(namespace).Whole...)
+	if err != nil {
 		return nil, err
 	}
 	s := &State{Server: snap.Server, Namespace: namespace, Console: console}
-	var err error
+	if blind := Readable(snap, otherKinds()...); blind != nil {
+		s.Blind = blind.Error()
+	}
 	if s.Record, err = readRecord(state); err != nil {
 		return nil, err
 	}
@@ -225,29 +234,30 @@ func (w *Workload) owns(p *Pod) bool {
 	return p.Object.Namespace == w.Namespace && w.Selector.Matches(labels.Set(p.Object.Labels))
 }
 
-// match finds out which of Cast AI's nodes is which.
+// match finds out which of Cast AI's nodes is which: by name, which no kubelet can
+// choose for another node. Labels it can write, and its provider id it says itself:
+// where they are there they must agree, and never decide alone which machine goes.
 func (s *State) match() {
 	if s.Console == nil {
 		return
 	}
-	byID, byName := map[string]*castai.Node{}, map[string]*castai.Node{}
-	for i := range s.Console.Nodes {
-		n := &s.Console.Nodes[i]
-		if n.State.Phase == "deleted" {
-			continue
-		}
-		byID[n.Id], byName[n.Name] = n, n
-	}
 	for _, n := range s.Nodes {
-		known := byID[n.Object.Labels[nodeIDLabel]]
-		if n.Object.Labels[nodeIDLabel] == "" {
-			known = byName[n.Object.Name]
+		var found []*castai.Node
+		for i := range s.Console.Nodes {
+			if c := &s.Console.Nodes[i]; c.Name == n.Object.Name && c.State.Phase != "deleted" && n.agrees(c) {
+				found = append(found, c)
+			}
 		}
-		// One machine has one provider id: another one is another machine.
-		if known != nil && (known.ProviderId == "" || n.Spec.ProviderID == "" || known.ProviderId == n.Spec.ProviderID) {
-			n.Console = known
+		if n.Console = nil; len(found) == 1 {
+			n.Console = found[0]
 		}
 	}
+}
+
+// agrees tells whether a node of this name may be the one that Cast AI knows.
+func (n *Node) agrees(c *castai.Node) bool {
+	id := n.Object.Labels[nodeIDLabel]
+	return (id == "" || id == c.Id) && (c.ProviderId == "" || c.ProviderId == n.Spec.ProviderID)
 }
 
 // castAI is who added the nodes that Cast AI made (terraform-provider-castai #768).

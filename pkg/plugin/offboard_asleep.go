@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/castai/kubectl-castai/internal/hibernate"
@@ -23,6 +24,9 @@ func (o *offboardOptions) asleep(ctx context.Context, inv *ownership.Inventory) 
 	s, err := r.Observe(ctx)
 	if err != nil {
 		return err
+	}
+	if s.Blind != "" {
+		return errors.New(s.Blind)
 	}
 	sleep := s.Sleep()
 	if sleep.Who == hibernate.CastAI && (sleep.Phase == hibernate.Paused || sleep.Job != "") {
