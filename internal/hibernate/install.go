@@ -15,18 +15,35 @@ import (
 // neverRun is what the state holds before the first run (HB deploy.yaml).
 var neverRun = map[string]any{keyStatus: statusSuccess, keyTime: "2022-01-01T00:00:00"}
 
-// Targets are the objects that an installation is made of.
+// Targets are the objects that all pairs of an installation share.
 func Targets(namespace string) []cluster.Ref {
 	out := []cluster.Ref{ref("", "ConfigMap", namespace, StateName)}
-	for _, m := range manifests(namespace, Configuration{}, &Key{}) {
+	for _, m := range sharedManifests(namespace, &Key{}) {
 		out = append(out, m.target.Ref)
 	}
 	return out
 }
 
-// Install returns the plan that brings the installation to the configuration.
-// Without a key the Secret stays as it is.
-func (in *Installation) Install(c Configuration, key *Key) *engine.Plan {
+// Targets are the objects that Install writes for a pair.
+func (in *Installation) Targets(name string) []cluster.Ref {
+	out := Targets(in.Namespace)
+	for _, action := range actions {
+		out = append(out, ref("batch", "CronJob", in.Namespace, in.cronJobName(name, action)))
+	}
+	return out
+}
+
+// cronJobName is that of the CronJob of a pair that is there, or is made.
+func (in *Installation) cronJobName(name, action string) string {
+	if p := in.Pair(name); p != nil && p.cronJobs[action] != nil {
+		return p.cronJobs[action].Name
+	}
+	return cronJobName(name, action)
+}
+
+// Install returns the plan that brings a pair to the configuration. Without a key
+// the Secret stays as it is.
+func (in *Installation) Install(name string, c Configuration, key *Key) *engine.Plan {
 	prepare := engine.Phase{Name: "prepare", Title: "Make what the jobs need, with no more rights than that", Gate: true, InOrder: true, Timeout: time.Minute}
 	schedule := engine.Phase{Name: "schedule", Title: "Set the schedule", Gate: true, InOrder: true, Timeout: time.Minute}
 	state := ref("", "ConfigMap", in.Namespace, StateName)
@@ -34,13 +51,12 @@ func (in *Installation) Install(c Configuration, key *Key) *engine.Plan {
 		m := newManifest("", "ConfigMap", "configmaps", in.Namespace, StateName, map[string]any{"data": maps.Clone(neverRun)})
 		prepare.Actions = append(prepare.Actions, m.apply("where the jobs keep their state"))
 	}
-	for _, m := range manifests(in.Namespace, c, key) {
-		switch m.target.Kind {
-		case "CronJob":
-			schedule.Actions = append(schedule.Actions, m.apply(purpose[m.target.Name]))
-		default:
-			prepare.Actions = append(prepare.Actions, m.apply(purpose[m.target.Kind]))
-		}
+	for _, m := range sharedManifests(in.Namespace, key) {
+		prepare.Actions = append(prepare.Actions, m.apply(purpose[m.target.Kind]))
+	}
+	for _, action := range []string{actionPause, actionResume} {
+		m := c.cronJob(in.Namespace, in.cronJobName(name, action), action)
+		schedule.Actions = append(schedule.Actions, m.apply(action+"s"))
 	}
 	phases := []engine.Phase{prepare}
 	if in.admin != nil {
@@ -51,7 +67,7 @@ func (in *Installation) Install(c Configuration, key *Key) *engine.Plan {
 
 var purpose = map[string]string{
 	"Secret": "the API key", "ServiceAccount": "who the jobs are", "Role": "what they may do in their namespace", "RoleBinding": "grants it",
-	"ClusterRole": "what they may do in the cluster", "ClusterRoleBinding": "grants it", PauseCronJob: "pauses", ResumeCronJob: "resumes",
+	"ClusterRole": "what they may do in the cluster", "ClusterRoleBinding": "grants it",
 }
 
 // apply returns the action that makes the object, or makes it so.
@@ -62,17 +78,34 @@ func (m manifest) apply(why string) engine.Action {
 	}
 }
 
-// Uninstall returns the plan that removes what is there and is Cast AI's: the
-// CronJobs first, so that nothing starts any more, and the rights last.
-func (in *Installation) Uninstall(owned func(cluster.Ref) bool) (plan *engine.Plan, kept []cluster.Ref) {
+// Uninstall returns the plan that removes what is there of pairs and is Cast AI's:
+// the CronJobs first, so that nothing starts any more, and the rights last. What
+// all pairs share goes with the last one that uses it: users are the CronJobs that
+// stay and do.
+func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (plan *engine.Plan, kept []cluster.Ref, users []cluster.Ref) {
 	jobs := engine.Phase{Name: "schedule", Title: "Remove the CronJobs, and end their Jobs", Gate: true, Timeout: 3 * time.Minute}
 	rest := engine.Phase{Name: "objects", Title: "Remove what they needed", Timeout: time.Minute}
-	for _, o := range in.Objects() {
+	for _, p := range in.Pairs {
+		for _, action := range []string{actionPause, actionResume} {
+			switch o := p.cronJobs[action]; {
+			case o == nil:
+			case !slices.Contains(pairs, p):
+				users = append(users, o.Ref())
+			case !owned(o.Ref()):
+				kept, users = append(kept, o.Ref()), append(users, o.Ref())
+			default:
+				jobs.Actions = append(jobs.Actions, remove(o, "it is of the installation"))
+			}
+		}
+	}
+	for _, o := range in.others {
+		users = append(users, o.Ref())
+	}
+	for _, o := range in.shared() {
 		switch {
+		case len(users) > 0:
 		case !owned(o.Ref()):
 			kept = append(kept, o.Ref())
-		case o.Resource.Kind == "CronJob":
-			jobs.Actions = append(jobs.Actions, remove(o, "it is of the installation"))
 		default:
 			rest.Actions = append(rest.Actions, remove(o, "it is of the installation"))
 		}
@@ -83,7 +116,7 @@ func (in *Installation) Uninstall(owned func(cluster.Ref) bool) (plan *engine.Pl
 			plan.Phases = append(plan.Phases, p)
 		}
 	}
-	return plan, kept
+	return plan, kept, users
 }
 
 func remove(o *cluster.Object, why string) engine.Action {
@@ -100,13 +133,13 @@ func remove(o *cluster.Object, why string) engine.Action {
 // HelmCommand returns the command that sets the configuration of an installation
 // by Helm (HC castai-hibernate 0.2.12 values.yaml). What the chart has no value
 // for is named in missing.
-func (in *Installation) HelmCommand(c Configuration) (command string, missing []string) {
-	words := []string{"helm", "upgrade", in.Release, "castai-helm/castai-hibernate", "-n", in.Namespace, "--reuse-values"}
+func (p *Pair) HelmCommand(namespace string, c Configuration) (command string, missing []string) {
+	words := []string{"helm", "upgrade", p.Release, "castai-helm/castai-hibernate", "-n", namespace, "--reuse-values"}
 	set := func(key, value string) {
 		// Helm splits at commas, and the shell at blanks.
 		words = append(words, "--set-string", quote(key+"="+strings.ReplaceAll(value, ",", `\,`)))
 	}
-	was := in.Configuration
+	was := p.Configuration
 	for _, v := range []struct{ key, was, is string }{
 		{"pauseCronSchedule", was.Pause, c.Pause}, {"resumeCronSchedule", was.Resume, c.Resume}, {"timeZone", was.TimeZone, c.TimeZone},
 		{"hibernateNode", was.Node, c.Node}, {"hibernateNodeLabels", formatLabels(was.NodeLabels), formatLabels(c.NodeLabels)},
@@ -119,6 +152,9 @@ func (in *Installation) HelmCommand(c Configuration) (command string, missing []
 	}
 	if c.Image != was.Image {
 		missing = append(missing, "--image (image.repository and image.tag)")
+	}
+	if c.Keep != was.Keep || !slices.Equal(c.Accept, was.Accept) {
+		missing = append(missing, "--keep and --accept (the chart has no value for them)")
 	}
 	return strings.Join(words, " "), missing
 }
@@ -150,5 +186,6 @@ func (c Configuration) rows() map[string]string {
 		"pause-schedule": c.Pause, "resume-schedule": c.Resume, "time-zone": c.TimeZone, "hibernate-node": c.Node,
 		"hibernate-node-labels": formatLabels(c.NodeLabels), "namespaces-to-keep": strings.Join(c.NamespacesToKeep, ","),
 		"protect-removal-disabled": fmt.Sprint(c.ProtectRemovalDisabled), "api-url": c.APIURL, "image": c.Image,
+		"keep": c.Keep, "accept": strings.Join(c.Accept, ","),
 	}
 }

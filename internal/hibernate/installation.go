@@ -2,7 +2,7 @@ package hibernate
 
 import (
 	"cmp"
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,29 +19,23 @@ import (
 // Installation is what is there of the objects that pause a cluster on a schedule.
 type Installation struct {
 	Namespace string
-	// Configuration is that of the CronJobs.
-	Configuration Configuration
-	// Suspended tells of each CronJob whether it does nothing.
-	Suspended Suspended
-	// Release is the Helm release that it comes from; empty: none.
-	Release string
+	// Pairs of CronJobs, by name: the documented one, whose name is empty, and those
+	// for further time slots.
+	Pairs []*Pair
 	// Runs are those that are still known, the newest first.
 	Runs []Run
-	// objects by name of a manifest's target.
+	// objects that all pairs share, by name of a manifest's target.
 	objects map[cluster.Ref]*cluster.Object
+	// others are CronJobs that hibernate nothing and use what the pairs share.
+	others []*cluster.Object
 	// admin grants the jobs the role admin, and nobody else anything.
 	admin *cluster.Object
-}
-
-// Suspended tells which of the two CronJobs are suspended.
-type Suspended struct {
-	Pause  bool `json:"pause"`
-	Resume bool `json:"resume"`
 }
 
 // Run is a Job of one of the CronJobs.
 type Run struct {
 	Name    string    `json:"name"`
+	Pair    string    `json:"pair,omitempty"`
 	Action  string    `json:"action"` // pause or resume
 	Started time.Time `json:"started"`
 	// Result is running, succeeded or failed; Cast AI's own job succeeds even if
@@ -70,10 +64,11 @@ func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, 
 		return nil, err
 	}
 	in := &Installation{Namespace: namespace, objects: map[cluster.Ref]*cluster.Object{}}
-	known := map[cluster.Ref]bool{ref("", "ConfigMap", namespace, StateName): true}
-	for _, m := range manifests(namespace, Configuration{}, &Key{}) {
-		known[m.target.Ref] = true
+	known := map[cluster.Ref]bool{}
+	for _, r := range Targets(namespace) {
+		known[r] = true
 	}
+	var cronJobs []*cluster.Object
 	for _, o := range snap.Objects {
 		switch r := o.Ref(); {
 		case known[r]:
@@ -82,27 +77,27 @@ func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, 
 			if only(o, namespace) {
 				in.admin = o
 			}
-		case r.Kind == "Job" && r.Namespace == namespace:
-			if run, ok := readRun(o); ok {
+		case r.GroupKind().String() == "CronJob.batch" && r.Namespace == namespace:
+			cronJobs = append(cronJobs, o)
+		}
+	}
+	if err := in.readPairs(cronJobs); err != nil {
+		return nil, err
+	}
+	for _, o := range snap.Objects {
+		if r := o.Ref(); r.GroupKind().String() == "Job.batch" && r.Namespace == namespace {
+			if run, ok := in.readRun(o); ok {
 				in.Runs = append(in.Runs, run)
 			}
 		}
 	}
 	slices.SortFunc(in.Runs, func(a, b Run) int { return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.Name, b.Name)) })
-	return in, in.readCronJobs()
+	return in, nil
 }
 
-// Installed tells whether both CronJobs are there.
-func (in *Installation) Installed() bool {
-	return in.cronJob(PauseCronJob) != nil && in.cronJob(ResumeCronJob) != nil
-}
-
-// Objects returns what is there, in a stable order.
-func (in *Installation) Objects() []*cluster.Object {
-	var out []*cluster.Object
-	for _, o := range in.objects {
-		out = append(out, o)
-	}
+// shared returns what all pairs share, in a stable order.
+func (in *Installation) shared() []*cluster.Object {
+	out := slices.Collect(maps.Values(in.objects))
 	if in.admin != nil {
 		out = append(out, in.admin)
 	}
@@ -110,55 +105,9 @@ func (in *Installation) Objects() []*cluster.Object {
 	return out
 }
 
-// CronJob returns the CronJob of an action, or nil.
-func (in *Installation) CronJob(action string) *cluster.Object {
-	return in.cronJob("hibernate-" + action)
-}
-
-func (in *Installation) cronJob(name string) *cluster.Object {
-	return in.objects[ref("batch", "CronJob", in.Namespace, name)]
-}
-
 // HasSecret tells whether the Secret of the key is there.
 func (in *Installation) HasSecret() bool {
 	return in.objects[ref("", "Secret", in.Namespace, secretName)] != nil
-}
-
-// readCronJobs reads the configuration from the CronJobs that are there.
-func (in *Installation) readCronJobs() error {
-	for _, name := range []string{ResumeCronJob, PauseCronJob} {
-		o := in.cronJob(name)
-		if o == nil {
-			continue
-		}
-		in.Release = cmp.Or(o.Annotations["meta.helm.sh/release-name"], in.Release)
-		var job batchv1.CronJob
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Body, &job); err != nil {
-			return fmt.Errorf("%s can't be read: %w", o.Ref(), err)
-		}
-		c := &in.Configuration
-		if job.Spec.TimeZone != nil {
-			c.TimeZone = *job.Spec.TimeZone
-		}
-		suspended := job.Spec.Suspend != nil && *job.Spec.Suspend
-		if name == ResumeCronJob {
-			c.Resume, in.Suspended.Resume = job.Spec.Schedule, suspended
-		} else {
-			c.Pause, in.Suspended.Pause = job.Spec.Schedule, suspended
-		}
-		containers := job.Spec.JobTemplate.Spec.Template.Spec.Containers
-		if len(containers) == 0 {
-			return fmt.Errorf("%s has no container", o.Ref())
-		}
-		// The CronJob that pauses has all the settings, in Cast AI's chart, too.
-		env := variables(containers[0].Env)
-		settings, err := SettingsFromEnv(func(name string) string { return env[name] })
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.Ref(), err)
-		}
-		c.Settings, c.Image, c.Provider = settings, containers[0].Image, strings.ToLower(env[envCloud])
-	}
-	return nil
 }
 
 func variables(env []corev1.EnvVar) map[string]string {
@@ -170,12 +119,19 @@ func variables(env []corev1.EnvVar) map[string]string {
 }
 
 // readRun reads a Job of one of the CronJobs.
-func readRun(o *cluster.Object) (run Run, ok bool) {
+func (in *Installation) readRun(o *cluster.Object) (run Run, ok bool) {
 	owner := o.Controller()
-	if owner == nil || owner.Kind != "CronJob" || owner.Name != PauseCronJob && owner.Name != ResumeCronJob {
+	if owner == nil || owner.Kind != "CronJob" {
 		return run, false
 	}
-	return Run{Name: o.Name, Action: strings.TrimPrefix(owner.Name, "hibernate-"), Started: o.Created, Result: JobResult(o)}, true
+	for _, p := range in.Pairs {
+		for action, c := range p.cronJobs {
+			if c.Name == owner.Name {
+				return Run{Name: o.Name, Pair: p.Name, Action: action, Started: o.Created, Result: JobResult(o)}, true
+			}
+		}
+	}
+	return run, false
 }
 
 // JobResult tells from the status of a Job how it ended: running, succeeded or
@@ -206,18 +162,11 @@ func only(o *cluster.Object, namespace string) bool {
 		b.Subjects[0].Kind == rbacv1.ServiceAccountKind && b.Subjects[0].Name == account && b.Subjects[0].Namespace == namespace
 }
 
-// Foreign tells whether the installation was not made by this plugin: it grants
-// more than the jobs need, and install brings it in order.
-func (in *Installation) Foreign() bool {
-	o := in.cronJob(PauseCronJob)
-	return o == nil || !slices.Contains(o.Managers, cluster.FieldManager)
-}
-
-// Newest returns the newest run of each action, the older one first.
+// Newest returns the newest run of each action of each pair, the oldest first.
 func (in *Installation) Newest() []Run {
 	var out []Run
 	for _, r := range in.Runs {
-		if !slices.ContainsFunc(out, func(o Run) bool { return o.Action == r.Action }) {
+		if !slices.ContainsFunc(out, func(o Run) bool { return o.Action == r.Action && o.Pair == r.Pair }) {
 			out = append([]Run{r}, out...)
 		}
 	}
@@ -234,6 +183,8 @@ func (c Configuration) With(other Configuration, given func(flag string) bool) C
 		"namespaces-to-keep":       func() { c.NamespacesToKeep = other.NamespacesToKeep },
 		"protect-removal-disabled": func() { c.ProtectRemovalDisabled = other.ProtectRemovalDisabled },
 		"image":                    func() { c.Image = other.Image },
+		"keep":                     func() { c.Keep = other.Keep },
+		"accept":                   func() { c.Accept = other.Accept },
 	} {
 		if given(flag) {
 			set()

@@ -3,6 +3,7 @@ package hibernate
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -17,6 +18,10 @@ type Configuration struct {
 	// Provider is that of the cluster, in Cast AI's words (eks, gke, aks); empty:
 	// unknown, and then the job asks.
 	Provider string `json:"provider,omitempty"`
+	// Keep is how the namespaces to keep are kept (KEEP), and Accept are the refusals
+	// that the jobs go on against (ACCEPT). Cast AI's own job reads neither.
+	Keep   string   `json:"keep,omitempty"`
+	Accept []string `json:"accept,omitempty"`
 }
 
 // Key is what goes into the Secret.
@@ -44,10 +49,9 @@ func newManifest(group, kind, resource, namespace, name string, content map[stri
 
 const rbac = "rbac.authorization.k8s.io"
 
-// manifests returns the objects of an installation, in the order in which they
-// are made: what a CronJob needs before the CronJobs. Without a key the Secret is
-// left out, as it is.
-func manifests(namespace string, c Configuration, key *Key) []manifest {
+// sharedManifests returns the objects that all pairs share, in the order in which
+// they are made. Without a key the Secret is left out, as it is.
+func sharedManifests(namespace string, key *Key) []manifest {
 	var out []manifest
 	if key != nil {
 		data := map[string]any{envAPIKey: key.APIKey}
@@ -67,8 +71,6 @@ func manifests(namespace string, c Configuration, key *Key) []manifest {
 		newManifest(rbac, "ClusterRoleBinding", "clusterrolebindings", "", account, map[string]any{
 			"roleRef": roleRef("ClusterRole"), "subjects": subjects,
 		}),
-		c.cronJob(namespace, PauseCronJob),
-		c.cronJob(namespace, ResumeCronJob),
 	)
 }
 
@@ -128,15 +130,21 @@ const (
 	jobUser       int64 = 1003    // of Cast AI's image (HC templates/pause-cronjob.yaml)
 )
 
-// cronJob is one of the two CronJobs: as in Cast AI's chart, with less rights for
-// its pod, an end, and the label by which the documentation looks for logs.
-func (c Configuration) cronJob(namespace, name string) manifest {
-	labels := func() map[string]any { return map[string]any{"app": "castai-" + name} }
+// cronJob is one of the two CronJobs of a pair: as in Cast AI's chart, with less
+// rights for its pod, an end, and the label by which the documentation looks for
+// logs.
+func (c Configuration) cronJob(namespace, name, action string) manifest {
+	labels := func() map[string]any { return map[string]any{"app": "castai-hibernate-" + action} }
 	env := c.env()
-	env[envAction] = actionPause
+	env[envAction] = action
 	schedule := c.Pause
-	if name == ResumeCronJob {
-		env[envAction], schedule = actionResume, c.Resume
+	if action == actionResume {
+		schedule = c.Resume
+	}
+	for variable, value := range map[string]string{envKeep: c.Keep, envAccept: strings.Join(c.Accept, ",")} {
+		if value != "" {
+			env[variable] = value
+		}
 	}
 	if cloud := cloudOf(c.Provider); cloud != "" {
 		env[envCloud] = cloud
@@ -169,7 +177,7 @@ func (c Configuration) cronJob(namespace, name string) manifest {
 			},
 		}},
 	}
-	if name == ResumeCronJob {
+	if action == actionResume {
 		// Nothing may keep it from starting on a full node.
 		pod["priorityClassName"] = "system-cluster-critical"
 	}

@@ -39,8 +39,9 @@ const ownImage = "kubectl-castai"
 
 // pod is what a CronJob or Job runs, as far as it tells whether it hibernates.
 type pod struct {
-	action string
-	own    bool
+	action    string
+	own       bool
+	container *corev1.Container
 }
 
 // readPod finds the container that hibernates: it has the action of Cast AI's job
@@ -60,7 +61,7 @@ func readPod(spec corev1.PodSpec) (p pod, ok bool) {
 		if action != actionResume {
 			action = actionPause
 		}
-		return pod{action: action, own: name == ownImage}, true
+		return pod{action: action, own: name == ownImage, container: c}, true
 	}
 	return p, false
 }

@@ -1,7 +1,6 @@
 package hibernate
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	_ "time/tzdata" // zones are known where the machine has none: Windows, small images
 
 	"github.com/robfig/cron/v3"
+	"k8s.io/apimachinery/pkg/util/version"
 )
 
 // Defaults of a schedule (HC values.yaml, HB deploy.yaml).
@@ -17,10 +17,6 @@ const (
 	DefaultResume   = "0 7 * * 1-5"
 	DefaultTimeZone = "Etc/UTC"
 )
-
-// ReversedSchedule is what --accept takes to go on with a schedule that puts the
-// cluster to sleep by day.
-const ReversedSchedule = "reversed-schedule"
 
 const (
 	apart   = 30 * time.Minute       // what a pause or a resume may take
@@ -82,6 +78,17 @@ func parseCron(name, expression string) (cron.Schedule, error) {
 	return s, nil
 }
 
+// TakenBy is an error if a server of that version does not know the time zone of
+// CronJobs, which is there from Kubernetes 1.25 on (KEP 3140): an older one drops the
+// field without a word, and the cluster pauses at another time.
+func (s Schedule) TakenBy(server string) error {
+	v, err := version.ParseGeneric(server)
+	if err != nil || s.TimeZone == "" || v.AtLeast(version.MustParseGeneric("1.25")) {
+		return nil //nolint:nilerr // what no version can be read of is not an old one
+	}
+	return fmt.Errorf("Kubernetes %s does not know the time zone of CronJobs (it is there from 1.25 on): pass --time-zone= and write the schedules in the zone of its controller manager, which is UTC on most", server)
+}
+
 // Next returns the times of the first pause and the first resume after now, in
 // the schedule's zone.
 func (s Schedule) Next(now time.Time) (pause, resume time.Time, err error) {
@@ -91,22 +98,6 @@ func (s Schedule) Next(now time.Time) (pause, resume time.Time, err error) {
 	}
 	now = now.In(p.zone)
 	return p.pause.Next(now), p.resume.Next(now), nil
-}
-
-// NextTimes returns the next times of what is not suspended.
-func (in *Installation) NextTimes(now time.Time) (*Times, error) {
-	pause, resume, err := in.Configuration.Next(now)
-	if err != nil {
-		return nil, err
-	}
-	t := &Times{Pause: pause, Resume: resume}
-	if in.Suspended.Pause {
-		t.Pause = time.Time{}
-	}
-	if in.Suspended.Resume {
-		t.Resume = time.Time{}
-	}
-	return t, nil
 }
 
 // Validate checks that the schedule can be carried out and makes sense from now
@@ -129,16 +120,15 @@ func (s Schedule) Validate(now time.Time, accepted []string) error {
 				e.name(), e.at.Sub(before.at), before.name(), before.at.Format("Mon 15:04"), apart)
 		}
 	}
-	if sleepsByDay(events) && !slices.Contains(accepted, ReversedSchedule) {
-		return errors.New("the cluster would sleep at noon on every working day and be awake at other times: are the two schedules the wrong way round? If that is meant, pass --accept=" + ReversedSchedule)
-	}
-	return nil
+	return p.forecast(now).accept(accepted)
 }
 
 // event is one pause or resume.
 type event struct {
 	at    time.Time
 	pause bool
+	// pair is the name of the one that it is of.
+	pair string
 }
 
 func (e event) name() string {
@@ -151,39 +141,17 @@ func (e event) name() string {
 // events returns what happens within the horizon, in order. A schedule that fires
 // more often than it could be carried out is cut short: it overlaps anyway.
 func (p parsed) events(now time.Time) []event {
-	var out []event
-	for pause, c := range map[bool]cron.Schedule{true: p.pause, false: p.resume} {
-		last := now.Add(horizon)
-		n := 0
-		for at := c.Next(now); !at.IsZero() && (at.Before(last) || n == 0) && n < int(horizon/apart); at = c.Next(at) {
-			out = append(out, event{at, pause})
-			n++
-		}
-	}
-	slices.SortFunc(out, func(a, b event) int { return a.at.Compare(b.at) })
-	return out
+	now = now.In(p.zone) // whose clock the schedules go by
+	return slices.SortedFunc(slices.Values(append(times(p.pause, now, true), times(p.resume, now, false)...)), earlier)
 }
 
-// sleepsByDay tells whether the cluster is asleep at noon on each Monday to Friday
-// between the first event and the last, although it is awake in between.
-func sleepsByDay(events []event) bool {
-	asleep, i, noons, sleeps := false, 0, 0, 0
-	first := events[0].at
-	last := events[len(events)-1].at
-	for noon := time.Date(first.Year(), first.Month(), first.Day(), 12, 0, 0, 0, first.Location()); noon.Before(last); noon = noon.AddDate(0, 0, 1) {
-		for ; i < len(events) && !events[i].at.After(noon); i++ {
-			if events[i].pause && !asleep {
-				sleeps++
-			}
-			asleep = events[i].pause
-		}
-		if i == 0 || noon.Weekday() == time.Saturday || noon.Weekday() == time.Sunday {
-			continue
-		}
-		if !asleep {
-			return false
-		}
-		noons++
+func earlier(a, b event) int { return a.at.Compare(b.at) }
+
+func times(c cron.Schedule, now time.Time, pause bool) []event {
+	var out []event
+	last := now.Add(horizon)
+	for at := c.Next(now); !at.IsZero() && (at.Before(last) || len(out) == 0) && len(out) < int(horizon/apart); at = c.Next(at) {
+		out = append(out, event{at: at, pause: pause})
 	}
-	return noons > 0 && sleeps > 1
+	return out
 }

@@ -128,6 +128,14 @@ type Job struct {
 	Keep string
 }
 
+// Readable refuses settings that only this plugin's image reads, for another one.
+func (c Configuration) Readable() error {
+	if (c.Keep != "" || len(c.Accept) > 0) && imageName(c.Image) != ownImage {
+		return fmt.Errorf("the image %s does not read --keep and --accept=%s: name one of kubectl-castai with --image", c.Image, strings.Join(Refusals(), " and "))
+	}
+	return nil
+}
+
 // JobFromEnv reads the variables of a Job. Cast AI's own job takes any action
 // other than resume for a pause.
 func JobFromEnv(get func(string) string) (Job, error) {

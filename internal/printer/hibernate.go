@@ -1,9 +1,11 @@
 package printer
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/castai/kubectl-castai/internal/hibernate"
@@ -25,8 +27,10 @@ type Hibernation struct {
 	Journal *hibernate.Journal `json:"journal,omitempty"`
 	// Autoscaler tells whether all policies are on, if Cast AI was asked.
 	Autoscaler *bool `json:"autoscaler,omitempty"`
-	// Installation is that of the CronJobs.
-	Installation *HibernateInstallation `json:"installation,omitempty"`
+	// Installation is that of the documented pair of CronJobs, or of the one that was
+	// asked for. Pairs are all of them, if there are others.
+	Installation *HibernateInstallation  `json:"installation,omitempty"`
+	Pairs        []HibernateInstallation `json:"pairs,omitempty"`
 	// Leftovers are what earlier runs left on objects.
 	Leftovers []Leftover `json:"leftovers"`
 	// Phases is the plan, and Report, once it was carried out, what became of it.
@@ -38,13 +42,17 @@ type Hibernation struct {
 
 // HibernateInstallation is the schedule of a cluster and what came of it.
 type HibernateInstallation struct {
-	Namespace               string `json:"namespace"`
+	Namespace string `json:"namespace"`
+	// Name of a further pair of CronJobs.
+	Name                    string `json:"name,omitempty"`
 	hibernate.Configuration `json:",inline"`
 	// Release is the Helm release that it comes from.
 	Release   string              `json:"release,omitempty"`
 	Suspended hibernate.Suspended `json:"suspended"`
 	Next      *hibernate.Times    `json:"next,omitempty"`
-	Runs      []hibernate.Run     `json:"runs"`
+	// Forecast is what the schedule makes of the four weeks from its first pause on.
+	Forecast *hibernate.Forecast `json:"forecast,omitempty"`
+	Runs     []hibernate.Run     `json:"runs"`
 }
 
 // Leftover is what a run left on an object.
@@ -56,8 +64,8 @@ type Leftover struct {
 }
 
 // NewHibernation makes the document of what was observed. in is nil where nobody
-// has looked for an installation.
-func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Installation) *Hibernation {
+// has looked for an installation; pair is the name of the one that was asked for.
+func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Installation, pair string) *Hibernation {
 	doc := &Hibernation{TypeMeta: TypeMeta{APIVersion, "Hibernation"}, Metadata: NewMetadata(server), Phase: hibernate.Awake, Leftovers: []Leftover{}}
 	if s != nil {
 		sleep := s.Sleep()
@@ -71,13 +79,37 @@ func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Ins
 			}
 		}
 	}
-	if in != nil && in.Installed() {
-		doc.Installation = &HibernateInstallation{Namespace: in.Namespace, Configuration: in.Configuration, Release: in.Release, Suspended: in.Suspended, Runs: orEmpty(in.Runs)}
-		if times, err := in.NextTimes(time.Now()); err == nil {
-			doc.Installation.Next = times
-		}
+	if in != nil {
+		doc.addPairs(in, pair, time.Now())
 	}
 	return doc
+}
+
+// addPairs describes the pairs of CronJobs.
+func (doc *Hibernation) addPairs(in *hibernate.Installation, pair string, now time.Time) {
+	for _, p := range in.Pairs {
+		one := HibernateInstallation{Namespace: in.Namespace, Name: p.Name, Configuration: p.Configuration, Release: p.Release, Suspended: p.Suspended, Runs: []hibernate.Run{}}
+		for _, r := range in.Runs {
+			if r.Pair == p.Name {
+				one.Runs = append(one.Runs, r)
+			}
+		}
+		if times, err := p.NextTimes(now); err == nil {
+			one.Next = times
+			if forecast, err := p.Configuration.Forecast(now); err == nil && !p.Suspended.Pause && !p.Suspended.Resume {
+				one.Forecast = forecast
+			}
+		}
+		if p.Name == pair && p.Whole() {
+			doc.Installation = &one
+		}
+		if pair == "" || p.Name == pair {
+			doc.Pairs = append(doc.Pairs, one)
+		}
+	}
+	if len(doc.Pairs) == 1 && doc.Installation != nil {
+		doc.Pairs = nil
+	}
 }
 
 // mostRuns is how many past runs are shown.
@@ -101,31 +133,18 @@ func (t *Text) Hibernation(doc *Hibernation) {
 	if doc.Autoscaler != nil {
 		rows = append(rows, []string{"Autoscaler", onOff(*doc.Autoscaler) + doc.before()})
 	}
-	if in := doc.Installation; in != nil {
-		zone := in.TimeZone
-		if zone == "" {
-			zone = "the controller manager's zone"
-		}
-		rows = append(
-			rows, []string{"Pauses", in.Pause + " " + zone + next(in.Suspended.Pause, in.Next, func(n *hibernate.Times) time.Time { return n.Pause })},
-			[]string{"Resumes", in.Resume + " " + zone + next(in.Suspended.Resume, in.Next, func(n *hibernate.Times) time.Time { return n.Resume })},
-			[]string{"Job", in.Image},
-		)
-		if in.Release != "" {
-			rows = append(rows, []string{"Installed by", "Helm, release " + in.Release})
-		}
-	} else {
+	shown := doc.Pairs
+	if doc.Installation != nil && len(shown) == 0 {
+		shown = []HibernateInstallation{*doc.Installation}
+	}
+	for _, in := range shown {
+		rows = append(rows, in.rows(len(shown) > 1)...)
+	}
+	if len(shown) == 0 {
 		rows = append(rows, []string{"Schedule", "not installed"})
 	}
 	t.table(rows)
-	if in := doc.Installation; in != nil && len(in.Runs) > 0 {
-		t.line("\nLast runs:")
-		runs := [][]string{}
-		for _, r := range in.Runs[:min(len(in.Runs), mostRuns)] {
-			runs = append(runs, []string{"  " + r.Action, r.Started.Local().Format(localTime), r.Result, r.Name})
-		}
-		t.table(runs)
-	}
+	t.runs(shown)
 	if len(doc.Leftovers) > 0 {
 		t.line("\nEarlier runs left something on %s (resume --repair takes it back):", count(len(doc.Leftovers), "object"))
 		left := reasons{}
@@ -134,6 +153,60 @@ func (t *Text) Hibernation(doc *Hibernation) {
 		}
 		left.print(t)
 	}
+}
+
+// rows are those of a pair of CronJobs; named: there are others.
+func (in *HibernateInstallation) rows(named bool) (out [][]string) {
+	zone := in.TimeZone
+	if zone == "" {
+		zone = "the controller manager's zone"
+	}
+	if named || in.Name != "" {
+		out = append(out, []string{"", ""}, []string{"Pair", cmp.Or(in.Name, "(without a name)")})
+	}
+	for _, one := range []struct {
+		title, schedule string
+		suspended       bool
+		at              func(*hibernate.Times) time.Time
+	}{
+		{"Pauses", in.Pause, in.Suspended.Pause, func(n *hibernate.Times) time.Time { return n.Pause }},
+		{"Resumes", in.Resume, in.Suspended.Resume, func(n *hibernate.Times) time.Time { return n.Resume }},
+	} {
+		if one.schedule == "" {
+			out = append(out, []string{one.title, "never: there is no CronJob for it"})
+			continue
+		}
+		out = append(out, []string{one.title, one.schedule + " " + zone + next(one.suspended, in.Next, one.at)})
+	}
+	if in.Forecast != nil {
+		out = append(out, []string{"Is", in.Forecast.String()})
+	}
+	if len(in.NamespacesToKeep) > 0 && named {
+		out = append(out, []string{"Keeps", strings.Join(in.NamespacesToKeep, ", ")})
+	}
+	out = append(out, []string{"Job", in.Image})
+	if in.Release != "" {
+		out = append(out, []string{"Installed by", "Helm, release " + in.Release})
+	}
+	return out
+}
+
+// runs shows the newest runs of all pairs.
+func (t *Text) runs(pairs []HibernateInstallation) {
+	var all []hibernate.Run
+	for _, in := range pairs {
+		all = append(all, in.Runs...)
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.SortStableFunc(all, func(a, b hibernate.Run) int { return b.Started.Compare(a.Started) })
+	t.line("\nLast runs:")
+	rows := [][]string{}
+	for _, r := range all[:min(len(all), mostRuns)] {
+		rows = append(rows, []string{"  " + r.Action, r.Started.Local().Format(localTime), r.Result, r.Name})
+	}
+	t.table(rows)
 }
 
 const localTime = hibernate.LocalTime
@@ -236,6 +309,9 @@ func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases [
 	zone := pause.Location().String()
 	t.line("\nNext pause   %s (%s)", pause.Local().Format(localTime), pause.Format("Mon 15:04 ")+zone)
 	t.line("Next resume  %s (%s)", resume.Local().Format(localTime), resume.Format("Mon 15:04 ")+zone)
+	if forecast, err := c.Forecast(now); err == nil {
+		t.line("The cluster will be %s, in the next four weeks", forecast)
+	}
 }
 
 // Slept says how a pause or a resume went.

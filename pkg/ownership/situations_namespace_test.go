@@ -55,6 +55,21 @@ func namespaceSituations() []situation {
 			},
 		},
 		{
+			name: "CronJobs of hibernation for further time slots, with this plugin's image",
+			with: small,
+			make: yamls(
+				thing("v1", "ServiceAccount", "castai-agent", "hibernate", "labels: {app.kubernetes.io/name: castai-hibernate}"),
+				night("hibernate-pause-lunch", "hibernate", "labels: {app.kubernetes.io/name: castai-hibernate}"),
+				night("hibernate-pause-unlabelled", "hibernate", ""),
+				night("hibernate-pause-other", "default", "labels: {app.kubernetes.io/name: castai-hibernate}"),
+				night("audit", "auditor", ""),
+			),
+			want: map[string]string{
+				"CronJob/castai-agent/hibernate-pause-lunch":      "owned runs as the ServiceAccount hibernate",
+				"CronJob/castai-agent/hibernate-pause-unlabelled": "unclear", "CronJob/castai-agent/hibernate-pause-other": "unclear", "CronJob/castai-agent/audit": "unclear",
+			},
+		},
+		{
 			name: "what Istio and Kubernetes put into every namespace holds none",
 			with: small,
 			make: yamls(
@@ -298,4 +313,10 @@ func leftoverSituations() []situation {
 			want: map[string]string{"Secret/castai-agent/stuck": "foreign", "Deployment/castai-agent/web": "foreign", "Namespace/castai-agent": "foreign"},
 		},
 	}
+}
+
+// night is a CronJob that runs this plugin, which users do, too.
+func night(name, account, meta string) string {
+	return thing("batch/v1", "CronJob", "castai-agent", name, meta) + "spec: {schedule: \"0 1 * * *\", jobTemplate: {spec: {template: {spec: {serviceAccountName: " + account +
+		", containers: [{name: pauser, image: \"ghcr.io/castai/kubectl-castai:v1\"}]}}}}}\n"
 }

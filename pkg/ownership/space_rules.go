@@ -11,8 +11,9 @@ import (
 )
 
 // judgeWorkloads: it runs a component's own image and has this component's name
-// or labels; in a namespace that Cast AI has by name, the published image or the
-// name of an installation here together with Cast AI's ServiceAccount will do.
+// or labels; in a namespace that Cast AI has by name, the published image will do.
+// So will the name of an installation here together with Cast AI's ServiceAccount,
+// or a component's labels together with the ServiceAccount that only it has.
 func (v *spaceView) judgeWorkloads() {
 	for _, w := range v.workloads {
 		if w.owner || v.owned(w.Object) {
@@ -32,7 +33,7 @@ func (v *spaceView) judgeWorkloads() {
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
 		case published != nil && !w.foreignMain(v.cat) && v.byName():
 			v.claim(w.Object, published, Evidence{Rule: "workload", Text: text("it is in namespace %s and runs %s", v.name, image)})
-		case v.called(w.Name) != nil && account != nil && v.owned(account):
+		case account != nil && v.owned(account) && (v.called(w.Name) != nil || component != nil && slices.Contains(component.Accounts, account.Name)):
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
 		}
 	}

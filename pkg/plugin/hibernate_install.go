@@ -25,6 +25,7 @@ type configureOptions struct {
 	access access
 	// set: there must be an installation, and only the flags that are given count.
 	set        bool
+	name       string
 	flags      *pflag.FlagSet
 	given      hibernate.Configuration
 	nodeLabels string
@@ -36,6 +37,7 @@ type configureOptions struct {
 
 	client *cluster.Client
 	in     *hibernate.Installation
+	pair   *hibernate.Pair // nil: it is not there
 }
 
 func newHibernateInstall(r *Root) *cobra.Command {
@@ -52,7 +54,10 @@ func newHibernateInstall(r *Root) *cobra.Command {
 			%[1]s hibernate install --api-key-file=key --time-zone=Europe/Vilnius
 
 			# Keep two namespaces running, and the nodes that are marked removal-disabled
-			%[1]s hibernate install --api-key-file=key --namespaces-to-keep=monitoring,istio-system --protect-removal-disabled`),
+			%[1]s hibernate install --api-key-file=key --namespaces-to-keep=monitoring,istio-system --protect-removal-disabled
+
+			# A second pair of CronJobs, for another time slot and other namespaces
+			%[1]s hibernate install --name=lunch --namespaces-to-keep=training --pause-schedule='0 12 * * 6' --resume-schedule='0 18 * * 6'`),
 		Args: noArgs, RunE: run(o),
 	}
 	o.addFlags(cmd)
@@ -80,6 +85,7 @@ func (o *configureOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	o.flags = f
 	o.access.addFlags(f)
+	nameVar(f, &o.name)
 	f.StringVar(&o.given.Pause, "pause-schedule", hibernate.DefaultPause, "When to pause, as a CronJob's schedule")
 	f.StringVar(&o.given.Resume, "resume-schedule", hibernate.DefaultResume, "When to resume, as a CronJob's schedule")
 	f.StringVar(&o.given.TimeZone, "time-zone", hibernate.DefaultTimeZone, "Time zone of the schedules, by its name in the tz database")
@@ -88,7 +94,8 @@ func (o *configureOptions) addFlags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through a pause, beside kube-system and Cast AI's")
 	f.BoolVar(&o.given.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
 	f.StringVar(&o.given.Image, "image", hibernate.DefaultImage, "Image of the jobs: Cast AI's, or one of kubectl-castai (hibernate run)")
-	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+hibernate.ReversedSchedule)
+	f.StringVar(&o.given.Keep, "keep", "", "How those are kept, with an --image of kubectl-castai: "+strings.Join(hibernate.KeepModes(), " or ")+" (see hibernate pause)")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.ScheduleRefusals(), ", ")+"; or have the jobs do so, with an --image of kubectl-castai: "+strings.Join(hibernate.Refusals(), ", ")+" (repeatable)")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
@@ -105,8 +112,11 @@ func (o *configureOptions) Complete(*cobra.Command, []string) (err error) {
 
 // Validate checks the flags.
 func (o *configureOptions) Validate() error {
-	if unknown := slices.DeleteFunc(slices.Clone(o.accept), func(s string) bool { return s == hibernate.ReversedSchedule }); len(unknown) > 0 {
-		return usage(fmt.Errorf("--accept=%s is unknown: it is %s", unknown[0], hibernate.ReversedSchedule))
+	if err := o.validateAcceptances(); err != nil {
+		return usage(err)
+	}
+	if err := hibernate.CheckName(o.name); err != nil && !o.set {
+		return usage(fmt.Errorf("--name: %w", err))
 	}
 	if o.given.Image == "" {
 		return usage(errors.New("--image is empty: name the image of the jobs"))
@@ -114,7 +124,8 @@ func (o *configureOptions) Validate() error {
 	if o.set && !slices.ContainsFunc(settingFlags, o.flags.Changed) && o.access.keyFile == "" {
 		return usage(fmt.Errorf("nothing to set: name at least one of --%s or --api-key-file", strings.Join(settingFlags, ", --")))
 	}
-	if err := o.access.validate(!o.set); err != nil {
+	// A further pair has the Secret of the first one.
+	if err := o.access.validate(!o.set && o.name == ""); err != nil {
 		return err
 	}
 	if !o.set {
@@ -125,10 +136,40 @@ func (o *configureOptions) Validate() error {
 	return outputFormats(o.output, "", "json", "yaml")
 }
 
+// validateAcceptances checks what is accepted, and splits it: the jobs get what they
+// are to go on against. Cast AI's own job would go on without having read it.
+func (o *configureOptions) validateAcceptances() error {
+	known := append(hibernate.ScheduleRefusals(), hibernate.Refusals()...)
+	o.given.Accept = nil
+	for _, name := range o.accept {
+		switch {
+		case name == "":
+		case !slices.Contains(known, name):
+			return fmt.Errorf("--accept=%s is unknown: it is %s", name, strings.Join(known, " or "))
+		case slices.Contains(hibernate.Refusals(), name):
+			o.given.Accept = append(o.given.Accept, name)
+		}
+	}
+	if o.given.Keep != "" && !slices.Contains(hibernate.KeepModes(), o.given.Keep) {
+		return fmt.Errorf("--keep=%s is unknown: it is %s", o.given.Keep, strings.Join(hibernate.KeepModes(), " or "))
+	}
+	return nil
+}
+
+// changed tells which settings were given. What accepts a schedule is for this
+// command, and no setting.
+func (o *configureOptions) changed(flag string) bool {
+	schedule := func(name string) bool { return slices.Contains(hibernate.ScheduleRefusals(), name) }
+	if flag == "accept" && slices.ContainsFunc(o.accept, schedule) && len(o.given.Accept) == 0 {
+		return false
+	}
+	return o.flags.Changed(flag)
+}
+
 // settingFlags are those of a configuration.
 var settingFlags = []string{
 	"pause-schedule", "resume-schedule", "time-zone", "hibernate-node", "hibernate-node-labels", "namespaces-to-keep",
-	"protect-removal-disabled", "image", "api-url",
+	"protect-removal-disabled", "image", "api-url", "keep", "accept",
 }
 
 // Run looks, checks, shows, asks and applies.
@@ -140,11 +181,19 @@ func (o *configureOptions) Run(cmd *cobra.Command) (err error) {
 	if o.in, err = o.installation(ctx, o.client); err != nil {
 		return err
 	}
+	o.pair = o.in.Pair(o.name)
 	switch {
-	case o.set && !o.in.Installed():
-		return refused(fmt.Errorf("hibernation is not installed in namespace %s: run hibernate install", o.namespace()))
-	case !o.set && o.in.Installed() && o.in.Release == "" && !o.in.Foreign():
+	case o.set && !o.pair.Whole():
+		return refused(missing(o.in, o.name))
+	case !o.set && o.pair.Whole() && o.pair.Release == "" && !o.pair.Foreign():
 		return refused(errors.New("hibernation is installed already: hibernate set changes it"))
+	case !o.set && o.access.key.IsZero() && !o.in.HasSecret():
+		return o.access.validate(true)
+	}
+	if o.pair != nil {
+		if err := o.pair.Changeable(); err != nil {
+			return refused(err)
+		}
 	}
 	inv, err := o.judge(ctx)
 	if err != nil {
@@ -154,10 +203,27 @@ func (o *configureOptions) Run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.in.Release != "" {
+	if o.pair != nil && o.pair.Release != "" {
 		return o.leaveToHelm(c)
 	}
 	return o.apply(ctx, inv, c)
+}
+
+// missing says that a pair is not there, and which are.
+func missing(in *hibernate.Installation, name string) error {
+	what := "hibernation is not installed in namespace " + in.Namespace
+	if name != "" {
+		what = fmt.Sprintf("there is no pair %s of CronJobs in namespace %s", name, in.Namespace)
+	}
+	if len(in.Pairs) > 0 {
+		return fmt.Errorf("%s: run hibernate install, or name one that is there with --name: %s", what, in.Names())
+	}
+	return fmt.Errorf("%s: run hibernate install", what)
+}
+
+// nameVar adds the flag that names a pair of CronJobs.
+func nameVar(f *pflag.FlagSet, name *string) {
+	f.StringVar(name, "name", "", "Name of a further pair of CronJobs, beside the documented one")
 }
 
 // judge refuses objects of others under the names of the installation, and
@@ -177,7 +243,7 @@ func (o *configureOptions) judge(ctx context.Context) (*ownership.Inventory, err
 		return nil, refused(err)
 	}
 	inv := s.Judge(ownership.Options{})
-	for _, r := range hibernate.Targets(o.namespace()) {
+	for _, r := range o.in.Targets(o.name) {
 		if found, err := s.snap.Find(r); err == nil && !inv.IsOwned(found.Ref()) {
 			return nil, refused(fmt.Errorf("%s is there and is not known to be Cast AI's (status %s says why): it would be overwritten", r, r))
 		}
@@ -194,7 +260,7 @@ func (o *configureOptions) judge(ctx context.Context) (*ownership.Inventory, err
 func (o *configureOptions) configuration(inv *ownership.Inventory) (hibernate.Configuration, error) {
 	c := o.given
 	if o.set {
-		c = o.in.Configuration.With(o.given, o.flags.Changed)
+		c = o.pair.Configuration.With(o.given, o.changed)
 	}
 	if o.set && o.access.url == "" {
 		o.access.url = c.APIURL
@@ -208,24 +274,42 @@ func (o *configureOptions) configuration(inv *ownership.Inventory) (hibernate.Co
 	if c.Provider == "" {
 		c.Provider = hibernate.Provider(inv.Objects())
 	}
-	if err := c.Schedule.Validate(time.Now(), o.accept); err != nil {
-		return c, refused(err)
-	}
 	if err := c.Settings.Validate(); err != nil {
 		return c, refused(err)
 	}
-	return c, nil
+	if err := c.Readable(); err != nil {
+		return c, refused(err)
+	}
+	return c, o.schedule(inv.Server, c.Schedule)
+}
+
+// schedule checks a schedule that is new: alone, beside those of other pairs, and
+// whether the server takes its zone. One that is there was accepted.
+func (o *configureOptions) schedule(server cluster.Server, s hibernate.Schedule) error {
+	if o.set && s == o.pair.Configuration.Schedule {
+		return nil
+	}
+	if err := s.TakenBy(server.Version); err != nil {
+		return refused(err)
+	}
+	if err := s.Validate(time.Now(), o.accept); err != nil {
+		return refused(err)
+	}
+	if err := o.in.Clashes(o.name, s, time.Now(), o.accept); err != nil {
+		return refused(err)
+	}
+	return nil
 }
 
 // leaveToHelm shows the command that sets an installation by Helm.
 func (o *configureOptions) leaveToHelm(c hibernate.Configuration) error {
-	command, missing := o.in.HelmCommand(c)
+	command, missing := o.pair.HelmCommand(o.in.Namespace, c)
 	text := printer.NewText(o.Out)
 	text.Message(command)
 	if err := text.Err(); err != nil {
 		return err
 	}
-	why := fmt.Sprintf("Helm release %s made this installation, and would undo what others change: use the command above", o.in.Release)
+	why := fmt.Sprintf("Helm release %s made this installation, and would undo what others change: use the command above", o.pair.Release)
 	if len(missing) > 0 {
 		why += "; it does not cover " + strings.Join(missing, ", ")
 	}
@@ -234,15 +318,19 @@ func (o *configureOptions) leaveToHelm(c hibernate.Configuration) error {
 
 func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, c hibernate.Configuration) error {
 	var key *hibernate.Key
-	if !o.access.key.IsZero() && (!o.set || o.access.keyFile != "") {
+	if !o.access.key.IsZero() && (!o.set && !o.in.HasSecret() || !o.set && o.name == "" || o.access.keyFile != "") {
 		key = &hibernate.Key{APIKey: o.access.key.Reveal(), ClusterID: o.access.clusterID}
 	}
-	plan := o.in.Install(c, key)
-	doc := printer.NewHibernation(inv.Server, nil, o.in)
+	plan := o.in.Install(o.name, c, key)
+	doc := printer.NewHibernation(inv.Server, nil, o.in, o.name)
 	doc.Phases = plan.Phases
 	if o.output == "" {
 		text := printer.NewText(o.Out)
-		text.InstallPlan(inv.Server, c, plan.Phases, c.Changes(o.in.Configuration), time.Now())
+		before := hibernate.Configuration{}
+		if o.pair != nil {
+			before = o.pair.Configuration
+		}
+		text.InstallPlan(inv.Server, c, plan.Phases, c.Changes(before), time.Now())
 		if err := text.Err(); err != nil {
 			return err
 		}

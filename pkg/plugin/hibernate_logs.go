@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 type hibernateLogsOptions struct {
 	*Root
 	follow bool
+	name   string
 }
 
 func newHibernateLogs(r *Root) *cobra.Command {
@@ -25,6 +27,7 @@ func newHibernateLogs(r *Root) *cobra.Command {
 		Example: r.example(`%[1]s hibernate logs --follow`),
 		Args:    noArgs, RunE: run(o),
 	}
+	cmd.Flags().StringVar(&o.name, "name", "", "Only those of the pair of CronJobs of this name")
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "Go on until the newest run ends")
 	return cmd
 }
@@ -47,6 +50,12 @@ func (o *hibernateLogsOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	runs := in.Newest()
+	if o.name != "" {
+		if in.Pair(o.name) == nil {
+			return refused(missing(in, o.name))
+		}
+		runs = slices.DeleteFunc(runs, func(r hibernate.Run) bool { return r.Pair != o.name })
+	}
 	if len(runs) == 0 {
 		return fmt.Errorf("no run of the CronJobs is left in namespace %s: hibernate status tells when the next one is", in.Namespace)
 	}

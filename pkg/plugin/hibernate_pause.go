@@ -28,9 +28,12 @@ type nightOptions struct {
 	dryRun    dryRun
 	yes       bool
 	inCluster bool
-	timeout   time.Duration
-	step      time.Duration
-	drain     time.Duration
+	name      string
+	// unattended: nobody has seen the plan.
+	unattended bool
+	timeout    time.Duration
+	step       time.Duration
+	drain      time.Duration
 
 	client *cluster.Client
 	runner *hibernate.Runner
@@ -42,6 +45,7 @@ func (o *nightOptions) addFlags(f *pflag.FlagSet) {
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.inCluster, "in-cluster", false, "Start a Job from the installed CronJob instead, and follow its log")
+	f.StringVar(&o.name, "name", "", "With --in-cluster: name of the pair of CronJobs")
 	waitVar(f, &o.step, "step-timeout", 10*time.Minute, "How long a step may take, such as making a node, before the whole is taken back")
 }
 
@@ -52,6 +56,9 @@ func (o *nightOptions) Complete(*cobra.Command, []string) error { return o.acces
 func (o *nightOptions) validate() error {
 	if o.inCluster && o.dryRun != dryRunNone {
 		return usage(errors.New("--in-cluster starts the Job that there is: it can't be combined with --dry-run"))
+	}
+	if o.name != "" && !o.inCluster {
+		return usage(errors.New("--name names the CronJobs to start a Job from: pass --in-cluster, too"))
 	}
 	if err := outputFormats(o.output, "", "json", "yaml"); err != nil {
 		return err
@@ -87,10 +94,11 @@ func (o *nightOptions) inJob(ctx context.Context, action string) error {
 	if err != nil {
 		return err
 	}
-	cronJob := in.CronJob(action)
-	if cronJob == nil {
-		return refused(fmt.Errorf("there is no CronJob hibernate-%s in namespace %s to start a Job from: run hibernate install", action, in.Namespace))
+	pair := in.Pair(o.name)
+	if pair == nil || pair.CronJob(action) == nil {
+		return refused(missing(in, o.name))
 	}
+	cronJob := pair.CronJob(action)
 	if err := o.confirm(ctx, o.yes, fmt.Sprintf("This starts a Job that will %s cluster %s.", action, o.client.Server().DisplayName()), o.client.Server().DisplayName()); err != nil {
 		return err
 	}
@@ -175,7 +183,7 @@ func (o *nightOptions) document(ctx context.Context, report *engine.Report, runE
 	if err != nil {
 		return nil, err
 	}
-	doc := printer.NewHibernation(after.Server, after, nil)
+	doc := printer.NewHibernation(after.Server, after, nil, "")
 	doc.Report = report
 	if runErr != nil {
 		doc.Error = runErr.Error()
@@ -186,7 +194,7 @@ func (o *nightOptions) document(ctx context.Context, report *engine.Report, runE
 // already says that there is nothing to do.
 func (o *nightOptions) already(s *hibernate.State, why string) error {
 	if o.output != "" {
-		return printer.Print(o.Out, o.output, printer.NewHibernation(s.Server, s, nil))
+		return printer.Print(o.Out, o.output, printer.NewHibernation(s.Server, s, nil, ""))
 	}
 	text := printer.NewText(o.Out)
 	text.Message("Nothing to do: " + why)
@@ -221,7 +229,7 @@ func (o *nightOptions) show(s *hibernate.State, phases []engine.Phase, plan func
 	if o.dryRun != dryRunClient {
 		return nil
 	}
-	doc := printer.NewHibernation(s.Server, s, nil)
+	doc := printer.NewHibernation(s.Server, s, nil, "")
 	doc.Phases = phases
 	return printer.Print(o.Out, o.output, doc)
 }
@@ -382,6 +390,16 @@ func (o *nightOptions) pause(ctx context.Context, options hibernate.PauseOptions
 	if plan.Already != "" {
 		return o.already(state, plan.Already)
 	}
+	o.warn(plan.Warnings)
 	report, err := o.runner.Pause(held, plan, options)
 	return o.finish(ctx, "The cluster is paused", report, refusal(err))
+}
+
+// warn puts into the log what a person would have read in the plan.
+func (o *nightOptions) warn(warnings []string) {
+	for _, w := range warnings {
+		if o.unattended {
+			o.runner.Tell("Note: " + w)
+		}
+	}
 }

@@ -106,6 +106,7 @@ func (o *hibernateResumeOptions) resume(ctx context.Context) error {
 	if plan.Already != "" {
 		return o.already(state, plan.Already)
 	}
+	o.warn(plan.Warnings)
 	report := &engine.Report{DryRun: o.runner.DryRun}
 	err = o.runner.Resume(held, report, plan)
 	if err == nil && o.wait && !o.runner.DryRun {

@@ -24,7 +24,7 @@ type hibernateRunOptions struct {
 
 func newHibernateRun(r *Root) *cobra.Command {
 	o := &hibernateRunOptions{hibernateResumeOptions: hibernateResumeOptions{
-		nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, dryRun: dryRunNone, yes: true, timeout: 50 * time.Minute, step: 10 * time.Minute, drain: 5 * time.Minute},
+		nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, dryRun: dryRunNone, yes: true, unattended: true, timeout: 50 * time.Minute, step: 10 * time.Minute, drain: 5 * time.Minute},
 	}}
 	return &cobra.Command{
 		Use:    "run",

@@ -15,6 +15,7 @@ import (
 type hibernateStatusOptions struct {
 	*Root
 	access access
+	name   string
 	output string
 }
 
@@ -31,6 +32,7 @@ func newHibernateStatus(r *Root) *cobra.Command {
 		Args:    noArgs, RunE: run(o),
 	}
 	o.access.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&o.name, "name", "", "Only the pair of CronJobs of this name")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json or yaml")
 	return cmd
 }
@@ -61,7 +63,10 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	doc := printer.NewHibernation(state.Server, state, in)
+	if o.name != "" && in.Pair(o.name) == nil {
+		return refused(missing(in, o.name))
+	}
+	doc := printer.NewHibernation(state.Server, state, in, o.name)
 	if o.output != "" {
 		return printer.Print(o.Out, o.output, doc)
 	}

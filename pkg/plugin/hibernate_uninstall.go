@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
@@ -17,20 +18,29 @@ import (
 
 type hibernateUninstallOptions struct {
 	configureOptions
+	all bool
 }
 
 func newHibernateUninstall(r *Root) *cobra.Command {
-	o := &hibernateUninstallOptions{configureOptions{Root: r}}
+	o := &hibernateUninstallOptions{configureOptions: configureOptions{Root: r}}
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove the CronJobs and all that belongs to them",
 		Long: templates.LongDesc(`
 			Removes the CronJobs, their Secret, their rights and their state, and takes back what earlier runs left on nodes
-			and workloads. Refuses while the cluster is paused: resume it first.`),
-		Example: r.example(`%[1]s hibernate uninstall`),
-		Args:    noArgs, RunE: run(o),
+			and workloads. Of several pairs of CronJobs it removes the one that is named; what all of them share goes with
+			the last one. Refuses while the cluster is paused: resume it first.`),
+		Example: r.example(`
+			%[1]s hibernate uninstall
+
+			# One further pair, or all of them
+			%[1]s hibernate uninstall --name=lunch
+			%[1]s hibernate uninstall --all`),
+		Args: noArgs, RunE: run(o),
 	}
 	f := cmd.Flags()
+	nameVar(f, &o.name)
+	f.BoolVar(&o.all, "all", false, "Remove all pairs of CronJobs")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
@@ -42,6 +52,9 @@ func (o *hibernateUninstallOptions) Complete(*cobra.Command, []string) error { r
 
 // Validate checks the flags.
 func (o *hibernateUninstallOptions) Validate() error {
+	if o.all && o.name != "" {
+		return usage(errors.New("--all and --name exclude each other"))
+	}
 	return outputFormats(o.output, "", "json", "yaml")
 }
 
@@ -54,26 +67,50 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 	if o.in, err = o.installation(ctx, o.client); err != nil {
 		return err
 	}
-	if o.in.Release != "" {
-		return refused(fmt.Errorf("the Helm release %s made this installation: run helm uninstall -n %s %s", o.in.Release, o.in.Namespace, o.in.Release))
+	pairs, err := o.pairs()
+	if err != nil {
+		return err
 	}
 	runner := (&access{apiFlags: apiFlags{Root: o.Root}}).runner(o.client, nil)
 	state, err := runner.Observe(ctx)
 	if err != nil {
 		return err
 	}
+	if state.Blind != "" {
+		return refused(errors.New(state.Blind))
+	}
 	if sleep := state.Sleep(); sleep.Asleep() {
 		return refused(fmt.Errorf("the cluster is %s. Wake it first, or nobody will know what to take back", sleep))
 	}
-	plan, kept, err := o.plan(ctx, state)
+	plan, notes, err := o.plan(ctx, state, pairs)
 	if err != nil {
 		return err
 	}
-	return o.remove(ctx, state.Server, plan, kept)
+	return o.remove(ctx, state.Server, plan, notes)
+}
+
+// pairs are those that are to be removed. None at all are, where only what they
+// shared is left.
+func (o *hibernateUninstallOptions) pairs() (out []*hibernate.Pair, err error) {
+	pair := o.in.Pair(o.name)
+	switch {
+	case o.all:
+		out = o.in.Pairs
+	case pair != nil:
+		out = []*hibernate.Pair{pair}
+	case len(o.in.Pairs) > 0 || o.name != "":
+		return nil, refused(fmt.Errorf("%w; --all removes all of them", missing(o.in, o.name)))
+	}
+	for _, p := range out {
+		if p.Release != "" {
+			return nil, refused(fmt.Errorf("the Helm release %s made this installation: run helm uninstall -n %s %s", p.Release, o.in.Namespace, p.Release))
+		}
+	}
+	return out, nil
 }
 
 // plan takes back leftovers first, while the state that tells of them is there.
-func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.State) (*engine.Plan, []cluster.Ref, error) {
+func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.State, pairs []*hibernate.Pair) (plan *engine.Plan, notes []string, err error) {
 	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, nil, err
@@ -85,15 +122,25 @@ func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.S
 	if err := hibernate.Readable(s.snap, hibernate.InstallationScope(o.namespace()).Kinds...); err != nil {
 		return nil, nil, refused(err)
 	}
-	plan, kept := o.in.Uninstall(s.Judge(ownership.Options{}).IsOwned)
+	plan, kept, users := o.in.Uninstall(pairs, s.Judge(ownership.Options{}).IsOwned)
+	for _, r := range kept {
+		notes = append(notes, r.String()+" stays: it is not known to be Cast AI's")
+	}
+	if len(users) > 0 {
+		var others []string
+		for _, r := range users {
+			others = append(others, r.String())
+		}
+		notes = append(notes, "The Secret, the rights and the state stay: these use them: "+strings.Join(others, ", "))
+	}
 	if phase, ok := hibernate.Repair(state); ok {
 		plan.Phases = append([]engine.Phase{phase}, plan.Phases...)
 	}
-	return plan, kept, nil
+	return plan, notes, nil
 }
 
-func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.Server, plan *engine.Plan, kept []cluster.Ref) error {
-	doc := printer.NewHibernation(server, nil, o.in)
+func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.Server, plan *engine.Plan, notes []string) error {
+	doc := printer.NewHibernation(server, nil, o.in, o.name)
 	doc.Phases = plan.Phases
 	if o.output == "" {
 		text := printer.NewText(o.Out)
@@ -101,8 +148,8 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 		if len(plan.Phases) == 0 {
 			text.Message("Nothing of it is in namespace " + o.in.Namespace)
 		}
-		for _, r := range kept {
-			text.Message(r.String() + " stays: it is not known to be Cast AI's")
+		for _, note := range notes {
+			text.Message(note)
 		}
 		if err := text.Err(); err != nil {
 			return err

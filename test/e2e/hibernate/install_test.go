@@ -155,6 +155,69 @@ func TestInstallSetUninstall(t *testing.T) {
 	}
 }
 
+// A second pair shares the key and the rights of the first one, and whatever the
+// pairs are called, one of them is removed without what the others use.
+func TestSeveralPairs(t *testing.T) {
+	withAgent(t)
+	as := somebody(t, "hibernate")
+	hibernate(t, 0, "install", as, "--yes")
+	lunch := []string{"install", as, "--yes", "--name=lunch", "--image=registry.example.com/kubectl-castai:v1", "--keep=nodes", "--accept=lost-pods", "--namespaces-to-keep=kube-public", "--pause-schedule=0 12 * * 6"}
+	if r := hibernate(t, 3, append(lunch, "--resume-schedule=0 18 * * 6")...); !strings.Contains(r.Stderr, "--accept=overlapping-pairs") {
+		t.Errorf("a pair within the other's sleep: %s", r)
+	}
+	lunch[len(lunch)-1] = "--pause-schedule=0 12 * * 2"
+	r := try(t, admin.With("CASTAI_API_KEY=", "CASTAI_API_TOKEN="), append(lunch, "--resume-schedule=0 18 * * 2")...)
+	if r.Code != 0 || !strings.Contains(r.Stdout, "asleep 4 % of the week, longest stretch 6 h (Tue 12:00 to Tue 18:00)") {
+		t.Fatalf("%s", r)
+	}
+	env := environment(cronJobOf(t, "hibernate-pause-lunch"))
+	if env["KEEP"] != "nodes" || env["ACCEPT"] != "lost-pods" || env["NAMESPACES_TO_KEEP"] != "kube-public" {
+		t.Errorf("the environment is %v", env)
+	}
+	check(t, server.Apply(t.Context(), `
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: team-a-pause, namespace: castai-agent}
+spec:
+  schedule: "0 3 1 1 *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          serviceAccountName: hibernate
+          containers: [{name: mine, image: "castai/hibernate:v0.14", env: [{name: ACTION, value: pause}], envFrom: [{secretRef: {name: castai-hibernate}}]}]
+`))
+	hibernate(t, 0, "set", as, "--yes", "--name=lunch", "--resume-schedule=0 17 * * 2")
+	if schedule := cronJobOf(t, "hibernate-resume-lunch").Spec.Schedule; schedule != "0 17 * * 2" || cronJobOf(t, "hibernate-resume").Spec.Schedule != "0 7 * * 1-5" {
+		t.Errorf("set has made it %q", schedule)
+	}
+	if r := hibernate(t, 3, "set", as, "--yes", "--name=dinner", "--resume-schedule=0 17 * * 2"); !strings.Contains(r.Stderr, "lunch") {
+		t.Errorf("%s", r)
+	}
+	status := hibernate(t, 0, "status", as).Stdout
+	for _, want := range []string{"0 22 * * 1-5", "lunch", "0 12 * * 2", "team-a", "never: there is no CronJob for it"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("status does not say %q: %s", want, status)
+		}
+	}
+	if r := hibernate(t, 0, "status", as, "--name=lunch"); strings.Contains(r.Stdout, "0 22 * * 1-5") || !strings.Contains(r.Stdout, "0 12 * * 2") {
+		t.Errorf("%s", r)
+	}
+	secret := func() bool {
+		_, err := client.CoreV1().Secrets("castai-agent").Get(t.Context(), "castai-hibernate", metav1.GetOptions{})
+		return err == nil
+	}
+	if r := hibernate(t, 0, "uninstall", as, "--yes"); !secret() || !strings.Contains(r.Stdout, "team-a-pause") {
+		t.Errorf("the Secret is gone, or its users are not named: %s", r)
+	}
+	hibernate(t, 0, "uninstall", as, "--yes", "--all")
+	list, err := client.BatchV1().CronJobs("castai-agent").List(t.Context(), metav1.ListOptions{})
+	if check(t, err); len(list.Items) > 0 || secret() {
+		t.Errorf("%d CronJobs are left, or the Secret", len(list.Items))
+	}
+}
+
 func TestInstallRefusesBeforeAnyWrite(t *testing.T) {
 	withAgent(t)
 	for name, tc := range map[string]struct {
@@ -167,6 +230,9 @@ func TestInstallRefusesBeforeAnyWrite(t *testing.T) {
 		"a bad zone":              {args: []string{"--time-zone=Mars/Olympus"}, code: 3, want: "Mars/Olympus"},
 		"overlapping":             {args: []string{"--resume-schedule=5 22 * * 1-5"}, code: 3, want: "overlap"},
 		"reversed":                {args: []string{"--pause-schedule=0 7 * * 1-5", "--resume-schedule=0 22 * * 1-5"}, code: 3, want: "wrong way round"},
+		"a week and longer":       {args: []string{"--pause-schedule=0 22 * * *", "--resume-schedule=0 7 2 1 *"}, code: 3, want: "--accept=long-sleep"},
+		"another image's setting": {args: []string{"--accept=lost-pods"}, code: 3, want: "does not read"},
+		"a name of a pair":        {args: []string{"--name=my-pause"}, code: 2, want: "leave out the words"},
 		"a bad label":             {args: []string{"--hibernate-node-labels=-x=1"}, code: 3, want: "-x"},
 		"no label":                {args: []string{"--hibernate-node-labels=x"}, code: 2, want: "KEY=VALUE"},
 		"an unknown namespace":    {args: []string{"--namespaces-to-keep=monitorin"}, code: 3, want: "monitorin"},
