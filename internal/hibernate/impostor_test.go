@@ -1,6 +1,7 @@
 package hibernate
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/castai/kubectl-castai/internal/castai"
@@ -75,5 +76,20 @@ func TestTheMadeNodeIsTheOneOfTheJournal(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A resume would turn on the autoscaler of the other cluster.
+func TestAResumeOfAnotherCluster(t *testing.T) {
+	s := situation(t, aNode("a"), func(s *State) {
+		s.Console.Policies = castai.Policies(`{"enabled": false}`)
+		s.Server.KubeSystemUID, s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "here", "there"
+	})
+	if _, err := PlanResume(s, ResumeOptions{Start: true}); err == nil || !strings.Contains(err.Error(), "correct --cluster-id") {
+		t.Error(err)
+	}
+	s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "here"
+	if r, err := PlanResume(s, ResumeOptions{Start: true}); err != nil || r.Policies == nil {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

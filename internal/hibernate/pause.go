@@ -152,10 +152,10 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 // judge refuses a cluster that can't be paused, or finds it paused already.
 func (p *Pause) judge(s *State, o PauseOptions) error {
 	c := s.Console.Cluster
-	system := c.Anywhere.KubeSystemNamespaceId
+	if err := s.thisCluster(); err != nil {
+		return err
+	}
 	switch {
-	case system != "" && s.Server.KubeSystemUID != "" && system != string(s.Server.KubeSystemUID):
-		return refuse("Cast AI's cluster %s (%s) has another namespace kube-system than this cluster (UID %s there, %s here): its cluster is another one: correct --cluster-id", c.Name, c.Id, system, s.Server.KubeSystemUID)
 	case !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Console != nil }):
 		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes), c.Name, c.Id)
 	case c.IsPhase2 != nil && !*c.IsPhase2:
@@ -168,6 +168,19 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 		return refuse("a resume by %s has not finished: run resume to finish it first", s.Record.Journal.By)
 	}
 	return p.begin(s, o)
+}
+
+// thisCluster refuses a cluster of Cast AI's that is known to be another one: the UID
+// of the namespace kube-system tells, as far as the console has it.
+func (s *State) thisCluster() error {
+	if s.Console == nil {
+		return nil
+	}
+	c := s.Console.Cluster
+	if there, here := c.Anywhere.KubeSystemNamespaceId, string(s.Server.KubeSystemUID); there != "" && here != "" && there != here {
+		return refuse("Cast AI's cluster %s (%s) has another namespace kube-system than this cluster (UID %s there, %s here): its cluster is another one: correct --cluster-id", c.Name, c.Id, there, here)
+	}
+	return nil
 }
 
 // begin says what the pause starts from: nothing, a pause that is on or did not

@@ -59,6 +59,9 @@ type ResumeOptions struct {
 // in, whoever has paused it. With Repair it also takes back what earlier runs left,
 // of this plugin and of Cast AI's job.
 func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
+	if err := s.thisCluster(); err != nil {
+		return nil, err
+	}
 	sleep, j := s.Sleep(), s.Record.Journal
 	on, known := s.Autoscaler()
 	// What Cast AI's job pauses had the autoscaler on: it does not pause otherwise.

@@ -35,6 +35,16 @@ type State struct {
 	Console *Console
 }
 
+// DisplayName is what a person calls the cluster, here and at Cast AI, whose name
+// for it may be another one.
+func (s *State) DisplayName() string {
+	name := s.Server.DisplayName()
+	if s.Console == nil {
+		return name
+	}
+	return fmt.Sprintf("%s (%s at Cast AI, %s)", name, s.Console.Cluster.Name, s.Console.Cluster.Id)
+}
+
 // Console is what Cast AI says of a cluster.
 type Console struct {
 	Cluster  castai.Cluster

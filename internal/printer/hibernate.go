@@ -240,8 +240,8 @@ func (doc *Hibernation) before() string {
 }
 
 // PausePlan shows what a pause will do.
-func (t *Text) PausePlan(s cluster.Server, p *hibernate.Pause, phases []engine.Phase) {
-	t.line("Cluster %s", s.DisplayName())
+func (t *Text) PausePlan(name string, p *hibernate.Pause, phases []engine.Phase) {
+	t.line("Cluster %s", name)
 	t.phases(phases)
 	byReason := map[string][]string{}
 	for _, k := range p.Keep {
@@ -267,8 +267,8 @@ func (t *Text) kept(byReason map[string][]string) {
 }
 
 // ResumePlan shows what a resume will do.
-func (t *Text) ResumePlan(s cluster.Server, phases []engine.Phase, warnings []string) {
-	t.line("Cluster %s", s.DisplayName())
+func (t *Text) ResumePlan(name string, phases []engine.Phase, warnings []string) {
+	t.line("Cluster %s", name)
 	t.phases(phases)
 	for _, w := range warnings {
 		t.line("\nNote: %s", w)

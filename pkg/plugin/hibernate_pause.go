@@ -351,11 +351,11 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 		return o.already(state, plan.Already)
 	}
 	phases := o.runner.Phases(plan)
-	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.Server.DisplayName(), len(plan.Remove), len(state.Nodes))
+	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.DisplayName(), len(plan.Remove), len(state.Nodes))
 	if n := len(plan.Coming); n > 0 {
 		question = fmt.Sprintf("%s %d more are being made and go, too.", question, n)
 	}
-	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.PausePlan(state.Server, plan, phases) }); !agreed {
+	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.PausePlan(state.DisplayName(), plan, phases) }); !agreed {
 		return err
 	}
 	return o.pause(ctx, options)

@@ -74,8 +74,8 @@ func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
 		return o.already(state, plan.Already)
 	}
 	phases := o.runner.Awakening(plan)
-	question := fmt.Sprintf("This resumes cluster %s.", state.Server.DisplayName())
-	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.ResumePlan(state.Server, phases, plan.Warnings) }); !agreed {
+	question := fmt.Sprintf("This resumes cluster %s.", state.DisplayName())
+	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.ResumePlan(state.DisplayName(), phases, plan.Warnings) }); !agreed {
 		return err
 	}
 	return o.resume(ctx)

@@ -144,7 +144,7 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 	doc.Phases = plan.Phases
 	if o.output == "" {
 		text := printer.NewText(o.Out)
-		text.ResumePlan(server, plan.Phases, nil)
+		text.ResumePlan(server.DisplayName(), plan.Phases, nil)
 		if len(plan.Phases) == 0 {
 			text.Message("Nothing of it is in namespace " + o.in.Namespace)
 		}
