@@ -57,6 +57,9 @@ func newSender(server *url.URL, o Options) *sender {
 			return fmt.Errorf("it redirects to %s, which the API does not do", req.URL.Host)
 		},
 	}
+	if o.Wrap != nil {
+		s.http.Transport = o.Wrap(s.http.Transport)
+	}
 	return s
 }
 

@@ -1,9 +1,12 @@
 package printer
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	"github.com/castai/kubectl-castai/internal/console"
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -116,8 +119,10 @@ func objects(items []*ownership.Item) []Object {
 
 // Plan is the document of offboard --dry-run=client.
 type Plan struct {
-	TypeMeta   `json:",inline"`
-	Metadata   Metadata             `json:"metadata"`
+	TypeMeta `json:",inline"`
+	Metadata Metadata `json:"metadata"`
+	// Digest is the checksum of what the plan does in this cluster (offboard.Digest).
+	Digest     string               `json:"digest"`
 	Phases     []engine.Phase       `json:"phases"`
 	Notes      []string             `json:"notes,omitempty"`
 	Unclear    []Object             `json:"unclear"`
@@ -134,16 +139,43 @@ func NewPlan(inv *ownership.Inventory, plan *engine.Plan) *Plan {
 		phases = []engine.Phase{}
 	}
 	return &Plan{
-		TypeMeta: TypeMeta{APIVersion, "Plan"}, Metadata: NewMetadata(inv.Server), Phases: phases, Notes: plan.Notes, Unclear: objects(inv.Unclear()),
+		TypeMeta: TypeMeta{APIVersion, "Plan"}, Metadata: NewMetadata(inv.Server), Digest: offboard.Digest(inv.Server.KubeSystemUID, plan),
+		Phases: phases, Notes: plan.Notes, Unclear: objects(inv.Unclear()),
 		Namespaces: namespaces(inv), Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
 	}
 }
+
+// ReadPlan reads the document of a plan, as JSON or YAML. The error says why it
+// is none, or that somebody has changed what it does since it was made.
+func ReadPlan(raw []byte) (*Plan, error) {
+	p := &Plan{}
+	if err := yaml.Unmarshal(raw, p); err != nil {
+		return nil, fmt.Errorf("it can't be read as JSON or YAML: %w", err)
+	}
+	if p.TypeMeta != (TypeMeta{APIVersion, "Plan"}) {
+		return nil, fmt.Errorf("it is not a plan, which has apiVersion %s and kind Plan: make one with offboard --dry-run=client -o json", APIVersion)
+	}
+	if p.Digest != offboard.Digest(p.Metadata.KubeSystemUID, p.Engine()) {
+		return nil, errors.New("its digest is not that of its phases: somebody has changed it since it was made")
+	}
+	return p, nil
+}
+
+// Engine returns what the document says as a plan, without what can't be written
+// into a document: it can be compared, and not carried out.
+func (d *Plan) Engine() *engine.Plan { return &engine.Plan{Phases: d.Phases, Notes: d.Notes} }
 
 // Report is the document of a run.
 type Report struct {
 	TypeMeta      `json:",inline"`
 	Metadata      Metadata `json:"metadata"`
 	engine.Report `json:",inline"`
+	// PlanDigest is that of the plan that was agreed to.
+	PlanDigest string `json:"planDigest,omitempty"`
+	// Backup is the folder in which what was removed is saved.
+	Backup string `json:"backup,omitempty"`
+	// Audit are the files with the record of every write and its answer.
+	Audit []string `json:"audit,omitempty"`
 	// Left is what of Cast AI's was found afterwards.
 	Left []Object `json:"left"`
 	// Returned is what somebody made, or made again, meanwhile.

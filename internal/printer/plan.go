@@ -69,6 +69,16 @@ func (t *Text) plan(inv *ownership.Inventory, plan *engine.Plan, most int, show 
 	t.Blockers(inv.Blockers)
 	if len(plan.Phases) > 0 {
 		t.line("\n%s.", Total(inv, plan))
+		t.line("Digest of this plan: %s", offboard.Digest(inv.Server.KubeSystemUID, plan))
+	}
+}
+
+// Changes lists what is different by now from a plan that was shown before.
+func (t *Text) Changes(title string, changes []string) {
+	t.line("")
+	t.alarm("%s", title)
+	for _, line := range changes {
+		t.line("  %s", line)
 	}
 }
 

@@ -62,6 +62,8 @@ type Options struct {
 	// before does not answer any more, with the reason and how long it is waited
 	// for. It may be nil.
 	OnAway func(reason string, patience time.Duration)
+	// Wrap is put around what sends requests, each time that one is sent. It may be nil.
+	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
 // New connects to the cluster that the user's kubeconfig flags select. It
@@ -83,6 +85,9 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	// The deadline is that of one try. client-go's would be one for all of them.
 	timeout := config.Timeout
 	config.Timeout = 0
+	if o.Wrap != nil {
+		config.Wrap(o.Wrap)
+	}
 	streams, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, explainConfig(err)

@@ -73,23 +73,13 @@ func goes(inv *ownership.Inventory, u cluster.Unreadable) bool {
 		inv.IsOwned(cluster.Ref{Group: "apiregistration.k8s.io", Kind: "APIService", Name: gv.Version + "." + gv.Group})
 }
 
-// judged are the UIDs of what an observation found to be Cast AI's: all of it is
-// in the plan, or goes with what is.
-func (o *Observation) judged() map[types.UID]bool {
-	known := map[types.UID]bool{}
-	for _, i := range o.Owned() {
-		known[i.Object.UID] = true
-	}
-	return known
-}
-
 // holdNamespaces says which of the namespaces must stay, because something is in
 // them that nobody judged, or that can't be read. It lists every kind that is
 // served, each in one consistent list, in all of them at once. Only if something
 // can't be read it asks for each namespace: that may be so in one of them only.
 func (m *removal) holdNamespaces(ctx context.Context, actions []engine.Action) (map[types.UID]string, error) {
 	held := map[types.UID]string{}
-	known := m.now.judged()
+	known := m.judged()
 	names := map[types.UID]string{}
 	for _, a := range actions {
 		if isNamespace(a.Target.Ref) {
@@ -195,7 +185,7 @@ func (m *removal) holdDefinitions(ctx context.Context, actions []engine.Action) 
 	if err != nil {
 		return nil, err
 	}
-	known := m.now.judged()
+	known := m.judged()
 	held := map[types.UID]string{}
 	for _, a := range actions {
 		if why := strange(snap, a.Target.Name, known); why != "" {

@@ -83,6 +83,10 @@ type removal struct {
 
 // course is the whole way of an offboarding.
 func (m *removal) course(ctx context.Context, shown *engine.Plan) error {
+	shown, err := m.only(shown)
+	if err != nil {
+		return err
+	}
 	if err := m.save(ctx, shown); err != nil {
 		return err
 	}
@@ -116,7 +120,7 @@ func (m *removal) remove(ctx context.Context, plan *engine.Plan) error {
 		if err != nil {
 			return err
 		}
-		if round == maxRounds || !m.came(o) {
+		if round == maxRounds || m.Only != nil || !m.came(o) { // what is new is in no plan
 			m.after = o.Inventory
 			return nil
 		}
@@ -251,7 +255,10 @@ func (m *removal) take(ctx context.Context, o *Observation) (*engine.Plan, error
 	if err := m.Refusals(o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
 	}
-	plan := m.plan(o)
+	plan, err := m.only(m.plan(o))
+	if err != nil {
+		return nil, err
+	}
 	return plan, m.save(ctx, plan)
 }
 

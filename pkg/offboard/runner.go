@@ -57,6 +57,9 @@ type Runner struct {
 	Accept []string
 	// CleanUp, Phase: see Options. Settle is how long nothing may come back.
 	CleanUp, Phase, Settle time.Duration
+	// Only, if it is not nil, is a plan that was agreed to before: nothing is done
+	// that it does not do. What is removed is judged as without it.
+	Only *engine.Plan
 	// Revert also takes back what Cast AI wrote into users' objects.
 	Revert bool
 	// Free says how namespaces of Cast AI's that get stuck may be freed; nil: they

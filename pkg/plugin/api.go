@@ -65,7 +65,7 @@ func (a *apiFlags) client(key castai.Key, id ownership.Identity) (*castai.Client
 			return nil, "", refused(err)
 		}
 	}
-	client, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: cluster.UserAgent(a.Version.Version)})
+	client, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: cluster.UserAgent(a.Version.Version), Wrap: a.audit.Wrap})
 	return client, clusterID, err
 }
 

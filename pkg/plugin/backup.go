@@ -18,18 +18,25 @@ import (
 
 // saving is what a command that removes things does about a backup.
 type saving struct {
-	*Root
+	auditFlag
 	task    string // in the name of the folder
 	none    bool
 	dir     string
 	secrets bool
 	more    map[string][]byte // files that go into the backup, beside the objects
+	folder  string            // of the backup, once there is one
+}
+
+// newSaving returns what a command saves and records. The task names it.
+func newSaving(r *Root, task, command string) saving {
+	return saving{auditFlag: auditFlag{Root: r, command: command}, task: task}
 }
 
 func (s *saving) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.none, "no-backup", false, "Do not save what is removed: it can't be put back")
 	f.StringVar(&s.dir, "backup-dir", "", fmt.Sprintf("Folder to make for the backup (default ./castai-%s-CLUSTER-TIME)", s.task))
 	f.BoolVar(&s.secrets, "backup-secrets", true, "Save the data of Secrets, too; without it restore can't put Secrets back")
+	s.addFlag(f)
 }
 
 func (s *saving) validate() error {
@@ -105,6 +112,10 @@ func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownershi
 		return nil, nil, err
 	}
 	if err := s.continued(saved); err != nil {
+		return nil, nil, err
+	}
+	s.folder = saved.Dir
+	if err := s.intoBackup(saved.Dir); err != nil {
 		return nil, nil, err
 	}
 	journal, err := backup.OpenJournal(saved.Dir)

@@ -36,6 +36,8 @@ type offboardOptions struct {
 	revert  bool
 	saving  saving
 	console consoleOptions
+	file    planFile
+	digest  string // of the plan that is carried out
 
 	client *cluster.Client
 	cat    *ownership.Catalogue
@@ -43,7 +45,7 @@ type offboardOptions struct {
 }
 
 func newOffboard(r *Root) *cobra.Command {
-	o := &offboardOptions{Root: r, saving: saving{Root: r, task: backup.Offboard}, console: consoleOptions{apiFlags: apiFlags{Root: r}}}
+	o := &offboardOptions{Root: r, saving: newSaving(r, backup.Offboard, "offboard"), console: consoleOptions{apiFlags: apiFlags{Root: r}}}
 	cmd := &cobra.Command{
 		Use:   "offboard",
 		Short: "Take Cast AI out of the cluster, completely and safely",
@@ -66,6 +68,10 @@ func newOffboard(r *Root) *cobra.Command {
 			%[1]s offboard --dry-run=client -o wide
 			%[1]s offboard --dry-run=server
 
+			# Review the plan, and do exactly that later: what differs by then is shown, and nothing is done
+			%[1]s offboard --dry-run=client -o json > plan.json
+			%[1]s offboard --plan=plan.json
+
 			# In a script, with a report
 			%[1]s offboard --yes -o json
 
@@ -78,8 +84,9 @@ func newOffboard(r *Root) *cobra.Command {
 		RunE: run(o),
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: wide (each object with the reason), json or yaml")
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: wide (each object with the reason), json, yaml or name")
 	o.dryRun.addFlag(f)
+	f.StringVar(&o.file.path, "plan", "", "Do exactly what this file says, made with --dry-run=client -o json and the same flags, or refuse and show what differs by now")
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.include, "include", nil, "Remove this object, too: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "Keep this object: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
@@ -91,7 +98,7 @@ func newOffboard(r *Root) *cobra.Command {
 	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
 	o.console.addFlags(f)
-	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml"))) // it is there, and has none
+	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml", "name"))) // it is there, and has none
 	return cmd
 }
 
@@ -125,7 +132,10 @@ func (o *offboardOptions) Validate() error {
 	if err := o.console.validate(); err != nil {
 		return err
 	}
-	return outputFormats(o.output, "", "wide", "json", "yaml")
+	if err := outputFormats(o.output, "", "wide", "json", "yaml", "name"); err != nil {
+		return err
+	}
+	return o.file.read()
 }
 
 // Run plans, asks, removes and verifies.
@@ -143,6 +153,10 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 	if err := o.show(seen.Inventory, plan); err != nil {
 		return err
 	}
+	if err := o.file.holds(o.ErrOut, seen.Inventory, plan); err != nil {
+		return err
+	}
+	o.runner.Only = o.file.bounds()
 	if o.dryRun == dryRunClient {
 		return nil
 	}
@@ -221,6 +235,9 @@ func (o *offboardOptions) show(inv *ownership.Inventory, plan *engine.Plan) erro
 		}
 		return nil
 	}
+	if o.quiet && o.yes && o.dryRun != dryRunClient {
+		return nil // nobody is asked, and nobody wants to know
+	}
 	text := printer.NewText(o.Out)
 	if o.output == "wide" {
 		text.WidePlan(inv, plan)
@@ -266,25 +283,26 @@ func (o *offboardOptions) agreed(ctx context.Context, seen *offboard.Observation
 		if err != nil {
 			return nil, nil, err
 		}
+		if err := o.file.holds(o.ErrOut, fresh.Inventory, freshPlan); err != nil {
+			return nil, nil, err
+		}
 		changes := offboard.Difference(plan, freshPlan)
 		seen, plan = fresh, freshPlan
 		if err := o.refusals(seen); err != nil || len(changes) == 0 {
 			return seen, plan, err
 		}
-		if _, err := fmt.Fprintf(o.ErrOut, "\nThe cluster has changed since the plan was shown:\n"); err != nil {
+		text := printer.NewText(o.ErrOut)
+		text.Changes("The cluster has changed since the plan was shown:", changes)
+		if err := text.Err(); err != nil {
 			return nil, nil, err
-		}
-		for _, line := range changes {
-			if _, err := fmt.Fprintf(o.ErrOut, "  %s\n", printer.Escape(line)); err != nil {
-				return nil, nil, err
-			}
 		}
 	}
 }
 
 // ask asks all that must be agreed to.
 func (o *offboardOptions) ask(ctx context.Context, inv *ownership.Inventory, plan *engine.Plan) error {
-	question := fmt.Sprintf("Cluster %s: %s.", inv.Server.DisplayName(), printer.Total(inv, plan)) + o.console.question()
+	digest := offboard.Digest(inv.Server.KubeSystemUID, plan)
+	question := fmt.Sprintf("Cluster %s: %s. Plan %s.", inv.Server.DisplayName(), printer.Total(inv, plan), shortDigest(digest)) + o.console.question()
 	if err := o.confirm(ctx, o.yes, question, inv.Server.DisplayName()); err != nil {
 		return err
 	}
@@ -325,6 +343,12 @@ func (o *offboardOptions) remove(ctx context.Context, seen *offboard.Observation
 	if o.saving.more, err = o.console.record(); err != nil {
 		return err
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	o.digest = offboard.Digest(seen.Server.KubeSystemUID, plan)
+	if err := o.saving.begin(ctx, end, o.client, seen.Server, o.digest); err != nil {
+		return err
+	}
 	s := &saver{saving: &o.saving, client: o.client, journal: &backup.Journal{}}
 	if !o.saving.none {
 		o.runner.Saver = s
@@ -337,6 +361,7 @@ func (o *offboardOptions) remove(ctx context.Context, seen *offboard.Observation
 	o.console.onEvent = o.runner.OnEvent
 	result, err := o.runner.Remove(ctx, seen, plan)
 	o.saving.closeJournal(s.journal, err)
+	o.saving.finish(err)
 	if s.saved != nil {
 		o.saving.sealed(s.saved)
 	}

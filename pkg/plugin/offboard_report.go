@@ -22,7 +22,7 @@ func (o *offboardOptions) report(ctx context.Context, result *offboard.Result, e
 	stuck := o.stuck(ctx, after)
 	if o.document() {
 		doc := printer.NewReport(result.Before.Server, r, after, returned, err)
-		doc.Namespaces = stuck
+		doc.Namespaces, doc.PlanDigest, doc.Backup, doc.Audit = stuck, o.digest, o.saving.folder, o.saving.files
 		if printErr := printer.Print(o.Out, o.output, doc); printErr != nil {
 			return printErr
 		}

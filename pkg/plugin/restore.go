@@ -26,6 +26,7 @@ type restoreOptions struct {
 	overwrite   bool
 	digest      string
 	timeout     time.Duration
+	record      auditFlag
 
 	client *cluster.Client
 	server cluster.Server
@@ -34,7 +35,7 @@ type restoreOptions struct {
 }
 
 func newRestore(r *Root) *cobra.Command {
-	o := &restoreOptions{Root: r}
+	o := &restoreOptions{Root: r, record: auditFlag{Root: r, command: "restore"}}
 	cmd := &cobra.Command{
 		Use:   "restore [DIR...]",
 		Short: "Put back what offboard removed",
@@ -77,6 +78,7 @@ func newRestore(r *Root) *cobra.Command {
 	f.BoolVar(&o.overwrite, "overwrite", false, "Put the saved values into objects that somebody has made anew since")
 	f.StringVar(&o.digest, "digest", "", "Restore only what has this digest (of several folders, the newest)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
+	o.record.addFlag(f)
 	return cmd
 }
 
@@ -258,8 +260,16 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 			}
 		}
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	if !dry && o.record.file != "" {
+		if err := o.record.begin(ctx, end, o.client, o.server, ""); err != nil {
+			return err
+		}
+	}
 	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
 	held := len(r.Held) + report.Count(engine.ResultKept)
+	o.record.finish(err)
 	if o.output != "" {
 		if printErr := printer.Print(o.Out, o.output, printer.NewRestore(o.server, o.all, r, report, err)); printErr != nil {
 			return printErr

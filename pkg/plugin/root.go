@@ -16,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/audit"
 	"github.com/castai/kubectl-castai/internal/printer"
 )
 
@@ -31,6 +32,7 @@ type Root struct {
 	color string
 	quiet bool
 	logs  *flag.FlagSet
+	audit audit.Record
 }
 
 // DisplayName turns the path that the binary was called by into what a user

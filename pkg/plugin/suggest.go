@@ -89,6 +89,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 	suggesters := map[string]suggester{
 		"accept":                r.blockers,
 		"api-key-file":          files,
+		"audit-file":            files,
 		"backup-dir":            folders,
 		"cache-dir":             folders,
 		"certificate-authority": files,
@@ -103,6 +104,7 @@ func (r *Root) suggestFlags(root *cobra.Command) {
 		"exclude":               r.judged((*ownership.Inventory).Owned),
 		"include":               r.judged((*ownership.Inventory).Unclear),
 		"kubeconfig":            files,
+		"plan":                  files,
 		"namespace":             r.namespaces,
 		"output":                words("json", "yaml"),
 		"time-zone":             timeZones,

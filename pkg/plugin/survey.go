@@ -18,7 +18,7 @@ import (
 // connect opens the cluster that the kubeconfig flags select.
 func (r *Root) connect(ctx context.Context) (*cluster.Client, error) {
 	return cluster.New(ctx, r.Kube, cluster.Options{
-		UserAgent: cluster.UserAgent(r.Version.Version),
+		UserAgent: cluster.UserAgent(r.Version.Version), Wrap: r.audit.Wrap,
 		OnAway: func(reason string, patience time.Duration) {
 			_, _ = fmt.Fprintf(r.ErrOut, "The API server does not answer (%s): waiting for it, up to %s\n", printer.Escape(reason), patience)
 		},

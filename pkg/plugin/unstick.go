@@ -44,7 +44,7 @@ type unstickOptions struct {
 }
 
 func newUnstick(r *Root) *cobra.Command {
-	o := &unstickOptions{Root: r, saving: saving{Root: r, task: "unstick"}}
+	o := &unstickOptions{Root: r, saving: newSaving(r, "unstick", "unstick-ns")}
 	cmd := &cobra.Command{
 		Use:   "unstick-ns NAME... | --all",
 		Short: "Explain why namespaces are stuck in Terminating, and free them",
@@ -399,14 +399,21 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: run it again to go on",
 		engine.ErrTimeout, o.timeout))
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	if err := o.saving.begin(ctx, end, o.client, o.seen.Server, ""); err != nil {
+		return err
+	}
 	journal, err := o.saving.save(ctx, o.client, &ownership.Inventory{Server: o.seen.Server}, preview)
 	if err != nil {
+		o.saving.finish(err)
 		return err
 	}
 	progress := printer.NewProgress(o.ErrOut, false)
 	r := finalize.Runner{Cluster: o.client, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
 	result, err := r.Run(ctx, before)
 	o.saving.closeJournal(journal, err)
+	o.saving.finish(err)
 	if result == nil {
 		return refused(err)
 	}

@@ -61,8 +61,10 @@ func (r *Request) IsWrite() bool {
 	return r.Resource != "" && !slices.Contains([]string{"get", "list", "watch"}, r.Verb) && !r.isReview()
 }
 
-// isReview tells whether the request asks for the rights of the user.
-func (r *Request) isReview() bool { return r.Resource == "selfsubjectaccessreviews" }
+// isReview tells whether the request asks for the rights of the user, or who that is.
+func (r *Request) isReview() bool { return r.Resource == "selfsubjectaccessreviews" || r.isWhoAmI() }
+
+func (r *Request) isWhoAmI() bool { return r.Resource == "selfsubjectreviews" }
 
 func (r *Request) groupResource() schema.GroupResource {
 	return schema.GroupResource{Group: r.Group, Resource: r.Resource}

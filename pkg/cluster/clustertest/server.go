@@ -292,11 +292,19 @@ func (s *Server) deletion(w http.ResponseWriter, r *Request, f format) {
 	}
 }
 
-// review answers a SelfSubjectAccessReview.
+// UserName is whom the server takes everybody for.
+const UserName = "tester"
+
+// review answers a SelfSubjectAccessReview, or a SelfSubjectReview.
 func (s *Server) review(w http.ResponseWriter, r *Request) {
 	review, err := r.object()
 	if err != nil {
 		s.fail(w, err)
+		return
+	}
+	if r.isWhoAmI() {
+		set(review, map[string]any{"username": UserName, "groups": []any{"system:authenticated"}}, "status", "userInfo")
+		s.answer(w, http.StatusCreated, review.Object)
 		return
 	}
 	attribute := func(name string) string {
