@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,7 +35,7 @@ const (
 
 	metaName, metaNamespace, metaUID, metaResourceVersion, metaGeneration = 1, 3, 5, 6, 7
 	metaCreated, metaDeleting, metaLabels, metaAnnotations                = 8, 9, 11, 12
-	metaOwners, metaFinalizers, metaManagedFields                         = 13, 14, 17
+	metaGrace, metaOwners, metaFinalizers, metaManagedFields              = 10, 13, 14, 17
 
 	entryKey, entryValue = 1, 2 // of a map
 	managedFieldsManager = 1
@@ -168,6 +169,8 @@ func (o *Object) decode(meta []byte, p pool) error {
 			} else {
 				o.Deleting = at.Time
 			}
+		case metaGrace:
+			o.Grace = time.Duration(number) * time.Second //nolint:gosec // two's complement, as it was encoded
 		case metaLabels:
 			return o.entry(&o.Labels, value, p)
 		case metaAnnotations:

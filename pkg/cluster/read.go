@@ -268,6 +268,9 @@ func newObject(r *Resource, item runtime.Object, fields [][]string, p pool) (*Ob
 	if at := meta.GetDeletionTimestamp(); at != nil {
 		o.Deleting = at.Time
 	}
+	if seconds := meta.GetDeletionGracePeriodSeconds(); seconds != nil {
+		o.Grace = time.Duration(*seconds) * time.Second
+	}
 	if len(fields) > 0 {
 		all, err := contentOf(item, fields)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -65,13 +66,28 @@ type retrier struct {
 	missed atomic.Bool
 }
 
-// once marks the requests of a context as tries.
-type once struct{}
+// once marks the requests of a context as tries, and single those that are sent
+// one time, whatever comes of it.
+type (
+	once   struct{}
+	single struct{}
+)
 
 // Once returns a context whose requests take the first answer of a server, be it
 // an error of its own (5xx): for a write that is sent with dryRun=All to learn
 // what the server says to it.
 func Once(ctx context.Context) context.Context { return context.WithValue(ctx, once{}, true) }
+
+// TryLater tells whether a request that ended in this error may be answered
+// otherwise later, and how long the server asks to be left alone.
+func TryLater(err error) (delay time.Duration, again bool) {
+	if asked, ok := apierrors.SuggestsClientDelay(err); ok {
+		return time.Second * time.Duration(asked), true
+	}
+	var unanswered *unansweredError
+	return 0, errors.As(err, &unanswered) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) ||
+		apierrors.IsServiceUnavailable(err) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err)
+}
 
 // newRetrier returns a transport that retries on top of another. A timeout of
 // zero is the default; onAway may be nil.
@@ -130,8 +146,9 @@ func (r *retrier) persist(ctx context.Context, req *http.Request, body []byte) (
 			return nil, ctx.Err()
 		}
 		delay := max(backoff.Step(), retryAfter(resp))
+		alone := req.Context().Value(single{}) != nil
 		firstAnswer := err == nil && resp.StatusCode >= http.StatusInternalServerError && req.Context().Value(once{}) != nil
-		if !firstAnswer && r.again(resp, err, tries, time.Since(start)+delay) {
+		if !firstAnswer && !alone && r.again(resp, err, tries, time.Since(start)+delay) {
 			if err != nil && r.alive.Load() && time.Since(start) > worthTelling && r.missed.CompareAndSwap(false, true) {
 				r.onAway(r.inWords(err), outage)
 			}
@@ -141,7 +158,7 @@ func (r *retrier) persist(ctx context.Context, req *http.Request, body []byte) (
 			continue
 		}
 		if err != nil {
-			r.alive.Store(false)
+			r.alive.Store(alone && r.alive.Load()) // one try tells nothing
 			return nil, &unansweredError{reason: r.inWords(err), tries: tries, elapsed: time.Since(start)}
 		}
 		// With it, client-go would do all of this again, ten times.

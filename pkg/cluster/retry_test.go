@@ -125,6 +125,23 @@ func TestAnswersThatStandAreNotAskedForAgain(t *testing.T) {
 	}
 }
 
+// What a look was made for is sent one time, whatever comes of it.
+func TestASingleTry(t *testing.T) {
+	for name, fault := range map[string]answer{
+		"refused": broken(syscall.ECONNREFUSED), "silent": silent, "429": status(429, "Retry-After", "20"), "503": status(503),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{answers: []answer{fault, status(200)}}
+				resp, _, err := send(context.WithValue(t.Context(), single{}, true), s, http.MethodDelete, address)
+				if s.tries != 1 || err == nil && resp.StatusCode == http.StatusOK {
+					t.Errorf("%v, %v after %d tries", resp, err, s.tries)
+				}
+			})
+		})
+	}
+}
+
 func TestHowLongARequestIsTried(t *testing.T) {
 	refused := broken(syscall.ECONNREFUSED)
 	for _, test := range []struct {

@@ -63,12 +63,15 @@ type Object struct {
 	Generation      int64
 	Created         time.Time
 	Deleting        time.Time // zero: not being deleted
-	Labels          map[string]string
-	Annotations     map[string]string
-	Owners          []metav1.OwnerReference
-	Finalizers      []string
-	Managers        []string       // field managers that wrote it, distinct, sorted
-	Body            map[string]any // only the fields that bodies.go names, nil for other kinds
+	// Grace is how long it may take to end once its deletion has been asked for
+	// (metadata.deletionGracePeriodSeconds); only pods have any.
+	Grace       time.Duration
+	Labels      map[string]string
+	Annotations map[string]string
+	Owners      []metav1.OwnerReference
+	Finalizers  []string
+	Managers    []string       // field managers that wrote it, distinct, sorted
+	Body        map[string]any // only the fields that bodies.go names, nil for other kinds
 }
 
 // Ref returns the version-independent name of the object.

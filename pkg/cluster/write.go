@@ -25,6 +25,9 @@ type DeleteOptions struct {
 	ResourceVersion string
 	// DryRun lets the server go through all its checks and change nothing.
 	DryRun bool
+	// Once sends the request one time only: what it rests on may be otherwise by
+	// the next time (see TryLater).
+	Once bool
 }
 
 // Delete asks for the deletion of exactly the object that t was made from: the
@@ -39,6 +42,9 @@ func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
 		if o.ResourceVersion != "" {
 			opts.Preconditions.ResourceVersion = &o.ResourceVersion
 		}
+	}
+	if o.Once {
+		ctx = context.WithValue(ctx, single{}, true)
 	}
 	return c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Delete(ctx, t.Name, opts)
 }

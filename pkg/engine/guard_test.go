@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -97,8 +99,11 @@ func TestEveryChangeIsJudged(t *testing.T) {
 func TestHoldKeepsWhatWouldTakeOthersAlong(t *testing.T) {
 	kept, goes, later := configMap("kept"), configMap("goes"), configMap("later")
 	f := newFake(kept, goes, later)
+	var mu sync.Mutex
 	var asked []string
 	hold := func(_ context.Context, actions []engine.Action) (map[types.UID]string, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, a := range actions {
 			asked = append(asked, a.Target.Name)
 		}
@@ -109,7 +114,8 @@ func TestHoldKeepsWhatWouldTakeOthersAlong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"kept", "goes"}; !slices.Equal(asked, want) {
+	slices.Sort(asked)
+	if want := []string{"goes", "kept"}; !slices.Equal(asked, want) {
 		t.Errorf("asked about %v", asked)
 	}
 	if o := outcome(t, r, "kept"); o.Result != engine.ResultKept || o.Message != "somebody else's Secret is in it" {
@@ -132,9 +138,8 @@ func TestNothingIsSentIfHoldFails(t *testing.T) {
 	blind := func(context.Context, []engine.Action) (map[types.UID]string, error) {
 		return nil, errors.New("can't look")
 	}
-	_, err := run(t, f, engine.Phase{Name: "a", Hold: blind, Actions: []engine.Action{remove(o)}},
-		engine.Phase{Name: "b", Actions: []engine.Action{remove(later)}})
-	if err == nil || len(f.writes) > 0 {
+	r, err := run(t, f, engine.Phase{Name: "a", Hold: blind, Actions: []engine.Action{remove(o)}})
+	if err != nil || len(f.writes) > 0 || outcome(t, r, "kept").Result != engine.ResultFailed {
 		t.Errorf("error %v, writes %v", err, f.writes)
 	}
 	held := func(context.Context, []engine.Action) (map[types.UID]string, error) {
@@ -147,17 +152,71 @@ func TestNothingIsSentIfHoldFails(t *testing.T) {
 	}
 }
 
+// A server that says "later" is asked again only after another look: what came
+// meanwhile is seen. A deletion whose answer was lost is not sent again.
+func TestALaterTryLooksAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer func(f *fakeCluster, o *cluster.Object) error
+		comes  int // look at which something is seen
+		want   engine.Result
+		looks  int
+	}{
+		"nothing came": {busy, 0, engine.ResultDone, 3}, "something came": {busy, 2, engine.ResultKept, 2},
+		"the answer was lost": {lost, 2, engine.ResultDone, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := configMap("space")
+				f := newFake(o)
+				tries, looks := 0, 0
+				f.fail = func(int, string) error {
+					if tries++; tries > 2 {
+						return nil
+					}
+					return test.answer(f, o)
+				}
+				r, err := run(t, f, engine.Phase{Name: "a", Actions: []engine.Action{remove(o)}, Hold: func(context.Context, []engine.Action) (map[types.UID]string, error) {
+					if looks++; looks == test.comes {
+						return map[types.UID]string{o.UID: "a Secret came"}, nil
+					}
+					return nil, nil
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := outcome(t, r, "space").Result; got != test.want || looks != test.looks {
+					t.Errorf("%s after %d looks", got, looks)
+				}
+			})
+		})
+	}
+}
+
+func busy(*fakeCluster, *cluster.Object) error { return apierrors.NewTooManyRequests("busy", 20) }
+
+// lost is the answer to a deletion that the server carried out.
+func lost(f *fakeCluster, o *cluster.Object) error {
+	delete(f.objects, o.Ref())
+	f.tell()
+	return apierrors.NewServiceUnavailable("the connection breaks off")
+}
+
 // A pod that is being deleted gets the grace period that it asked for, however
 // little changes meanwhile, and no more than the patience after it.
 func TestPodsGetTheirOwnGracePeriod(t *testing.T) {
+	const ahead, behind = 20 * time.Minute, -20 * time.Minute // the clock of the server
 	for name, test := range map[string]struct {
 		ends   time.Duration // after the start; the process of the pod
 		result bool
-	}{"it ends by itself": {29 * time.Second, true}, "it never ends": {time.Hour, false}} {
+		clock  time.Duration
+	}{
+		"it ends by itself": {29 * time.Second, true, 0}, "it never ends": {time.Hour, false, 0},
+		"a clock ahead": {time.Hour, false, ahead}, "a clock behind": {29 * time.Second, true, behind},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				pod := configMap("pod")
-				pod.Deleting = time.Now().Add(30 * time.Second)
+				pod.Deleting, pod.Grace = time.Now().Add(test.clock+30*time.Second), 30*time.Second
 				f := newFake(pod)
 				go func() {
 					select {

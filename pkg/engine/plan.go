@@ -106,9 +106,10 @@ type Phase struct {
 	// Ready waits for what was written to have its effect (kinds are served), if
 	// the next phases need that. Its error is the phase's.
 	Ready func(ctx context.Context) error `json:"-"`
-	// Hold is asked right before the actions are sent what they would take along
+	// Hold is asked right before each try of a deletion what it would take along
 	// that nobody judged: it names the actions that must not be sent, by the UIDs
-	// of their targets, and why. Its error is the phase's, and nothing is sent.
+	// of their targets, and why. With an error the deletion is not sent, and has
+	// failed. It is called from several goroutines.
 	Hold func(ctx context.Context, actions []Action) (map[types.UID]string, error) `json:"-"`
 	// Gate: if anything in this phase fails or stays, the run ends before the
 	// next phase, which would do harm without it.

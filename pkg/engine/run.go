@@ -47,6 +47,8 @@ const (
 	defaultPatience = 10 * time.Second // without any change
 	away            = time.Second      // that a server takes longer to list has been away
 	attempts        = 6                // of one write, while the answer may be another one
+	outage          = time.Minute      // of a server that is waited for
+	firstDelay      = 500 * time.Millisecond
 )
 
 // ErrTimeout is the cause of a run that ended at a deadline.
@@ -105,15 +107,15 @@ type job struct {
 	message string
 	strips  []string
 	tries   int
-	// deleting is when the object is to be gone by its own grace period.
-	deleting time.Time
+	// ends is when the object is to be gone by its own grace period, seen is when
+	// it was first seen being deleted: both by the clock of this machine.
+	ends, seen time.Time
 }
 
 // phaseRun is the state of one phase.
 type phaseRun struct {
 	*runner
 	phase   *Phase
-	first   *Step // of the phase's own actions
 	jobs    map[jobKey]*job
 	order   []jobKey
 	done    int           // jobs that are done or gone
@@ -206,16 +208,11 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 // nothing is left or nothing more can be done.
 func (p *phaseRun) rounds(ctx context.Context) error {
 	step := &Step{Actions: p.phase.Actions, Patience: p.phase.Patience}
-	p.first = step
 	for step != nil {
 		if step.Title != "" {
 			p.tell(Event{Type: StepStarted, Message: step.Title})
 		}
-		actions, err := p.hold(ctx, step)
-		if err != nil {
-			return err
-		}
-		p.act(ctx, actions)
+		p.act(ctx, step.Actions)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -237,6 +234,7 @@ func (p *phaseRun) rounds(ctx context.Context) error {
 		if len(left) == 0 || p.phase.Next == nil {
 			return nil
 		}
+		var err error
 		if step, err = p.phase.Next(ctx, left); err != nil {
 			return err
 		}

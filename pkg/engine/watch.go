@@ -61,15 +61,17 @@ func (p *phaseRun) watch(ctx context.Context, patience time.Duration) error {
 }
 
 // grace returns how long the pods among what must go may still take by their
-// own terminationGracePeriodSeconds: that of a pod is in its deletionTimestamp
-// (BeforeDelete, k8s.io/apiserver pkg/registry/rest/delete.go).
+// own terminationGracePeriodSeconds (BeforeDelete, k8s.io/apiserver
+// pkg/registry/rest/delete.go), counted from when they were first seen being
+// deleted: the clock of the server, which is in the deletionTimestamp, may be
+// another one.
 func (p *phaseRun) grace() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var last time.Time
 	for _, j := range p.jobs {
-		if j.wait && j.result == "" && j.deleting.After(last) {
-			last = j.deleting
+		if j.wait && j.result == "" && j.ends.After(last) {
+			last = j.ends
 		}
 	}
 	return time.Until(last)
@@ -120,7 +122,10 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 	if !s.Object.Terminating() {
 		return
 	}
-	j.deleting = s.Object.Deleting
+	if j.seen.IsZero() {
+		j.seen = time.Now()
+		j.ends = j.seen.Add(s.Object.Grace)
+	}
 	message := "it is being deleted"
 	if len(s.Object.Finalizers) > 0 {
 		message = "finalizers: " + strings.Join(s.Object.Finalizers, ", ")
@@ -139,7 +144,7 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 	if j.tries >= maxStrips {
 		return
 	}
-	delay := time.Until(s.Object.Deleting.Add(j.action.StripAfter))
+	delay := min(time.Until(s.Object.Deleting.Add(j.action.StripAfter)), time.Until(j.seen.Add(j.action.StripAfter)))
 	strips.Go(func() {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()

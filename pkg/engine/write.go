@@ -98,38 +98,55 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 	return fmt.Errorf("%s %s: unknown verb", a.Verb, a.Target.Ref)
 }
 
-// hold returns the actions of a step that may be sent, and ends the others.
-func (p *phaseRun) hold(ctx context.Context, step *Step) ([]Action, error) {
-	if p.phase.Hold == nil || step != p.first || p.options.DryRun {
-		return step.Actions, nil
+// delete asks for the deletion of the action's object. What it would take along
+// is looked at right before each try: one that comes later needs a new look.
+func (p *phaseRun) delete(ctx context.Context, a Action) error {
+	if p.phase.Hold == nil || p.options.DryRun {
+		return p.send(ctx, a)
 	}
-	held, err := p.phase.Hold(ctx, step.Actions)
-	if err != nil {
-		return nil, err
-	}
-	var out []Action
-	for _, a := range step.Actions {
-		why, stays := held[a.Target.UID]
-		if !stays {
-			out = append(out, a)
-			continue
+	deadline := time.Now().Add(outage)
+	for delay, tries := firstDelay, 1; ; delay, tries = 2*delay, tries+1 {
+		err := p.send(ctx, a)
+		asked, again := cluster.TryLater(err)
+		if wait := max(delay, asked); again && tries < attempts && time.Now().Add(wait).Before(deadline) {
+			if err := sleep(ctx, wait); err != nil {
+				return err
+			}
+		} else {
+			return err
 		}
-		p.mu.Lock()
-		j := p.add(a, a.Verb.removes())
-		p.mu.Unlock()
-		p.settle(ctx, j, Keep(why))
+		// The answer may be all that was lost.
+		switch o, err := p.cluster.Get(ctx, a.Target); {
+		case cluster.IsGone(err, a.Target), err == nil && o.Terminating():
+			return nil
+		case err != nil:
+			return err
+		}
 	}
-	return out, nil
 }
 
-// delete asks for the deletion of the action's object. A conflict means that
-// the object is being deleted already, that it was replaced (then the one that
-// was meant is gone, and the new one is not ours to touch), or that it has
-// changed since it was judged.
-func (p *phaseRun) delete(ctx context.Context, a Action) error {
-	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun}
+// held says, as a Keep error, why the action must not be sent.
+func (p *phaseRun) held(ctx context.Context, a Action) error {
+	if p.phase.Hold == nil || p.options.DryRun {
+		return nil
+	}
+	held, err := p.phase.Hold(ctx, []Action{a})
+	if why, stays := held[a.Target.UID]; err == nil && stays {
+		return Keep(why)
+	}
+	return err
+}
+
+// send sends a deletion. A conflict means that the object is being deleted
+// already, that it was replaced (then the one that was meant is gone, and the new
+// one is not ours to touch), or that it has changed since it was judged.
+func (p *phaseRun) send(ctx context.Context, a Action) error {
+	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun, Once: p.phase.Hold != nil}
 	guarded := p.options.Changed != nil && !p.options.DryRun
 	return retry(ctx, apierrors.IsConflict, func() error {
+		if err := p.held(ctx, a); err != nil {
+			return err
+		}
 		if guarded {
 			opts.ResourceVersion = a.Target.ResourceVersion
 		}
@@ -153,6 +170,18 @@ func (p *phaseRun) delete(ctx context.Context, a Action) error {
 		a.Target = t
 		return err
 	})
+}
+
+// sleep waits, or returns the error of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // change patches the object from the state that it is in, and from no other: a
