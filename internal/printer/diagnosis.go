@@ -10,18 +10,22 @@ import (
 	"github.com/castai/kubectl-castai/pkg/finalize"
 )
 
-// Diagnosis is the document of unstick-ns --diagnose and --dry-run=client.
+// Diagnosis is the document of unstick-ns and unstick, with --diagnose and
+// --dry-run=client.
 type Diagnosis struct {
 	TypeMeta   `json:",inline"`
 	Metadata   Metadata              `json:"metadata"`
 	Namespaces []*finalize.Diagnosis `json:"namespaces"`
+	// Objects are those that unstick is about.
+	Objects []*finalize.Diagnosis `json:"objects,omitempty"`
 	// Phases are what will be done if nothing changes by itself.
 	Phases []engine.Phase `json:"phases"`
 }
 
 // NewDiagnosis makes the document of diagnoses and of what follows from them.
 func NewDiagnosis(s cluster.Server, ds []*finalize.Diagnosis, preview *engine.Plan) *Diagnosis {
-	doc := &Diagnosis{TypeMeta: TypeMeta{APIVersion, "Diagnosis"}, Metadata: NewMetadata(s), Namespaces: ds, Phases: preview.Phases}
+	doc := &Diagnosis{TypeMeta: TypeMeta{APIVersion, "Diagnosis"}, Metadata: NewMetadata(s), Phases: preview.Phases}
+	doc.Namespaces, doc.Objects = apart(ds)
 	if doc.Namespaces == nil {
 		doc.Namespaces = []*finalize.Diagnosis{}
 	}
@@ -35,16 +39,32 @@ func NewDiagnosis(s cluster.Server, ds []*finalize.Diagnosis, preview *engine.Pl
 // the diagnoses made when it was over, nil if none could be made.
 func NewUnstickReport(s cluster.Server, r *engine.Report, after []*finalize.Diagnosis, err error) *Report {
 	doc := NewReport(s, r, nil, nil, err)
-	doc.Namespaces = after
+	doc.Namespaces, doc.Stuck = apart(after)
 	return doc
+}
+
+// apart tells diagnoses of namespaces from those of objects.
+func apart(ds []*finalize.Diagnosis) (namespaces, objects []*finalize.Diagnosis) {
+	for _, d := range ds {
+		if d.Object == nil {
+			namespaces = append(namespaces, d)
+		} else {
+			objects = append(objects, d)
+		}
+	}
+	return namespaces, objects
 }
 
 // mostNames is how many objects of a kind are named.
 const mostNames = 5
 
-// Diagnosis explains why a namespace is stuck.
+// Diagnosis explains why a namespace, or an object, is stuck.
 func (t *Text) Diagnosis(d *finalize.Diagnosis) {
 	switch {
+	case d.Object != nil && d.Refusal == nil:
+		t.line("%s is being deleted for %s", d.Title(), age(d.ObservedAt.Sub(d.Since)))
+	case d.Object != nil:
+		return // the refusal says it all
 	case d.State == finalize.Terminating:
 		t.line("Namespace %s is Terminating for %s: %s left, %d of them being deleted",
 			d.Namespace, age(d.ObservedAt.Sub(d.Since)), count(d.Content.Objects, "object"), d.Content.Terminating)
@@ -122,12 +142,12 @@ func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 		case d.Freed(before[i]) && len(unknown) > 0:
 			t.line("Namespace %s is gone, but nobody knows whether %s of it are left.", d.Namespace, strings.Join(unknown, ", "))
 		case d.Freed(before[i]):
-			t.line("Namespace %s is freed.", d.Namespace)
+			t.line("%s is freed.", capital(d.Title()))
 		case d.State == finalize.Missing:
 			t.line("Namespace %s is gone, but not what was in it.", d.Namespace)
 			t.Diagnosis(d)
 		default:
-			t.line("Namespace %s is still stuck.", d.Namespace)
+			t.line("%s is still stuck.", capital(d.Title()))
 			t.Diagnosis(d)
 		}
 	}
@@ -159,6 +179,9 @@ func freedTotals(r *engine.Report) string {
 	}
 	return fmt.Sprintf("%s, in %s", strings.Join(parts, ", "), seconds(total))
 }
+
+// capital begins a sentence with a title: "Namespace shop".
+func capital(title string) string { return strings.ToUpper(title[:1]) + title[1:] }
 
 // age is a duration as a person says it.
 func age(d time.Duration) string {

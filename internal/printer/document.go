@@ -183,6 +183,8 @@ type Report struct {
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
 	// Namespaces is what unstick-ns found afterwards.
 	Namespaces []*finalize.Diagnosis `json:"namespaces,omitempty"`
+	// Stuck is what unstick found afterwards.
+	Stuck []*finalize.Diagnosis `json:"objects,omitempty"`
 	// Error says why the run ended early.
 	Error string `json:"error,omitempty"`
 }

@@ -78,7 +78,7 @@ func seen(o *cluster.Object) *cluster.Object {
 // mayFinish tells whether the namespace may be finalized once nothing is left in it,
 // as far as can be said beforehand.
 func (d *Diagnosis) mayFinish() bool {
-	if d.State != Terminating || len(d.Blocked()) > 0 {
+	if d.Object != nil || d.State != Terminating || len(d.Blocked()) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(d.Causes, func(c Cause) bool {
@@ -201,6 +201,14 @@ func deleteAction(o *cluster.Object, why string) engine.Action {
 	return engine.Action{Verb: engine.Delete, Target: o.Target(), Why: why, Command: command}
 }
 
+// nudge makes the controller of a namespace see what was done. An object needs none.
+func nudge(d *Diagnosis, o Options) []engine.Action {
+	if d.Object != nil {
+		return nil
+	}
+	return []engine.Action{lookAgain(d, o)}
+}
+
 // lookAgain wakes the namespace controller.
 func lookAgain(d *Diagnosis, o Options) engine.Action {
 	at := o.now().UTC().Format(time.RFC3339Nano)
@@ -222,8 +230,11 @@ func Rights(ds []*Diagnosis, o Options) []cluster.Right {
 			}
 		}
 	}
-	add(cluster.Right{Resource: "namespaces"}, "get", "list", "watch", "patch")
 	for _, d := range ds {
+		if d.Object != nil {
+			continue // what is done to it, and to what it waits for, is in the preview
+		}
+		add(cluster.Right{Resource: "namespaces"}, "get", "list", "watch", "patch")
 		for _, g := range groups(d.objects) {
 			add(cluster.Right{Group: g.Group, Resource: g.Resource, Namespace: d.Namespace}, "list", "watch")
 		}

@@ -475,29 +475,5 @@ func (tc causeCase) run(t *testing.T) {
 	if d.Refusal != nil {
 		t.Fatalf("refused: %v", d.Refusal)
 	}
-	var got []string
-	for _, c := range d.Causes {
-		got = append(got, string(c.Type)+" → "+string(c.Action)+": "+c.Summary+". "+c.Remedy+". "+c.Command)
-	}
-	if len(d.Causes) != len(tc.want) {
-		t.Fatalf("%d causes, want %d:\n%s", len(d.Causes), len(tc.want), strings.Join(got, "\n"))
-	}
-	for i, want := range tc.want {
-		c := d.Causes[i]
-		if c.Type != want.cause || c.Action != want.action || c.Blocks != want.blocks {
-			t.Errorf("cause %d: %s (blocks: %t), want %s → %s (blocks: %t)", i, got[i], c.Blocks, want.cause, want.action,
-				want.blocks)
-		}
-		for _, says := range want.says {
-			if !strings.Contains(got[i], says) {
-				t.Errorf("cause %d does not say %q: %s", i, says, got[i])
-			}
-		}
-		if c.Summary == "" || c.Remedy == "" || (c.Command == "" && c.Type != Progressing && c.Type != NotDeleting) {
-			t.Errorf("cause %d is incomplete: %+v", i, c)
-		}
-	}
-	if d.Summary == "" {
-		t.Error("no summary")
-	}
+	checkCauses(t, d, tc.want)
 }

@@ -37,10 +37,7 @@ const conversionFailed = "conversion webhook for "
 // hung tells whether something may keep the namespace controller from finishing a
 // namespace that no object in it explains.
 func (o *Observation) hung(names []string) bool {
-	if slices.ContainsFunc(o.Unreadable, func(u cluster.Unreadable) bool {
-		return strings.Contains(u.Message,
-			conversionFailed)
-	}) {
+	if o.conversionFails() {
 		return true
 	}
 	held := map[string]bool{}
@@ -51,6 +48,12 @@ func (o *Observation) hung(names []string) bool {
 		return isNamespace(ns) && slices.Contains(names, ns.Name) && ns.Terminating() && !held[ns.Name] &&
 			o.Taken.Sub(ns.Deleting) > controllerDelay
 	})
+}
+
+// conversionFails tells whether a list said that a conversion webhook does not work.
+func (o *Observation) conversionFails() bool {
+	return slices.ContainsFunc(o.Unreadable,
+		func(u cluster.Unreadable) bool { return strings.Contains(u.Message, conversionFailed) })
 }
 
 // findConversions looks for definitions whose conversion webhook does not work. It
@@ -153,6 +156,10 @@ func conversionOf(crd *cluster.Object) *Conversion {
 // be finalized all the same.
 func (e *examination) findConversions() {
 	for _, c := range e.obs.Conversions {
+		if e.subject != nil && c.Definition != e.subject.Resource.GroupResource().String() &&
+			c.Definition != e.subject.Name {
+			continue // it keeps namespaces, not this object
+		}
 		var here, there []*cluster.Object
 		for _, o := range c.Objects {
 			if o.Namespace == e.Namespace {
@@ -162,7 +169,7 @@ func (e *examination) findConversions() {
 			}
 		}
 		cause := Cause{
-			Type: DeadConversion, Action: Nothing, Since: e.Since, Blocks: !e.empty(), objects: here,
+			Type: DeadConversion, Action: Nothing, Since: e.Since, Blocks: e.subject != nil || !e.empty(), objects: here,
 			Conversion: &DeadWebhook{Definition: c.Definition, Service: c.Service, Storage: c.Storage,
 				Objects: len(c.Objects), Message: c.Message},
 		}

@@ -132,6 +132,11 @@ func (e *examination) findCauses(read map[string]bool) {
 			Remedy:  "wait: it looks again at least once a minute",
 		})
 	}
+	e.sortCauses()
+}
+
+// sortCauses puts those first that need the least force.
+func (e *examination) sortCauses() {
 	order := []Rung{RemoveAPIService, RemoveWebhook, DeletePods, DeleteContent, Wait, ClearFinalizers, Finalize,
 		Sweep, Nothing}
 	slices.SortStableFunc(e.Causes, func(a, b Cause) int {
@@ -398,9 +403,9 @@ func summarize(d *Diagnosis) string {
 		why = append(why[:3], fmt.Sprintf("%d more causes", len(why)-3))
 	}
 	if !d.Stuck() {
-		return fmt.Sprintf("namespace %s is on its way: %s", d.Namespace, strings.Join(why, "; "))
+		return fmt.Sprintf("%s is on its way: %s", d.Title(), strings.Join(why, "; "))
 	}
-	return fmt.Sprintf("namespace %s is stuck: %s", d.Namespace, strings.Join(why, "; "))
+	return fmt.Sprintf("%s is stuck: %s", d.Title(), strings.Join(why, "; "))
 }
 
 func areIs(n int) string {

@@ -12,14 +12,17 @@ import (
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
-// Diagnosis says why a namespace does not go away, and what will be done.
+// Diagnosis says why a namespace, or one object, does not go away, and what will be done.
 type Diagnosis struct {
+	// Namespace is the one that is stuck, or that the object is in.
 	Namespace string `json:"namespace"`
-	// UID and ResourceVersion are those of the namespace that was judged.
+	// Object is set if it is about one object; then the content is what that waits for.
+	Object *cluster.Ref `json:"object,omitempty"`
+	// UID and ResourceVersion are those of the namespace or object that was judged.
 	UID             types.UID `json:"uid,omitempty"`
 	ResourceVersion string    `json:"resourceVersion,omitempty"`
 	State           State     `json:"state"`
-	// Since is when the deletion of the namespace was asked for.
+	// Since is when the deletion was asked for.
 	Since      time.Time `json:"since,omitzero"`
 	ObservedAt time.Time `json:"observedAt"`
 	// Summary is the whole diagnosis in a sentence.
@@ -39,7 +42,8 @@ type Diagnosis struct {
 	Refusal *Refusal `json:"refusal,omitempty"`
 
 	object  *cluster.Object   // the namespace; nil: missing
-	objects []*cluster.Object // its content
+	subject *cluster.Object   // the object that it is about; nil: the namespace, or missing
+	objects []*cluster.Object // its content, with the subject
 	helper  bool              // it was made to reach orphans
 	server  string            // version of the API server
 
@@ -291,8 +295,8 @@ func (d *Diagnosis) Asked() []Cause {
 	return out
 }
 
-// Freed tells whether nothing is left of the namespace that before is about, as
-// far as can be known. One that somebody made anew since is another namespace.
+// Freed tells whether nothing is left of what before is about, as far as can be known.
+// One that somebody made anew since is another one.
 func (d *Diagnosis) Freed(before *Diagnosis) bool {
 	switch d.State {
 	case Missing:
@@ -338,7 +342,8 @@ func (d *Diagnosis) PossiblyOrphaned(r *engine.Report) []string {
 func refusedWrites(d *Diagnosis, r *engine.Report) string {
 	var said []string
 	for _, o := range r.Outcomes {
-		mine := o.Object.Namespace == d.Namespace || o.Object.Namespace == "" && o.Object.Name == d.Namespace
+		mine := d.Object != nil || o.Object.Namespace == d.Namespace ||
+			o.Object.Namespace == "" && o.Object.Name == d.Namespace
 		if mine && o.Result == engine.ResultFailed && o.Message != "" && len(said) < 3 && !slices.Contains(said, o.Message) {
 			said = append(said, o.Message)
 		}

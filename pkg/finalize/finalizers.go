@@ -56,15 +56,15 @@ const (
 // pkg/operator/k8sutil, cert-manager pkg/apis/acme, argo-cd pkg/apis/application,
 // fluxcd/pkg/apis/meta, rancher/norman.
 var knownFinalizers = []Known{
-	{Name: "kubernetes.io/pvc-protection", By: "kube-controller-manager (PVC protection)", afterPods: true,
+	{Name: pvcProtection, By: "kube-controller-manager (PVC protection)", afterPods: true,
 		Guards: "data of a volume that a pod still uses"},
-	{Name: "kubernetes.io/pv-protection", By: "kube-controller-manager (PV protection)",
+	{Name: pvProtection, By: "kube-controller-manager (PV protection)",
 		Guards: "data of a volume that is still bound"},
-	{Name: "foregroundDeletion", By: "kube-controller-manager (garbage collector)", afterOthers: true,
+	{Name: foreground, By: "kube-controller-manager (garbage collector)", afterOthers: true,
 		Guards: "dependents of the object, which are then removed later"},
-	{Name: "orphan", By: "kube-controller-manager (garbage collector)", Guards: "dependents of the object, which are " +
+	{Name: orphanDependent, By: "kube-controller-manager (garbage collector)", Guards: "dependents of the object, which are " +
 		"then removed with it"},
-	{Name: "customresourcecleanup.apiextensions.k8s.io", By: "kube-apiserver (CRD finalizer)",
+	{Name: cleanUpCustom, By: "kube-apiserver (CRD finalizer)", afterOthers: true,
 		Guards: "custom resources, which would come back with the next definition of that name"},
 	{Name: "batch.kubernetes.io/job-tracking", By: "kube-controller-manager (Job controller)"},
 

@@ -78,6 +78,7 @@ func (e *examination) decide(c *Cause, allowed, later bool) {
 	case !allowed:
 		c.Action = Nothing
 		c.Remedy = fmt.Sprintf("the finalizer stays: it was not allowed to remove %s", c.Finalizer)
+	case e.decideProtected(c, named):
 	case k.afterPods && slices.ContainsFunc(e.objects, isPod):
 		c.Action, c.Remedy, c.later = Wait, "wait: it goes by itself when the pods are gone", true
 	case k.afterOthers && e.othersHeld(c.objects):

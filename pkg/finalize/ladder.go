@@ -27,16 +27,18 @@ const (
 type ladder struct {
 	look    Look
 	options Options
-	rungs   map[string]*climb
-	tried   map[string]int  // how often an action was asked for
-	shown   map[string]bool // steps that a person has seen; nil: all
-	refused map[string]bool // steps that were not approved
-	failed  int             // looks in a row
-	settled bool            // the engine was given time to see what the last look saw
+	rungs   map[string]*climb         // by Diagnosis.Title
+	objects map[string]cluster.Target // those that are no namespaces, likewise
+	tried   map[string]int            // how often an action was asked for
+	shown   map[string]bool           // steps that a person has seen; nil: all
+	refused map[string]bool           // steps that were not approved
+	failed  int                       // looks in a row
+	settled bool                      // the engine was given time to see what the last look saw
 }
 
 func newLadder(look Look, o Options) *ladder {
-	return &ladder{look: look, options: o, rungs: map[string]*climb{}, tried: map[string]int{}, refused: map[string]bool{}}
+	return &ladder{look: look, options: o, rungs: map[string]*climb{}, objects: map[string]cluster.Target{},
+		tried: map[string]int{}, refused: map[string]bool{}}
 }
 
 // show says what a person has seen before the run.
@@ -94,7 +96,7 @@ func (l *ladder) approved(ctx context.Context, actions []engine.Action) []engine
 
 // made tells whether a target is a namespace that this run has created.
 func (l *ladder) made(t cluster.Target) bool {
-	c := l.rungs[t.Name]
+	c := l.rungs[rungOf(t)]
 	return t.Group == "" && t.Kind == "Namespace" && c != nil && c.created != "" && c.uid == t.UID
 }
 
@@ -112,14 +114,14 @@ type climb struct {
 // nothing is left to do, or nothing more may be done.
 func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step, error) {
 	for _, t := range left {
-		if t.Group == "" && t.Kind == "Namespace" && l.rungs[t.Name] == nil {
-			l.rungs[t.Name] = &climb{uid: t.UID}
+		if t.Group == "" && t.Kind == "Namespace" && l.rungs[rungOf(t)] == nil {
+			l.rungs[rungOf(t)] = &climb{uid: t.UID}
 		}
 	}
 	snap, err := l.look(ctx)
 	if err != nil {
 		if l.failed++; l.failed >= maxLooks || ctx.Err() != nil {
-			return nil, fmt.Errorf("can't look at the namespaces again: %w", err)
+			return nil, fmt.Errorf("can't look again: %w", err)
 		}
 		return &engine.Step{Title: "Look again in a moment: " + err.Error(), Patience: l.options.patience()}, nil
 	}
@@ -129,7 +131,7 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 	titles := map[string][]string{} // the namespaces of each
 	var waits []time.Duration
 	for _, name := range slices.Sorted(maps.Keys(l.rungs)) {
-		d, err := Diagnose(snap, name, l.options)
+		d, err := l.diagnose(snap, name)
 		if err != nil {
 			return nil, err
 		}
@@ -157,6 +159,16 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 	return step, nil
 }
 
+// rungOf is Diagnosis.Title of a namespace.
+func rungOf(t cluster.Target) string { return "namespace " + t.Name }
+
+func (l *ladder) diagnose(o *Observation, title string) (*Diagnosis, error) {
+	if t, ok := l.objects[title]; ok {
+		return DiagnoseObject(o, t, l.options)
+	}
+	return Diagnose(o, strings.TrimPrefix(title, rungOf(cluster.Target{})), l.options)
+}
+
 // settle returns a step in which the engine sees for itself that something it
 // still waits for is gone, or nil.
 func (l *ladder) settle(snap *cluster.Snapshot, left []cluster.Target) *engine.Step {
@@ -176,17 +188,24 @@ func (l *ladder) settle(snap *cluster.Snapshot, left []cluster.Target) *engine.S
 func join(titles map[string][]string) string {
 	var out []string
 	for _, title := range slices.Sorted(maps.Keys(titles)) {
-		names := titles[title]
-		text := "namespace " + names[0]
-		switch {
-		case len(names) > 3:
-			text = fmt.Sprintf("%d namespaces", len(names))
-		case len(names) > 1:
-			text = "namespaces " + enumerate(names)
-		}
-		out = append(out, strings.ReplaceAll(title, "%s", text))
+		out = append(out, strings.ReplaceAll(title, "%s", list(titles[title])))
 	}
 	return strings.Join(out, "; ")
+}
+
+// list puts titles of diagnoses into a sentence. Only namespaces come in numbers.
+func list(titles []string) string {
+	switch {
+	case len(titles) > 3:
+		return fmt.Sprintf("%d namespaces", len(titles))
+	case len(titles) < 2:
+		return strings.Join(titles, "")
+	}
+	var names []string
+	for _, t := range titles {
+		names = append(names, strings.TrimPrefix(t, rungOf(cluster.Target{})))
+	}
+	return "namespaces " + enumerate(names)
 }
 
 // climb returns what to do next for one namespace: actions, or how long to wait
@@ -195,6 +214,12 @@ func (l *ladder) climb(ctx context.Context, c *climb, d *Diagnosis) (title strin
 	wait time.Duration) {
 	before := c.last
 	c.last = d
+	if d.Object != nil {
+		if d.State != Terminating || d.UID != c.uid || d.Refusal != nil {
+			return "", nil, 0 // it is gone, or somebody made it anew
+		}
+		return l.free(ctx, c, before, d)
+	}
 	if refuseProtected(d.Namespace) != nil {
 		return "", nil, 0
 	}
@@ -214,6 +239,12 @@ func (l *ladder) climb(ctx context.Context, c *climb, d *Diagnosis) (title strin
 		actions = l.may(ctx, append(clearActions(d, false), deleteAction(d.object, helperWhy)))
 		return "Free the orphans of %s and delete it again", actions, 0
 	}
+	return l.free(ctx, c, before, d)
+}
+
+// free returns what to do next for what is being deleted.
+func (l *ladder) free(ctx context.Context, c *climb, before, d *Diagnosis) (title string, actions []engine.Action,
+	wait time.Duration) {
 	if before != nil && moved(before, d) {
 		return fmt.Sprintf("Progress: %s left in %%s", areIs(d.Content.Objects)), nil, l.options.patience()
 	}
@@ -250,14 +281,20 @@ func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title strin
 		}
 	}
 	if actions = l.may(ctx, unblockActions(d)); len(actions) > 0 {
-		return fmt.Sprintf("Remove what blocks %%s: %s", targets(actions)), append(actions, lookAgain(d, o)), 0
+		return fmt.Sprintf("Remove what blocks %%s: %s", targets(actions)), append(actions, nudge(d, o)...), 0
 	}
 	if actions = l.may(ctx, clearActions(d, false)); len(actions) > 0 {
-		return fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions))), append(actions,
-			lookAgain(d, o)), 0
+		title = fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions)))
+		if d.Object != nil {
+			title = fmt.Sprintf("Clear finalizers that nobody removes from %s, for %%s", objects(len(actions)))
+		}
+		return title, append(actions, nudge(d, o)...), 0
 	}
 	if until := waits(d); until.After(o.now()) {
 		return "Wait for what is at work in %s", nil, until.Sub(o.now())
+	}
+	if d.Object != nil {
+		return l.endure(d)
 	}
 	if d.contradicted || d.Content.Objects > 0 || !d.empty() && !o.Force {
 		return l.wake(c, d)
@@ -314,6 +351,16 @@ func (l *ladder) wake(c *climb, d *Diagnosis) (title string, actions []engine.Ac
 		actions = []engine.Action{lookAgain(d, o)}
 	}
 	return "Wait on for %s: " + d.Causes[i].Summary, actions, max(endurance, o.patience())
+}
+
+// endure waits on for what is alive, for who endures. Nobody has to be woken for an
+// object: who removes its finalizers watches it.
+func (l *ladder) endure(d *Diagnosis) (title string, actions []engine.Action, wait time.Duration) {
+	i := slices.IndexFunc(d.Causes, func(c Cause) bool { return c.Action == Wait })
+	if i < 0 || !l.options.Endure {
+		return "", nil, 0
+	}
+	return "Wait on for %s: " + d.Causes[i].Summary, nil, max(endurance, l.options.patience())
 }
 
 // waits returns until when something in the namespace gets its time.

@@ -62,9 +62,13 @@ func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
 	phase := engine.Phase{Name: "unstick", Patience: o.patience(), Next: l.next}
 	var names []string
 	for _, d := range ds {
-		names = append(names, d.Namespace)
-		l.rungs[d.Namespace] = &climb{uid: d.UID, last: d}
+		names = append(names, d.Title())
+		l.rungs[d.Title()] = &climb{uid: d.UID, last: d}
 		switch {
+		case d.Object != nil:
+			l.objects[d.Title()] = d.subject.Target()
+			phase.WaitFor = append(phase.WaitFor, d.subject.Target())
+			continue
 		case d.State == Terminating:
 			phase.WaitFor = append(phase.WaitFor, cluster.NamespaceTarget(d.Namespace, d.UID))
 			if !o.Force {
@@ -81,10 +85,7 @@ func Phase(ds []*Diagnosis, look Look, o Options) engine.Phase {
 			phase.WaitFor = append(phase.WaitFor, obj.Target())
 		}
 	}
-	phase.Title = "Free namespace " + enumerate(names)
-	if len(names) > 3 {
-		phase.Title = fmt.Sprintf("Free %d namespaces", len(names))
-	}
+	phase.Title = "Free " + list(names)
 	if len(ds) > 0 {
 		phase.Patience = max(time.Millisecond, o.patience()-o.now().Sub(ds[0].ObservedAt))
 	}

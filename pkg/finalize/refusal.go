@@ -17,10 +17,12 @@ const (
 	Blocked        Reason = "Blocked"
 )
 
-// Refusal is the error for a namespace that is not touched. Nothing was changed.
+// Refusal is the error for a namespace or object that is not touched. Nothing was
+// changed.
 type Refusal struct {
-	Namespace string `json:"-"`
-	Reason    Reason `json:"reason"`
+	// Title names it, as Diagnosis.Title does.
+	Title  string `json:"-"`
+	Reason Reason `json:"reason"`
 	// Message says what, which object, and what to do now.
 	Message string `json:"message"`
 }
@@ -47,7 +49,7 @@ var protected = []struct{ name, why string }{
 func refuseProtected(name string) *Refusal {
 	for _, p := range protected {
 		if name == p.name || strings.HasSuffix(p.name, "-") && strings.HasPrefix(name, p.name) {
-			return &Refusal{name, Protected, fmt.Sprintf(
+			return &Refusal{"namespace " + name, Protected, fmt.Sprintf(
 				"namespace %s is protected (%s), so nothing in it is touched: if it is stuck, repair by hand what --diagnose "+
 					"shows", name, p.why)}
 		}
@@ -56,19 +58,19 @@ func refuseProtected(name string) *Refusal {
 }
 
 func refuseActive(name string) *Refusal {
-	return &Refusal{name, NotTerminating, fmt.Sprintf(
+	return &Refusal{"namespace " + name, NotTerminating, fmt.Sprintf(
 		"namespace %s is not Terminating: finalizing it would orphan its content at its next deletion; delete it first "+
 			"with kubectl delete namespace %[1]s", name)}
 }
 
 func refuseMissing(name string) *Refusal {
-	return &Refusal{name, NotFound, fmt.Sprintf(
+	return &Refusal{"namespace " + name, NotFound, fmt.Sprintf(
 		"there is no namespace %s, and no object claims to live in it: kubectl get namespaces lists the ones there are",
 		name)}
 }
 
 func refuseUnread(name string, unknown []string) *Refusal {
-	return &Refusal{name, NotFound, fmt.Sprintf(
+	return &Refusal{"namespace " + name, NotFound, fmt.Sprintf(
 		"there is no namespace %s, and nothing is seen that claims to live in it, but nobody can say what of %s does",
 		name, enumerate(unknown))}
 }
@@ -81,12 +83,12 @@ func refuseBlocked(d *Diagnosis) *Refusal {
 	for _, c := range d.Asked() {
 		whys = append(whys, c.Summary+": "+c.Remedy)
 	}
-	message := fmt.Sprintf("namespace %s can't be freed yet, so nothing was changed: %s", d.Namespace,
+	message := fmt.Sprintf("%s can't be freed yet, so nothing was changed: %s", d.Title(),
 		strings.Join(whys, ". Also, "))
 	if flags := d.naming(); flags != "" {
-		message += ". To remove these finalizers and no others: unstick-ns " + d.Namespace + flags
+		message += ". To remove these finalizers and no others: " + d.command() + flags
 	}
-	return &Refusal{d.Namespace, Blocked, message}
+	return &Refusal{d.Title(), Blocked, message}
 }
 
 // naming returns the flags that name all finalizers which hold the namespace, if some
@@ -125,7 +127,7 @@ func refuseForce(d *Diagnosis) *Refusal {
 	if len(whys) == 0 {
 		return nil
 	}
-	return &Refusal{d.Namespace, Blocked, fmt.Sprintf(
+	return &Refusal{d.Title(), Blocked, fmt.Sprintf(
 		"namespace %s is not finalized by force, so nothing was changed: %s. Run it without --force first", d.Namespace,
 		strings.Join(whys, ". Also, "))}
 }

@@ -37,16 +37,15 @@ type refuser struct {
 func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 	if m := policyDenied.FindStringSubmatch(answer); m != nil {
 		return refuser{
-			policy: m[1],
-			what:   fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
-			remedy: fmt.Sprintf("let the policy pass namespace %s, or let its binding only report until this is done",
-				e.Namespace),
+			policy:  m[1],
+			what:    fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
+			remedy:  fmt.Sprintf("let the policy pass %s, or let its binding only report until this is done", place(o)),
 			command: fmt.Sprintf(`kubectl patch validatingadmissionpolicybinding %s --type=merge -p '{"spec":{"validationActions":["Audit"]}}'`, m[2]),
 		}
 	}
 	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed} {
 		if m := pattern.FindStringSubmatch(answer); m != nil {
-			return e.refusingWebhook(m[1], pattern == webhookFailed)
+			return e.refusingWebhook(m[1], pattern == webhookFailed, o)
 		}
 	}
 	if m := invalidObject.FindStringSubmatch(answer); m != nil && custom(o.Resource.Group) {
@@ -65,7 +64,7 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 
 // refusingWebhook finds the configuration of a webhook and how to leave out the
 // namespace.
-func (e *examination) refusingWebhook(name string, silent bool) refuser {
+func (e *examination) refusingWebhook(name string, silent bool, o *cluster.Object) refuser {
 	r := refuser{webhook: name, what: "the admission webhook " + name}
 	for _, config := range e.snap.Objects {
 		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind,
@@ -82,17 +81,28 @@ func (e *examination) refusingWebhook(name string, silent bool) refuser {
 			if by := owner(config); by != "" {
 				r.what += " (" + by + ")"
 			}
-			r.remedy = fmt.Sprintf("let the webhook leave out namespace %s until this is done", e.Namespace)
+			r.remedy = fmt.Sprintf("let the webhook leave out %s until this is done", place(o))
 			if silent {
 				r.remedy = "repair the webhook, or " + r.remedy
 			}
-			r.command = leaveOut(config, i, w, e.Namespace)
+			if r.command = leaveOut(config, i, w, o.Namespace); o.Namespace == "" {
+				r.command = "kubectl edit " + typeName(config) // a namespace selector does not tell such objects apart
+			}
 			return r
 		}
 	}
 	r.remedy = "repair the webhook, or remove its configuration if it is not needed any more"
 	r.command = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
 	return r
+}
+
+// place is what admission can be told to leave out so that it lets a write on an object
+// pass: its namespace, or itself.
+func place(o *cluster.Object) string {
+	if o.Namespace == "" {
+		return o.Ref().String()
+	}
+	return "namespace " + o.Namespace
 }
 
 // leaveOut is the command that makes a webhook leave out a namespace. What its

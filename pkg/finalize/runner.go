@@ -15,24 +15,34 @@ type Cluster interface {
 	engine.Cluster
 }
 
-// Runner frees namespaces: it observes them, says why they are stuck, plans what to
-// do, says what it refuses, and does it. It prints nothing and asks nobody but
+// Runner frees namespaces, or one object: it observes them, says why they are stuck,
+// plans what to do, says what it refuses, and does it. It prints nothing and asks nobody but
 // Options.Approve.
 type Runner struct {
 	Cluster    Cluster
 	Namespaces []string
-	Options    Options
+	// Object is the one to be freed; then Namespaces does not count.
+	Object  *cluster.Target
+	Options Options
 	// OnEvent is called for each event of a run, from one goroutine at a time.
 	OnEvent func(engine.Event)
 }
 
 // Observe reads what is to be judged. The error is for a server that can't be reached.
 func (r *Runner) Observe(ctx context.Context) (*Observation, error) {
+	if r.Object != nil {
+		return ObserveObject(ctx, r.Cluster, *r.Object)
+	}
 	return Observe(ctx, r.Cluster, r.Namespaces...)
 }
 
-// Diagnose says of each namespace why it does not go away; see Diagnose.
+// Diagnose says of each namespace, or of the object, why it does not go away; see
+// Diagnose and DiagnoseObject.
 func (r *Runner) Diagnose(o *Observation) ([]*Diagnosis, error) {
+	if r.Object != nil {
+		d, err := DiagnoseObject(o, *r.Object, r.Options)
+		return []*Diagnosis{d}, err
+	}
 	var out []*Diagnosis
 	for _, name := range r.Namespaces {
 		d, err := Diagnose(o, name, r.Options)

@@ -184,3 +184,95 @@ func TestNamespaceAdministrator(t *testing.T) {
 		}
 	})
 }
+
+// TestRunnerOfAnObject frees a definition with the object that holds it, with the same
+// words as for a namespace, and nothing else.
+func TestRunnerOfAnObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		crd := clustertest.Object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "widgets.example.com")
+		crd.Object["spec"] = map[string]any{
+			"group": "example.com", "scope": "Namespaced", "names": map[string]any{"plural": "widgets", "kind": "Widget"},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true}},
+		}
+		server := clustertest.Serve(t,
+			deleted(crd, "customresourcecleanup.apiextensions.k8s.io"),
+			deleted(clustertest.Object("example.com/v1", "Widget", "shop", "w"), "example.com/hold"),
+			deleted(clustertest.Object("v1", "ConfigMap", "shop", "other"), "example.com/hold"),
+		)
+		target := server.Target(cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition",
+			Name: "widgets.example.com"})
+		target.UID = ""
+		r := &finalize.Runner{Cluster: server.Client(), Object: &target}
+		o, err := r.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ds, err := r.Diagnose(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Plan(ds).Actions(); n != 2 { // both finalizers, if nobody else removes them
+			t.Errorf("%d actions are planned", n)
+		}
+		result, err := r.Run(t.Context(), ds)
+		if err != nil || len(result.Left) > 0 {
+			t.Fatalf("%v; left %q", err, result.Left)
+		}
+		if refs := strings.Join(server.Refs(), " "); strings.Contains(refs, "idget") || !strings.Contains(refs,
+			"ConfigMap/shop/other") {
+			t.Errorf("there are %s", refs)
+		}
+		for _, w := range server.Writes() {
+			if strings.Contains(w, "namespaces shop") || strings.Contains(w, "other") {
+				t.Errorf("it wrote %s", w)
+			}
+		}
+	})
+}
+
+// TestObjectOfANamespaceAdministrator holds that the rights in one namespace are enough,
+// and that what could not be seen is not taken to be gone.
+func TestObjectOfANamespaceAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := clustertest.Serve(t,
+			clustertest.Object("v1", "Namespace", "", "shop"),
+			deleted(clustertest.Object("v1", "ConfigMap", "shop", "a"), "example.com/hold"),
+		)
+		server.Forbid = func(r *clustertest.Request) bool {
+			return r.Namespace != "shop" && !(r.Resource == "namespaces" && r.Name == "shop")
+		}
+		target := server.Target(cluster.Ref{Kind: "ConfigMap", Namespace: "shop", Name: "a"})
+		r := &finalize.Runner{Cluster: server.Client(), Object: &target}
+		judge := func() []*finalize.Diagnosis {
+			t.Helper()
+			o, err := r.Observe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ds, err := r.Diagnose(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ds
+		}
+		ds := judge()
+		if refusals := r.Refusals(ds); len(refusals) != 1 || !strings.Contains(refusals[0].Message,
+			"--finalizer=example.com/hold") {
+			t.Fatalf("nobody knows whether a controller lives: %+v", refusals)
+		}
+		if !slices.Contains(ds[0].Unseen, "deployments.apps") {
+			t.Errorf("unseen: %v", ds[0].Unseen)
+		}
+		r.Options.Named = []string{"example.com/hold"}
+		ds = judge()
+		for _, right := range finalize.Rights(ds, r.Options) {
+			if right.Namespace != "shop" {
+				t.Errorf("it asks for %+v", right)
+			}
+		}
+		result, err := r.Run(t.Context(), ds)
+		if err != nil || len(result.Left) > 0 {
+			t.Fatalf("%v; %+v", err, result)
+		}
+	})
+}

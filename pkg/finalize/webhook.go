@@ -39,13 +39,22 @@ func (e *examination) findWebhook(config *cluster.Object, w map[string]any) {
 	}
 	ns, name := text("clientConfig", "service", "namespace"), text("clientConfig", "service", "name")
 	b, known := e.snap.Backend(ns, name)
-	if !known || !b.Dead() || !e.selects(w, "namespaceSelector", e.namespaceLabels()) {
+	if !known || !b.Dead() {
 		return
+	}
+	selected := map[string]bool{} // namespaces
+	for _, t := range e.writes() {
+		for _, o := range t.objects {
+			if _, judged := selected[o.Namespace]; !judged {
+				selected[o.Namespace] = e.selectsPlace(w, o)
+			}
+		}
 	}
 	for _, t := range e.writes() {
 		var hit []*cluster.Object
 		for _, o := range t.objects {
-			if matches(w, t.operation, o.Resource, t.subresource) && e.selects(w, "objectSelector", o.Labels) {
+			if selected[o.Namespace] && matches(w, t.operation, o.Resource, t.subresource) &&
+				e.selects(w, "objectSelector", o.Labels) {
 				hit = append(hit, o)
 			}
 		}
@@ -103,19 +112,31 @@ func (e *examination) writes() []write {
 		}
 	}
 	out := []write{{"UPDATE", "", update}, {"DELETE", "", remove}}
-	if e.object != nil && e.State == Terminating {
+	if e.Object == nil && e.object != nil && e.State == Terminating {
 		// The namespace controller, too, ends with it.
 		out = append(out, write{"UPDATE", "finalize", []*cluster.Object{e.object}})
 	}
 	return out
 }
 
-func (e *examination) namespaceLabels() map[string]string {
-	if e.object == nil {
-		// Of a namespace that is created again, only this label is certain.
-		return map[string]string{"kubernetes.io/metadata.name": e.Namespace}
+// selectsPlace tells whether a webhook is called for the namespace that an object is in,
+// or is. For other objects without a namespace, it always is (k8s.io/apiserver v0.36.3
+// pkg/admission/plugin/webhook/predicates/namespace).
+func (e *examination) selectsPlace(w map[string]any, o *cluster.Object) bool {
+	name := namespaceOf(o)
+	if name == "" {
+		return true
 	}
-	return e.object.Labels
+	// Of a namespace that is created again, or can't be read, only this label is certain.
+	set := map[string]string{"kubernetes.io/metadata.name": name}
+	ns := e.object
+	if ns == nil || ns.Name != name {
+		ns = e.namespaceOf(name)
+	}
+	if ns != nil {
+		set = ns.Labels
+	}
+	return e.selects(w, "namespaceSelector", set)
 }
 
 // selects tells whether a selector of the webhook matches; one that can't be

@@ -38,6 +38,7 @@ func newWorld() *world {
 		{Version: "v1", Name: "secrets", Kind: "Secret", Namespaced: true},
 		{Version: "v1", Name: "services", Kind: "Service", Namespaced: true},
 		{Version: "v1", Name: "persistentvolumeclaims", Kind: "PersistentVolumeClaim", Namespaced: true},
+		{Version: "v1", Name: "persistentvolumes", Kind: "PersistentVolume"},
 		{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment", Namespaced: true},
 		{Group: "example.com", Version: "v1", Name: "widgets", Kind: "Widget", Namespaced: true},
 		{Group: "apiregistration.k8s.io", Version: "v1", Name: "apiservices", Kind: "APIService"},
@@ -255,4 +256,34 @@ func (w *world) conversion(definition string, namespaces ...string) {
 			UID: types.UID("g" + ns)})
 	}
 	w.conversions = append(w.conversions, c)
+}
+
+// checkCauses holds that a diagnosis has these causes, in this order.
+func checkCauses(t *testing.T, d *Diagnosis, wanted []want) {
+	t.Helper()
+	var got []string
+	for _, c := range d.Causes {
+		got = append(got, string(c.Type)+" → "+string(c.Action)+": "+c.Summary+". "+c.Remedy+". "+c.Command)
+	}
+	if len(d.Causes) != len(wanted) {
+		t.Fatalf("%d causes, want %d:\n%s", len(d.Causes), len(wanted), strings.Join(got, "\n"))
+	}
+	for i, want := range wanted {
+		c := d.Causes[i]
+		if c.Type != want.cause || c.Action != want.action || c.Blocks != want.blocks {
+			t.Errorf("cause %d: %s (blocks: %t), want %s → %s (blocks: %t)", i, got[i], c.Blocks, want.cause, want.action,
+				want.blocks)
+		}
+		for _, says := range want.says {
+			if !strings.Contains(got[i], says) {
+				t.Errorf("cause %d does not say %q: %s", i, says, got[i])
+			}
+		}
+		if c.Summary == "" || c.Remedy == "" || (c.Command == "" && c.Type != Progressing && c.Type != NotDeleting) {
+			t.Errorf("cause %d is incomplete: %+v", i, c)
+		}
+	}
+	if d.Summary == "" {
+		t.Error("no summary")
+	}
 }

@@ -41,9 +41,20 @@ func writeUsage(cmd *cobra.Command) error {
 		line = cmd.CommandPath() + " COMMAND [flags]"
 		more = fmt.Sprintf("Use \"%s COMMAND --help\" for more about a command.\n", cmd.CommandPath())
 	}
-	fmt.Fprintf(&b, "Usage:\n  %s\n\n%sUse \"%s options\" for the flags of all commands, such as --context.\n", line, more, cmd.Root().CommandPath())
+	fmt.Fprintf(&b, "Usage:\n  %s\n\n%s%sUse \"%s options\" for the flags of all commands, such as --context.\n", line,
+		namespaceLine(cmd), more, cmd.Root().CommandPath())
 	_, err := io.WriteString(cmd.OutOrStdout(), b.String())
 	return err
+}
+
+// namespaceLine says what --namespace means to a command, if it means something.
+func namespaceLine(cmd *cobra.Command) string {
+	for c := cmd; c != nil; c = c.Parent() {
+		if of := c.Annotations[takesNamespace]; of != "" {
+			return fmt.Sprintf("With -n, --namespace: the namespace %s.\n", of)
+		}
+	}
+	return ""
 }
 
 // layOut sets how the help of all commands looks: wrapped to the terminal, and

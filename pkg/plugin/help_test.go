@@ -58,6 +58,19 @@ func taken(t *testing.T, root, of *cobra.Command, words []string) {
 	}
 }
 
+// What --namespace means is said where it means something.
+func TestNamespaceInHelp(t *testing.T) {
+	for args, want := range map[string]string{
+		"unstick": "-n, --namespace: the namespace of the object", "hibernate status": "the namespace of the CronJobs",
+		"unstick-ns": "",
+	} {
+		help, err := invoke(t, "kubectl castai", append(strings.Fields(args), "--help")...)
+		if err != nil || strings.Contains(help, "With -n") != (want != "") || !strings.Contains(help, want) {
+			t.Errorf("%s: %v: %s", args, err, help)
+		}
+	}
+}
+
 // What all commands share is not repeated in the help of each.
 func TestGlobalFlags(t *testing.T) {
 	help, err := invoke(t, "kubectl castai", "offboard", "--help")

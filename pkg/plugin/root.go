@@ -117,7 +117,7 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	cmd.PersistentFlags().AddGoFlag(r.logs.Lookup("v"))
 	r.Kube.AddFlags(cmd.PersistentFlags())
 
-	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "Namespaces:"},
+	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "What is stuck in its deletion:"},
 		&cobra.Group{ID: "plugin", Title: "This plugin:"})
 	cmd.SetHelpCommandGroupID("plugin")
 	for _, sub := range []struct {
@@ -126,7 +126,7 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	}{
 		{"castai", newStatus(r)}, {"castai", newOffboard(r)}, {"castai", newVerify(r)}, {"castai", newRestore(r)},
 		{"castai", newHibernate(r)},
-		{"namespaces", newUnstick(r)},
+		{"namespaces", newUnstick(r)}, {"namespaces", newUnstickObject(r)},
 		{"plugin", newCompletion(r)}, {"plugin", newOptions(r)}, {"plugin", newVersion(r)},
 	} {
 		sub.cmd.GroupID = sub.group

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/castai/kubectl-castai/internal/printer"
@@ -21,6 +22,7 @@ import (
 type unstickOptions struct {
 	*Root
 	names       []string
+	object      *cluster.Target // instead of namespaces; see newUnstickObject
 	all         bool
 	orphans     bool
 	diagnose    bool
@@ -88,19 +90,10 @@ func newUnstick(r *Root) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&o.all, "all", false, "Every namespace that is Terminating")
 	f.BoolVar(&o.orphans, "orphans", false, "Every namespace that is gone, but in which objects are left")
-	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing; the exit code is 4 if something is stuck")
-	f.StringVarP(&o.output, "output", "o", "", "Output format of the diagnosis or report: json or yaml")
-	o.dryRun.addFlag(f)
-	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	o.addFlags(f)
 	f.BoolVar(&o.force, "force", false, "Finalize at once, although content remains, then delete what was orphaned")
-	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
-	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+
-		""+strings.Join(stepNames(), ", ")+" (repeatable)")
 	f.StringArrayVar(&o.apiServices, "remove-apiservice", nil, "Remove this APIService if it does not answer, though "+
 		"it is not Cast AI's: VERSION.GROUP (repeatable)")
-	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
-	waitVar(f, &o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
-	o.saving.addFlags(f)
 	for flag, what := range map[string]func(finalize.Cause) string{
 		"finalizer":         func(c finalize.Cause) string { return c.Finalizer },
 		"remove-apiservice": finalize.Cause.APIService,
@@ -109,6 +102,20 @@ func newUnstick(r *Root) *cobra.Command {
 	}
 	_ = cmd.RegisterFlagCompletionFunc("also", cobra.FixedCompletions(stepNames(), cobra.ShellCompDirectiveNoFileComp)) // as above
 	return cmd
+}
+
+// addFlags adds those that do not depend on what is freed.
+func (o *unstickOptions) addFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.diagnose, "diagnose", false, "Only explain, and change nothing; the exit code is 4 if something is stuck")
+	f.StringVarP(&o.output, "output", "o", "", "Output format of the diagnosis or report: json or yaml")
+	o.dryRun.addFlag(f)
+	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
+	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+
+		strings.Join(stepNames(), ", ")+" (repeatable)")
+	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
+	waitVar(f, &o.patience, "patience", 10*time.Second, "How long nothing may change before the next step is taken")
+	o.saving.addFlags(f)
 }
 
 // terminating returns the names of the namespaces that are being deleted.
@@ -143,6 +150,11 @@ func namespaceNames(args []string) (names []string) {
 // Complete takes the names.
 func (o *unstickOptions) Complete(_ *cobra.Command, args []string) (err error) {
 	o.names = namespaceNames(args)
+	return o.prepare()
+}
+
+// prepare makes the rules of the flags.
+func (o *unstickOptions) prepare() (err error) {
 	if o.cat, err = ownership.LoadCatalogue(); err != nil {
 		return err
 	}
@@ -168,6 +180,10 @@ func (o *unstickOptions) Validate() error {
 	case o.force && len(o.finalizers) > 0:
 		return usage(errors.New("--force clears all finalizers: it can't be combined with --finalizer"))
 	}
+	return o.validateFlags()
+}
+
+func (o *unstickOptions) validateFlags() error {
 	for _, step := range o.also {
 		if !slices.Contains(stepNames(), step) {
 			return usage(fmt.Errorf("--also takes %s, and not %q", strings.Join(stepNames(), ", "), step))
@@ -198,6 +214,12 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 		}
 		o.names = append(o.names, gone...)
 	}
+	return o.run(ctx, "castai-unstick-ns")
+}
+
+// run explains, asks, frees and looks again. role is what a ClusterRole with the rights
+// that are missing is called.
+func (o *unstickOptions) run(ctx context.Context, role string) error {
 	ds, err := o.examine(ctx)
 	if err != nil {
 		return err
@@ -227,7 +249,7 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 	if err := finalize.Refused(free, o.rules); err != nil {
 		return refused(err)
 	}
-	if err := o.allowed(ctx, o.client, "castai-unstick-ns", o.saving.rights(preview, finalize.Rights(free,
+	if err := o.allowed(ctx, o.client, role, o.saving.rights(preview, finalize.Rights(free,
 		o.rules))); err != nil {
 		return err
 	}
@@ -284,6 +306,13 @@ func (o *unstickOptions) diagnoses(ctx context.Context) ([]*finalize.Diagnosis, 
 // judge says what is to be done about the namespaces, from the last look.
 func (o *unstickOptions) judge(names []string) ([]*finalize.Diagnosis, error) {
 	var ds []*finalize.Diagnosis
+	if o.object != nil {
+		d, err := finalize.DiagnoseObject(o.seen, *o.object, o.rules)
+		if err != nil {
+			return nil, err
+		}
+		return append(ds, d), nil
+	}
 	for _, name := range names {
 		d, err := finalize.Diagnose(o.seen, name, o.rules)
 		if err != nil {
@@ -299,6 +328,9 @@ func needsOwner(d *finalize.Diagnosis) bool {
 }
 
 func (o *unstickOptions) look(ctx context.Context) (*finalize.Observation, error) {
+	if o.object != nil {
+		return finalize.ObserveObject(ctx, o.client, *o.object)
+	}
 	if len(o.names) == 0 {
 		return &finalize.Observation{Snapshot: &cluster.Snapshot{Server: o.client.Server()}}, nil
 	}
@@ -379,7 +411,7 @@ func (o *unstickOptions) check(ctx context.Context, ds []*finalize.Diagnosis) er
 }
 
 func (o *unstickOptions) ask(ctx context.Context, ds []*finalize.Diagnosis) error {
-	question := fmt.Sprintf("This frees namespace %s of cluster %s.", o.names[0], o.seen.Server.DisplayName())
+	question := fmt.Sprintf("This frees %s of cluster %s.", ds[0].Title(), o.seen.Server.DisplayName())
 	word := o.names[0]
 	if len(o.names) > 1 {
 		word = o.seen.Server.DisplayName()
@@ -410,7 +442,7 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 		return err
 	}
 	progress := printer.NewProgress(o.ErrOut, false)
-	r := finalize.Runner{Cluster: o.client, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
+	r := finalize.Runner{Cluster: o.client, Object: o.object, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
 	result, err := r.Run(ctx, before)
 	o.saving.closeJournal(journal, err)
 	o.saving.finish(err)
