@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,6 +53,9 @@ type Client struct {
 	streams   *http.Client
 	base      *url.URL
 	userAgent string
+	// silent holds the kinds of aggregated APIs, schema.GroupResource, that gave no
+	// answer the last time.
+	silent sync.Map
 }
 
 // Options of a client.

@@ -21,10 +21,23 @@ import (
 // pageSize is how many objects one list request asks for.
 const pageSize = 500
 
-// patienceWithOthers bounds one page of a kind that the API server does not serve
-// itself: an aggregated API may take its question and never answer. It is less than
-// one try, so that the server itself is not taken to be away.
+// patienceWithOthers bounds one page of a kind that an aggregated API serves, which may
+// take its question and never answer. It is less than one try, so that the server itself
+// is not taken to be away. What the server serves itself, custom resources included, has
+// all the time of a request: a page of a busy cluster may take long.
 const patienceWithOthers = tryTimeout / 2
+
+// patienceWithSilent is for one that gave no answer the last time: who looks several
+// times does not wait as often.
+const patienceWithSilent = 3 * time.Second
+
+// patience is how long one page of a kind that an aggregated API serves may take.
+func (c *Client) patience(r *Resource) time.Duration {
+	if _, silent := c.silent.Load(r.GroupResource()); silent {
+		return patienceWithSilent
+	}
+	return patienceWithOthers
+}
 
 // Scope says how much of a cluster a snapshot covers. The zero value is all of it.
 type Scope struct {
@@ -61,6 +74,13 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 		r.Version = cmp.Or(scope.Versions[r.GroupResource().String()], r.Version)
 	}
 	snap.Resources, snap.Unreadable = resources, unreadable
+	aggregated, err := c.aggregated(ctx)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	for _, r := range resources {
+		r.Aggregated = aggregated(r)
+	}
 	if snap.Server, err = c.identify(ctx); err != nil {
 		return nil, c.explain(err)
 	}
@@ -71,6 +91,7 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 	for _, r := range resources {
 		for _, ns := range scope.namespacesFor(r) {
 			group.Go(func() error {
+				within := c.patience(r)
 				objects, err := c.list(listCtx, r, ns, scope.fields(r))
 				if ns == "" && r.Namespaced && apierrors.IsForbidden(err) && len(scope.Namespaces) > 0 {
 					mu.Lock()
@@ -83,14 +104,16 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 				snap.Objects = append(snap.Objects, objects...)
 				switch {
 				case err == nil:
+					c.silent.Delete(r.GroupResource())
 				case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
 					// The kind went away since discovery, or was never really listable.
 				case listCtx.Err() != nil, apierrors.IsUnauthorized(err):
 					return err
 				case errors.Is(err, context.DeadlineExceeded):
 					snap.Unreadable = append(snap.Unreadable, Unreadable{
-						What: r.GroupResource().String(), Message: fmt.Sprintf("no answer within %s", patienceWithOthers),
+						What: r.GroupResource().String(), Message: fmt.Sprintf("no answer within %s", within),
 					})
+					c.silent.Store(r.GroupResource(), true)
 				default:
 					snap.Unreadable = append(snap.Unreadable, Unreadable{
 						What: r.GroupResource().String(), Message: err.Error(), Forbidden: apierrors.IsForbidden(err),
@@ -180,6 +203,28 @@ func isEvent(r *Resource) bool {
 	return r.Name == "events" && r.Kind == "Event" && (r.Group == "" || r.Group == "events.k8s.io")
 }
 
+// aggregated returns what tells whether another server serves a kind: that of an
+// APIService with a Service (k8s.io/kube-aggregator v0.36.3 pkg/apis/apiregistration).
+// Who may not list these is told so of all that is not built in.
+func (c *Client) aggregated(ctx context.Context) (func(*Resource) bool, error) {
+	r := &Resource{Group: "apiregistration.k8s.io", Version: "v1", Name: "apiservices", Kind: "APIService"}
+	services, err := c.list(ctx, r, metav1.NamespaceAll, [][]string{{"spec"}})
+	var status apierrors.APIStatus
+	switch {
+	case ctx.Err() != nil, apierrors.IsUnauthorized(err):
+		return nil, err
+	case errors.As(err, &status):
+		return func(r *Resource) bool { return !(Unreadable{What: r.GroupResource().String()}).BuiltIn() }, nil
+	case err != nil:
+		return nil, err
+	}
+	elsewhere := map[string]bool{}
+	for _, o := range services {
+		elsewhere[o.Name] = len(o.ServiceRefs()) > 0
+	}
+	return func(r *Resource) bool { return elsewhere[r.Version+"."+r.Group] }, nil
+}
+
 // listEach reads a resource in the namespaces of a scope: who may not list it in
 // the whole cluster may be allowed to there.
 func (c *Client) listEach(ctx context.Context, r *Resource, scope Scope) (out []*Object, err error) {
@@ -215,9 +260,9 @@ func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]st
 // listPage reads one page of a resource, and the token of the next page: as
 // metadata if no fields are wanted, whole otherwise.
 func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions, p pool) ([]*Object, string, error) {
-	if !(Unreadable{What: r.GroupResource().String()}).BuiltIn() {
+	if r.Aggregated {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patienceWithOthers)
+		ctx, cancel = context.WithTimeout(ctx, c.patience(r))
 		defer cancel()
 	}
 	if len(fields) == 0 {

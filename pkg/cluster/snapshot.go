@@ -25,6 +25,8 @@ type Resource struct {
 	// Singular and ShortNames are what kubectl takes for it, too.
 	Singular   string
 	ShortNames []string
+	// Aggregated: another server serves it, as an APIService says.
+	Aggregated bool
 }
 
 // Called tells whether kubectl takes a word for the resource: its kind, plural,

@@ -2,6 +2,8 @@ package cluster_test
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -50,4 +52,48 @@ func TestMissingRights(t *testing.T) {
 	if err != nil || len(missing) != 1 || missing[0] != pods {
 		t.Errorf("%v, %v", missing, err)
 	}
+}
+
+// An aggregated API that never answers is given up on; what the server itself serves,
+// custom resources included, may take as long as a request may.
+func TestASnapshotIsPatientWithTheServerItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := clustertest.Object("apiregistration.k8s.io/v1", "APIService", "", "v1.other.example.com")
+		api.Object["spec"] = map[string]any{
+			"group": "other.example.com", "version": "v1", "service": map[string]any{"name": "other", "namespace": "shop"},
+		}
+		api.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "True"}}}
+		server := clustertest.Serve(t, definition("example.com", "widgets", "Widget"),
+			definition("other.example.com", "things", "Thing"), api)
+		server.Before(func(r *clustertest.Request) clustertest.Fault {
+			switch {
+			case r.Verb == "list" && r.Resource == "widgets":
+				time.Sleep(25 * time.Second)
+			case r.Verb == "list" && r.Resource == "things":
+				return clustertest.Fault{Hang: true}
+			}
+			return clustertest.Fault{}
+		})
+		client := server.Client()
+		start := time.Now()
+		snap, err := client.Snapshot(t.Context(), cluster.Scope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(snap.Unreadable) != 1 || snap.Unreadable[0].What != "things.other.example.com" ||
+			snap.Unreadable[0].Message != "no answer within 15s" {
+			t.Errorf("unreadable are %+v", snap.Unreadable)
+		}
+		if took := time.Since(start); took != 25*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		start = time.Now()
+		only := cluster.Scope{Kinds: []string{"things.other.example.com"}}
+		if snap, err = client.Snapshot(t.Context(), only); err != nil || len(snap.Unreadable) != 1 {
+			t.Errorf("%v: unreadable are %+v", err, snap.Unreadable)
+		}
+		if took := time.Since(start); took != 3*time.Second {
+			t.Errorf("what was silent before got %s", took)
+		}
+	})
 }

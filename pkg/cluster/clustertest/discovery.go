@@ -15,7 +15,7 @@ import (
 
 // groupVersions returns what is served, in the order of discovery, without the
 // core group; broken are those of which an APIService promises that a Service
-// serves them.
+// serves them, unless it is Available: then a definition says what is served.
 func (s *Server) groupVersions() (served []schema.GroupVersion, broken []schema.GroupVersion) {
 	for _, k := range s.kinds() {
 		if gv := k.GroupVersion(); gv.Group != "" && !slices.Contains(served, gv) {
@@ -23,7 +23,7 @@ func (s *Server) groupVersions() (served []schema.GroupVersion, broken []schema.
 		}
 	}
 	for _, o := range s.all(apiServiceKind.GroupKind()) {
-		if service, _, _ := unstructured.NestedMap(o.Object, "spec", "service"); service == nil {
+		if service, _, _ := unstructured.NestedMap(o.Object, "spec", "service"); service == nil || available(o) {
 			continue
 		}
 		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
@@ -31,6 +31,15 @@ func (s *Server) groupVersions() (served []schema.GroupVersion, broken []schema.
 		broken = append(broken, schema.GroupVersion{Group: group, Version: v})
 	}
 	return served, broken
+}
+
+// available tells whether the status of an APIService says that it is.
+func available(o *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(item any) bool {
+		c, _ := item.(map[string]any)
+		return c["type"] == "Available" && c["status"] == "True"
+	})
 }
 
 // discover answers a request that is for no object: the version and what is
