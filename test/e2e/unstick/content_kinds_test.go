@@ -10,8 +10,6 @@ import (
 	"github.com/castai/kubectl-castai/pkg/finalize"
 )
 
-var events = schema.GroupVersionResource{Version: "v1", Resource: "events"}
-
 // define makes a CustomResourceDefinition and waits until it is served.
 func define(t *testing.T, manifest, name string) {
 	t.Helper()
@@ -26,9 +24,8 @@ func define(t *testing.T, manifest, name string) {
 // An Event with a finalizer is content, and so is a custom resource that is called
 // Event. (finalizer-doctor does not look at the content; knsk and unstuck strip both.)
 func TestEventsWithFinalizers(t *testing.T) {
+	t.Parallel()
 	define(t, definition("audit.example.com", "events", "Event"), "events.audit.example.com")
-	custom := schema.GroupVersionResource{Group: "audit.example.com", Version: "v1", Resource: "events"}
-	kinds[events], kinds[custom] = "Event", "Event"
 	ns := fresh(t)
 	create(t, events, ns, "core", map[string]any{
 		"involvedObject": map[string]any{"kind": "Namespace", "namespace": ns, "name": ns}, "reason": "Test",

@@ -47,12 +47,30 @@ var (
 	apiServices = schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}
 	validating  = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
 		Resource: "validatingwebhookconfigurations"}
-	mutating = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+	deployments  = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	events       = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	services     = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	volumeClaims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	volumes      = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumes"}
+	definitions  = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+		Resource: "customresourcedefinitions"}
+	policies = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+		Resource: "validatingadmissionpolicies"}
+	bindings = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
+		Resource: "validatingadmissionpolicybindings"}
+	// What single tests define.
+	custom    = schema.GroupVersionResource{Group: "audit.example.com", Version: "v1", Resource: "events"}
+	gears     = schema.GroupVersionResource{Group: "strict.example.com", Version: "v1", Resource: "gears"}
+	converted = schema.GroupVersionResource{Group: "conv.example.com", Version: "v1", Resource: "gizmos"}
+	mutating  = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
 		Resource: "mutatingwebhookconfigurations"}
 )
 
 var kinds = map[schema.GroupVersionResource]string{
 	namespaces: "Namespace", nodes: "Node", pods: "Pod", configMaps: "ConfigMap", secrets: "Secret", widgets: "Widget",
+	deployments: "Deployment", events: "Event", services: "Service", volumeClaims: "PersistentVolumeClaim",
+	volumes: "PersistentVolume", definitions: "CustomResourceDefinition", policies: "ValidatingAdmissionPolicy",
+	bindings: "ValidatingAdmissionPolicyBinding", custom: "Event", gears: "Gear", converted: "Gizmo",
 	apiServices: "APIService", validating: "ValidatingWebhookConfiguration", mutating: "MutatingWebhookConfiguration",
 }
 

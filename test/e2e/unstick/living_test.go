@@ -10,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -19,8 +18,6 @@ import (
 
 	"github.com/castai/kubectl-castai/test/controlplane"
 )
-
-var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 
 // operator is a controller as people write them: it has a client and a watch of its
 // own, holds a Lease, and takes its finalizer off widgets after it has cleaned up.
@@ -110,7 +107,6 @@ func deploy(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	remove(t, nodes, "for-"+name)
-	kinds[deployments] = "Deployment"
 	create(t, deployments, "default", name, map[string]any{"spec": map[string]any{
 		"replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"app": name}},
 		"template": map[string]any{
@@ -141,6 +137,7 @@ func TestLivingOperator(t *testing.T) {
 		deployed bool
 	}{{"widget-operator", true}, {"lease-operator", false}} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			o := &operator{name: tc.name, cleanUp: time.Minute}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()

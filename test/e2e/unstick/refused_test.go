@@ -14,24 +14,15 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/finalize"
-)
-
-var (
-	policies = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
-		Resource: "validatingadmissionpolicies"}
-	bindings = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
-		Resource: "validatingadmissionpolicybindings"}
 )
 
 // policy refuses an operation on ConfigMaps of one namespace.
 func policy(t *testing.T, ns, operation string) string {
 	t.Helper()
 	name := "refuses-" + strings.ToLower(operation) + "-" + ns
-	kinds[policies], kinds[bindings] = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 	create(t, policies, "", name, map[string]any{"spec": map[string]any{
 		"failurePolicy": "Fail",
 		"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
@@ -69,9 +60,20 @@ func relax(t *testing.T, c finalize.Cause) {
 	}
 }
 
+// admitted waits until nothing refuses updates of the ConfigMap a any more.
+func admitted(t *testing.T, ns string) {
+	t.Helper()
+	eventually(t, func(ctx context.Context) (bool, error) {
+		_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
+			metav1.PatchOptions{DryRun: []string{"All"}})
+		return err == nil, nil
+	})
+}
+
 // A policy that refuses the removal of finalizers is foreseen, named, and relaxed by
 // the command that is shown. (unstuck fails with exit 2; knsk orphans the object.)
 func TestPolicyThatRefusesUpdates(t *testing.T) {
+	t.Parallel()
 	ns := fresh(t)
 	create(t, configMaps, ns, "a", nil, hold)
 	name := policy(t, ns, "UPDATE")
@@ -86,17 +88,14 @@ func TestPolicyThatRefusesUpdates(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	relax(t, d.Causes[1])
-	eventually(t, func(ctx context.Context) (bool, error) {
-		_, err := resource(configMaps, ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
-			metav1.PatchOptions{DryRun: []string{"All"}})
-		return err == nil, nil
-	})
+	admitted(t, ns)
 	unstick(t, finalize.Options{}, ns).freed(t)
 }
 
 // A policy that refuses DELETE: the condition that says so is shown, and nobody else
 // is blamed. (unstuck prints the condition and exits with 0.)
 func TestPolicyThatRefusesDeletion(t *testing.T) {
+	t.Parallel()
 	ns := fresh(t)
 	create(t, configMaps, ns, "a", nil)
 	name := policy(t, ns, "DELETE")
@@ -168,6 +167,7 @@ func TestWebhooksThatRefuse(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ns := fresh(t)
 			create(t, configMaps, ns, "a", nil, hold)
 			hook(t, ns, name+"-"+ns, answer)
@@ -192,8 +192,7 @@ func TestWebhooksThatRefuse(t *testing.T) {
 // A custom resource that is invalid under its definition by now. (unstuck fails with
 // exit 2; knsk orphans it.)
 func TestInvalidCustomResource(t *testing.T) {
-	gears := schema.GroupVersionResource{Group: "strict.example.com", Version: "v1", Resource: "gears"}
-	kinds[gears] = "Gear"
+	t.Parallel()
 	define(t, definition(gears.Group, gears.Resource, "Gear"), "gears.strict.example.com")
 	ns := fresh(t)
 	create(t, gears, ns, "g", nil, hold)
