@@ -19,7 +19,7 @@ type objectOptions struct {
 }
 
 func newUnstickObject(r *Root) *cobra.Command {
-	o := &objectOptions{unstickOptions: unstickOptions{Root: r, saving: saving{Root: r, task: "unstick"}}}
+	o := &objectOptions{unstickOptions: unstickOptions{Root: r, saving: newSaving(r, "unstick", "unstick")}}
 	cmd := &cobra.Command{
 		Use:   "unstick TYPE/NAME | TYPE NAME",
 		Short: "Explain why one object is not deleted, and free it",
