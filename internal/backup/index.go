@@ -137,6 +137,9 @@ func ReadIndex(data []byte) (*Index, error) {
 		if sum, err := hex.DecodeString(e.SHA256); err != nil || len(sum) != 32 {
 			return nil, fmt.Errorf("the checksum of %s is none", e.Ref)
 		}
+		if err := checkPatches(e); err != nil {
+			return nil, err
+		}
 		if refs[e.Ref] || files[e.File] {
 			return nil, refuse("the index names %s twice: somebody has edited it", e.Ref)
 		}

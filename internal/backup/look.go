@@ -2,12 +2,18 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -26,13 +32,19 @@ type state struct {
 // Situation is what of a backup is in the cluster.
 type Situation struct {
 	states map[cluster.Ref]state
-	// closing are the namespaces that are being deleted.
-	closing map[string]bool
+	// closing are the namespaces that are being deleted, and taken those that are
+	// gone and of whose name somebody has made another.
+	closing, taken map[string]bool
+	// strangers says, by binding that is gone, why it does not come back: one of
+	// the ServiceAccounts that it named is another one by now, or is going.
+	strangers map[cluster.Ref]string
 }
 
 // Look compares the cluster with the backup.
 func (b *Backup) Look(ctx context.Context, from Reader) (*Situation, error) {
-	s := &Situation{states: map[cluster.Ref]state{}, closing: map[string]bool{}}
+	s := &Situation{
+		states: map[cluster.Ref]state{}, closing: map[string]bool{}, taken: map[string]bool{}, strangers: map[cluster.Ref]string{},
+	}
 	saved := map[cluster.Ref]*Entry{}
 	var targets []cluster.Target
 	add := func(t cluster.Target, e *Entry) {
@@ -63,12 +75,52 @@ func (b *Backup) Look(ctx context.Context, from Reader) (*Situation, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		s.states[t.Ref] = st
-		if t.Kind == "Namespace" && t.Group == "" && live.GetDeletionTimestamp() != nil {
-			s.closing[t.Name] = true
+		if t.Kind == "Namespace" && t.Group == "" {
+			s.closing[t.Name] = live.GetDeletionTimestamp() != nil
+			s.taken[t.Name] = saved[t.Ref] != nil && st.taken(saved[t.Ref])
 		}
 		return nil
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, b.findStrangers(s, saved)
+}
+
+// findStrangers looks into the bindings that are gone.
+func (b *Backup) findStrangers(s *Situation, saved map[cluster.Ref]*Entry) error {
+	for i := range b.Index.Objects {
+		e := &b.Index.Objects[i]
+		if e.Group != rbacv1.GroupName || !strings.HasSuffix(e.Kind, "Binding") || s.states[e.Ref].found != nil {
+			continue
+		}
+		u, err := b.object(e)
+		if err != nil {
+			return err
+		}
+		var binding rbacv1.ClusterRoleBinding
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &binding); err != nil {
+			return refuse("%s can't be read: %v", e.File, err)
+		}
+		for _, subject := range binding.Subjects {
+			account := cluster.Ref{Kind: subject.Kind, Namespace: cmp.Or(subject.Namespace, e.Namespace), Name: subject.Name}
+			switch st := s.states[account]; {
+			case s.closing[account.Namespace]:
+				s.strangers[e.Ref] = fmt.Sprintf("it grants rights to %s, and namespace %s is being deleted: run it again when that is gone", account, account.Namespace)
+			case s.taken[account.Namespace], saved[account] != nil && st.taken(saved[account]):
+				s.strangers[e.Ref] = fmt.Sprintf("it grants rights to %s, which is not the one that had them: --overwrite puts it back", account)
+			}
+		}
+	}
+	return nil
+}
+
+// taken tells whether somebody else has made another object of the name of one
+// that was deleted: what a restore made bears the name of this plugin.
+func (st *state) taken(e *Entry) bool {
+	return e.Deleted && st.remade(e) && !slices.ContainsFunc(st.found.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
+		return m.Manager == cluster.FieldManager
+	})
 }
 
 // compare says what became of an object of which saved is in the backup.

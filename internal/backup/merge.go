@@ -11,9 +11,9 @@ import (
 
 // OpenAll opens the folders of several backups of one cluster as one: those of
 // an offboarding that was interrupted and of the one that went on. Of an object
-// that is in several of them, the oldest saved one counts, since an interrupted
-// run may have stopped it; of one that was made anew in between (its UID is
-// another), the newest. Errors are those of Open, with the folder.
+// that is in several of them the newest saved one counts: what the interrupted run
+// stopped says itself what it was before. Errors are those of Open, with the
+// folder.
 func OpenAll(dirs []string, acceptEdits bool) (all []*Backup, err error) {
 	defer func() {
 		if err != nil {
@@ -62,11 +62,12 @@ func Merge(all []*Backup) *Backup {
 			case !seen:
 				at[e.Ref] = len(index.Objects)
 				index.Objects = append(index.Objects, e)
-			case index.Objects[i].UID != e.UID:
+			case index.Objects[i].UID == e.UID: // saved again: what was deleted in the end was deleted
+				e.Deleted = index.Objects[i].Deleted || e.Deleted
+				e.Patches = slices.Concat(index.Objects[i].Patches, e.Patches)
+				fallthrough
+			default:
 				index.Objects[i] = e
-			default: // saved again: what was deleted in the end was deleted
-				index.Objects[i].Deleted = index.Objects[i].Deleted || e.Deleted
-				index.Objects[i].Patches = slices.Concat(index.Objects[i].Patches, e.Patches)
 			}
 		}
 	}

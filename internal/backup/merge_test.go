@@ -9,7 +9,8 @@ import (
 )
 
 // An interrupted run has stopped the agent and removed its Secret. The next one
-// finds it stopped. Both folders together hold everything as it was first.
+// finds it stopped, and changed by somebody since. Both folders together hold
+// everything as it was last.
 func TestBackupsOfAnInterruptedRunTogether(t *testing.T) {
 	c, inv, plan := world(t)
 	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
@@ -18,6 +19,8 @@ func TestBackupsOfAnInterruptedRunTogether(t *testing.T) {
 	}
 	agent := c.objects[agentRef]
 	_ = unstructured.SetNestedField(agent.Object, int64(0), "spec", "replicas")
+	agent.SetAnnotations(map[string]string{"castai.kubectl.dev/stopped": "2"})
+	_ = unstructured.SetNestedField(agent.Object, int64(77), "spec", "minReadySeconds")
 	secret := agentRef
 	secret.Group, secret.Kind = "", "Secret"
 	delete(c.objects, secret)
@@ -55,6 +58,9 @@ func TestBackupsOfAnInterruptedRunTogether(t *testing.T) {
 	}
 	if n, _, err := unstructured.NestedInt64(body, "spec", "replicas"); err != nil || n != 2 {
 		t.Errorf("%d replicas, %v", n, err)
+	}
+	if n, _, err := unstructured.NestedInt64(body, "spec", "minReadySeconds"); err != nil || n != 77 {
+		t.Errorf("what was changed in between is lost: %d, %v", n, err)
 	}
 }
 

@@ -173,6 +173,8 @@ func (b *Backup) Restore(s *Situation, c Cluster, o RestoreOptions) (*Restoratio
 	return r, err
 }
 
+func isNamespace(r cluster.Ref) bool { return r.Group == "" && r.Kind == "Namespace" }
+
 // remade tells whether another object has the name of a saved one.
 func (st *state) remade(e *Entry) bool {
 	return st.found != nil && st.found.GetDeletionTimestamp() == nil && st.found.GetUID() != e.UID
@@ -192,14 +194,18 @@ func served(c Cluster, definitions []engine.Action) func(context.Context) error 
 // decide says what to do with one object: an action, nothing (it is there), or
 // why it is left out, and whether that is only for now.
 func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *engine.Action, why string, held bool) {
-	st := s.states[e.Ref]
+	st, stranger := s.states[e.Ref], s.strangers[e.Ref]
 	switch {
 	case e.NotRestored != "" && !b.edited[e.Ref]:
 		return nil, e.NotRestored, false
 	case e.Namespace != "" && s.closing[e.Namespace]:
 		return nil, fmt.Sprintf("namespace %s is being deleted: run it again when that is gone", e.Namespace), true
+	case e.Namespace != "" && s.taken[e.Namespace] && !overwrite:
+		return nil, fmt.Sprintf("namespace %s is another one, which somebody has made since: --overwrite puts it there", e.Namespace), true
 	case st.found == nil && !e.Deleted:
 		return nil, "the offboarding only changed it, and somebody has deleted it since", false
+	case st.found == nil && stranger != "" && !overwrite:
+		return nil, stranger, true
 	case st.found == nil:
 		return b.put(e, c, nil, "the backup has it, and the cluster does not"), "", false
 	case st.found.GetDeletionTimestamp() != nil:
@@ -214,10 +220,12 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *e
 		return revert(e, st), "", false
 	case !e.Deleted:
 		return nil, "the offboarding only changed it, and there is another one of that name now", false
+	case isNamespace(e.Ref) && s.taken[e.Name] && !overwrite:
+		return nil, "it is another one, which somebody has made since", true
 	case len(st.differs) == 0:
 		return nil, "", false
 	case !overwrite:
-		return nil, "somebody has made it anew, and it differs: --overwrite puts the saved one in its place", true
+		return nil, "somebody has made it anew, and it differs: --overwrite puts the saved values into it", true
 	}
 	return b.put(e, c, st.found, "it was made anew, and differs from the backup"), "", false
 }

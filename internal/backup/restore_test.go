@@ -81,7 +81,7 @@ func TestRestoreIntoAnEmptyCluster(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{PhaseNamespaces, PhaseRoles, PhaseConfiguration, PhaseWorkloads}; !slices.Equal(phases, want) {
+	if want := []string{PhaseNamespaces, PhaseRoles, PhaseBindings, PhaseConfiguration, PhaseWorkloads}; !slices.Equal(phases, want) {
 		t.Errorf("phases %q", phases)
 	}
 	if len(r.Impossible) != 1 || r.Impossible[0].Object.Kind != "Lease" || len(r.Held) > 0 || r.There > 0 {
@@ -151,6 +151,44 @@ func TestRestoreKeepsWhatWasMadeAnew(t *testing.T) {
 	r = restoration(t, func(c *content) { c.objects[agentRef].SetUID("restored before") })
 	if a := action(r, agentRef); a != nil || len(r.Held)+len(r.Conflicts) > 0 {
 		t.Errorf("%+v, %+v", a, r)
+	}
+}
+
+// Whoever has the names of what is gone by now gets nothing of it.
+func TestNothingIsPutIntoANamespaceOfSomebodyElse(t *testing.T) {
+	namespace := cluster.Ref{Kind: "Namespace", Name: "castai-agent"}
+	account := cluster.Ref{Kind: "ServiceAccount", Namespace: "castai-agent", Name: "castai-agent"}
+	made := func(ref cluster.Ref, manager string) func(c *content) {
+		return func(c *content) {
+			u := c.objects[ref].DeepCopy()
+			u.SetUID("another")
+			u.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: manager}})
+			c.objects = map[cluster.Ref]*unstructured.Unstructured{namespace: c.objects[namespace], ref: u}
+		}
+	}
+	held := func(r *Restoration, in func(cluster.Ref) bool) int {
+		return len(slices.DeleteFunc(slices.Clone(r.Held), func(l Leftover) bool { return !in(l.Object) }))
+	}
+	inside := func(r cluster.Ref) bool { return r.Namespace == "castai-agent" || r == namespace }
+	bindings := func(r cluster.Ref) bool { return strings.HasSuffix(r.Kind, "Binding") }
+	r := restoration(t, made(namespace, "kubectl-create"))
+	if held(r, inside) == 0 || held(r, bindings) == 0 {
+		t.Errorf("held %+v", r.Held)
+	}
+	for _, p := range r.Plan.Phases {
+		for _, a := range p.Actions {
+			if inside(a.Target.Ref) || bindings(a.Target.Ref) {
+				t.Errorf("%s is put back", a.Target.Ref)
+			}
+		}
+	}
+	if r := restoration(t, made(account, "kubectl-create")); held(r, bindings) == 0 {
+		t.Errorf("it gets rights again: held %+v", r.Held)
+	}
+	for _, ref := range []cluster.Ref{namespace, account} {
+		if r := restoration(t, made(ref, cluster.FieldManager)); len(r.Held) > 0 {
+			t.Errorf("what a restore made, %s, holds %+v", ref, r.Held)
+		}
 	}
 }
 

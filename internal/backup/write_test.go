@@ -51,6 +51,12 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {name: castai-agent, namespace: castai-agent}
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: castai-agent}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-agent}
+subjects: [{kind: ServiceAccount, name: castai-agent, namespace: castai-agent}]
+---
 apiVersion: v1
 kind: Secret
 metadata: {name: castai-agent, namespace: castai-agent, labels: {app.kubernetes.io/name: castai-agent}}

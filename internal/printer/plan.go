@@ -9,6 +9,7 @@ import (
 
 	"github.com/clipperhouse/displaywidth"
 
+	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 	"github.com/castai/kubectl-castai/pkg/offboard"
@@ -198,8 +199,11 @@ func grouped(p *engine.Phase) []*group {
 func verbName(p *engine.Phase, a engine.Action) string {
 	switch a.Verb {
 	case engine.Patch:
-		if p.Name == offboard.PhaseRevert {
+		switch p.Name {
+		case offboard.PhaseRevert:
 			return "change"
+		case backup.PhaseStarted:
+			return "take back"
 		}
 		return "stop"
 	case engine.StripFinalizers:

@@ -147,6 +147,7 @@ func TestPodsWithoutWorkloadsAreWaitedFor(t *testing.T) {
 					u := w.Get(pod)
 					now := metav1.NewTime(time.Now().Add(30 * time.Second))
 					u.SetDeletionTimestamp(&now)
+					u.SetDeletionGracePeriodSeconds(new(int64(30)))
 					u.SetResourceVersion("")
 					w.Put(u)
 					go func() {

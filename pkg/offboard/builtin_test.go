@@ -25,6 +25,8 @@ func TestBuiltIn(t *testing.T) {
 		object("", "ConfigMap", "kube-system", "extension-apiserver-authentication"), object("", "ConfigMap", "shop", "kube-root-ca.crt"),
 		object("", "ConfigMap", "kube-public", "cluster-info"), object("apps", "DaemonSet", "kube-system", "kube-proxy"),
 		object("scheduling.k8s.io", "PriorityClass", "", "system-node-critical"),
+		object("networking.k8s.io", "ServiceCIDR", "", "kubernetes"), object("", "ServiceAccount", "kube-system", "generic-garbage-collector"),
+		object("coordination.k8s.io", "Lease", "kube-node-lease", "node-1"),
 		labelled(rbac("ClusterRole", "renamed"), "kubernetes.io/bootstrapping"),
 		labelled(object("apiregistration.k8s.io", "APIService", "", "v1.apps"), "kube-aggregator.kubernetes.io/automanaged"),
 	} {
@@ -36,7 +38,7 @@ func TestBuiltIn(t *testing.T) {
 		rbac("ClusterRole", "castai-agent"), rbac("ClusterRole", "viewer"), rbac("Role", "edit"),
 		object("rbac.authorization.k8s.io", "Role", "kube-system", "castai-evictor"),
 		object("", "Namespace", "", "castai-agent"), object("", "Secret", "default", "castai-live"),
-		object("coordination.k8s.io", "Lease", "kube-node-lease", "virtual-1"), object("", "Service", "shop", "kubernetes"),
+		object("", "ServiceAccount", "shop", "node-controller"), object("", "Service", "shop", "kubernetes"),
 	} {
 		if offboard.BuiltIn(o) {
 			t.Errorf("%s can't be included", o.Ref())

@@ -73,6 +73,24 @@ func (inv *Inventory) Marks(objects []*cluster.Object) []Mark {
 	return out
 }
 
+// MarkedFields are the fields that the patches of Marks change, by kind.
+func MarkedFields() map[string][]string {
+	const hibernated, labels = "metadata.annotations." + hibernationMark, "metadata.labels."
+	pods := []string{"spec.template.spec.tolerations", hibernated}
+	return map[string][]string{
+		"Deployment.apps": pods, "StatefulSet.apps": pods, "DaemonSet.apps": pods,
+		"Namespace": {labels + rebalancing, labels + offloaded, hibernated},
+		"Node":      {"spec.taints", "spec.unschedulable", labels + pausedCluster, hibernated},
+	}
+}
+
+// Labels that Cast AI's controllers put on namespaces: castai-kentroller on those
+// that it rebalances, Liqo on those that it offloads.
+const (
+	rebalancing = "rebalancing.cast.ai/active"
+	offloaded   = "liqo.io/scheduling-enabled"
+)
+
 // tolerationMark: Cast AI's job writes it into Deployments only, so that one
 // elsewhere is a person's, unless a mark says otherwise.
 func tolerationMark(o *cluster.Object) Mark {
@@ -86,12 +104,11 @@ func tolerationMark(o *cluster.Object) Mark {
 	}
 }
 
-// namespaceMark: castai-kentroller labels the namespaces that it rebalances,
-// Liqo those that it offloads.
+// namespaceMark: what Cast AI's controllers put on namespaces of users.
 func (inv *Inventory) namespaceMark(o *cluster.Object) Mark {
-	keys := []string{"rebalancing.cast.ai/active"}
+	keys := []string{rebalancing}
 	if inv.judged.cluster.liqo == liqoCastAI {
-		keys = append(keys, "liqo.io/scheduling-enabled")
+		keys = append(keys, offloaded)
 	}
 	labels := map[string]any{}
 	var found []string

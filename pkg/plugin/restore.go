@@ -194,7 +194,7 @@ func (o *restoreOptions) origin(made []backup.Remembered) (unknown []*backup.Bac
 func (o *restoreOptions) confirmRestore(ctx context.Context, r *backup.Restoration, unknown []*backup.Backup) error {
 	if o.yes && len(unknown) > 0 {
 		b := unknown[0]
-		return refused(fmt.Errorf("%s was not made here, so nobody knows whether somebody has changed it: compare its digest with the one that the offboarding printed, and pass --digest=%s", b.Dir, b.Digest))
+		return refused(fmt.Errorf("%s was not made here, so nobody knows whether somebody has changed it: pass --digest with the digest that the offboarding printed", b.Dir))
 	}
 	question := []string{fmt.Sprintf("This puts %s back into cluster %s.", objects(r.Plan.Actions()), o.server.DisplayName())}
 	for _, b := range unknown {
