@@ -51,7 +51,8 @@ type Result struct {
 // that plan says: what came in between is in it if it is Cast AI's, and left
 // alone if not.
 func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) (*Result, error) {
-	m := &removal{Runner: r, now: o, seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now()}
+	own := *r // what the user names is pinned as it goes on
+	m := &removal{Runner: &own, now: o, named: named(o, r.Judge.Include), seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now()}
 	err := m.course(ctx, plan)
 	result := &Result{Report: m.report, Before: m.now.Inventory, After: m.after}
 	if errors.Is(err, engine.ErrGate) && (r.Console == nil || !r.Console.Gated(m.report)) {
@@ -75,8 +76,9 @@ type removal struct {
 	now    *Observation           // the last one: what is removed is judged by it
 	seen   []*ownership.Inventory // all of them
 	report *engine.Report
-	after  *ownership.Inventory // what is left; nil before everything was removed
-	asked  time.Time            // when the last deletion was
+	after  *ownership.Inventory      // what is left; nil before everything was removed
+	asked  time.Time                 // when the last deletion was
+	named  map[cluster.Ref]types.UID // of what the user named, when it was confirmed
 	mu     sync.Mutex
 	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID
 }
@@ -245,7 +247,27 @@ func (m *removal) observe(ctx context.Context) (*Observation, error) {
 		return nil, err
 	}
 	s.remember(m.now)
+	m.pin(s)
 	return m.Judged(ctx, s)
+}
+
+// named returns the UIDs of the objects that the user named.
+func named(o *Observation, refs []cluster.Ref) map[cluster.Ref]types.UID {
+	out := map[cluster.Ref]types.UID{}
+	for _, object := range o.Objects() {
+		if slices.Contains(refs, object.Ref()) {
+			out[object.Ref()] = object.UID
+		}
+	}
+	return out
+}
+
+// pin takes out of what the user named, against all evidence, what another object
+// has the name of by now: nobody has confirmed that one.
+func (m *removal) pin(s *Survey) {
+	m.Judge.Include = slices.DeleteFunc(slices.Clone(m.Judge.Include), func(r cluster.Ref) bool {
+		return slices.ContainsFunc(s.Snapshot.Objects, func(o *cluster.Object) bool { return o.Ref() == r && o.UID != m.named[r] })
+	})
 }
 
 // take makes an observation the one that everything is judged by from now on,
