@@ -339,6 +339,24 @@ func TestDiagnoseCauses(t *testing.T) {
 				"kubectl describe node n1"}}},
 		},
 		{
+			name: "a pod that its living kubelet does not confirm, and claims that are lost",
+			build: func(w *world) {
+				w.namespace("x")
+				w.add("nodes", "", "n", ready("True"))
+				w.add("persistentvolumeclaims", "x", "there", body("status", map[string]any{"phase": "Bound"}))
+				w.add("persistentvolumeclaims", "x", "lost", body("status", map[string]any{"phase": "Lost"}))
+				for _, claim := range []string{"there", "lost", "gone"} {
+					w.add("pods", "x", claim, deleting, onNode("n"), mounts(claim))
+				}
+			},
+			want: []want{
+				{NotDeleting, Wait, false, nil},
+				{TerminatingPods, Nothing, true, []string{
+					"; Pod gone mounts PersistentVolumeClaim gone, which is gone; Pod lost mounts PersistentVolumeClaim lost, " +
+						"whose volume is gone. "}},
+			},
+		},
+		{
 			name: "a pod whose node can't be looked up is not called lost",
 			build: func(w *world) {
 				w.namespace("x")

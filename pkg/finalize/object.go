@@ -79,14 +79,14 @@ func objectScope(t cluster.Target, o *cluster.Object) cluster.Scope {
 	if t.Namespace != "" {
 		s.Namespaces = []string{t.Namespace}
 	}
-	s.Bodies["pods"] = append(s.Bodies["pods"], []string{"spec", "volumes"}, []string{"status", "phase"})
+	s.Bodies["pods"] = append(s.Bodies["pods"], []string{"status", "phase"})
 	if o != nil && waitsForDependents(o) {
 		return s
 	}
 	s.Kinds = append(slices.Clone(s.Whole), kindOf(t))
 	switch {
 	case t.Namespace != "":
-		s.Kinds = append(s.Kinds, "pods")
+		s.Kinds = append(s.Kinds, "pods", claims)
 	case isDefinition(t.Ref):
 		s.Kinds = append(s.Kinds, t.Name)
 	default:

@@ -115,7 +115,8 @@ func Scope(namespaces ...string) cluster.Scope {
 		Backends: true,
 		Events:   true,
 		Bodies: map[string][][]string{
-			"pods":            {{"spec", "nodeName"}},
+			"pods":            {{"spec", "nodeName"}, {"spec", "volumes"}},
+			claims:            {{"status", "phase"}},
 			"daemonsets.apps": {{"status", "numberReady"}},
 		},
 	}

@@ -65,8 +65,8 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 		c.Remedy = "delete with a grace period of 0; if the machine still runs, so may the containers"
 	case late:
 		c.Type, c.Action = TerminatingPods, Nothing
-		c.Summary = fmt.Sprintf("the kubelet of node %s is alive, but has not confirmed that %s ended, since %s",
-			nodeName, describe(pods), c.Since.UTC().Format(time.RFC3339))
+		c.Summary = fmt.Sprintf("the kubelet of node %s is alive, but has not confirmed that %s ended, since %s%s",
+			nodeName, describe(pods), c.Since.UTC().Format(time.RFC3339), e.lostClaims(pods))
 		c.Remedy = fmt.Sprintf("look at the node (kubectl describe node %s); only if the containers are certain to be "+
 			"gone, delete with --grace-period=0 --force", nodeName)
 		c.Blocks = true
@@ -76,6 +76,38 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 		c.Remedy = fmt.Sprintf("wait: the grace period ends at %s", latest(pods).UTC().Format("15:04:05 MST"))
 	}
 	e.add(c)
+}
+
+// lostClaims names the claims of pods that are gone or have lost their volume, of which a
+// kubelet may not get rid: they begin with "; ". Empty: none, or nobody knows.
+func (e *examination) lostClaims(pods []*cluster.Object) string {
+	kinds := e.snap.Scope.Kinds
+	if unreadable(e.snap, claims) != nil || len(kinds) > 0 && !slices.Contains(kinds, claims) {
+		return ""
+	}
+	phases := map[string]string{}
+	for _, o := range e.snap.Objects {
+		if isClaim(o) && o.Namespace == pods[0].Namespace {
+			phase, _, _ := unstructured.NestedString(o.Body, "status", "phase")
+			phases[o.Name] = phase
+		}
+	}
+	var out []string
+	for _, pod := range pods {
+		for _, name := range claimsOf(pod) {
+			switch phase, there := phases[name]; {
+			case !there:
+				out = append(out, fmt.Sprintf("; Pod %s mounts PersistentVolumeClaim %s, which is gone", pod.Name, name))
+			case phase == "Lost":
+				out = append(out, fmt.Sprintf("; Pod %s mounts PersistentVolumeClaim %s, whose volume is gone", pod.Name,
+					name))
+			}
+		}
+	}
+	if len(out) > 3 {
+		out = append(out[:3], fmt.Sprintf("; and %d more", len(out)-3))
+	}
+	return strings.Join(out, "")
 }
 
 // node says what is known about a node. Its message is empty if it is ready.
