@@ -131,6 +131,29 @@ func TestHoldKeepsWhatWouldTakeOthersAlong(t *testing.T) {
 	}
 }
 
+// What takes others along is asked about, and sent, when all else in its phase has
+// been answered: what stays by then must hold it.
+func TestWhatTakesOthersAlongComesLast(t *testing.T) {
+	takes, one, two := configMap("takes"), configMap("one"), configMap("two")
+	f := newFake(takes, one, two)
+	hold := func(_ context.Context, actions []engine.Action) (map[types.UID]string, error) {
+		if len(actions) != 1 || actions[0].Target.Name != "takes" || len(f.writes) != 2 {
+			t.Errorf("asked about %v after %v", actions, f.writes)
+		}
+		return nil, nil
+	}
+	phase := engine.Phase{
+		Name: "a", Hold: hold, Actions: []engine.Action{remove(takes), remove(one), remove(two)},
+		Takes: func(a engine.Action) bool { return a.Target.Name == "takes" },
+	}
+	if _, err := run(t, f, phase); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.writes) != 3 || f.writes[2] != "delete takes" {
+		t.Errorf("writes: %v", f.writes)
+	}
+}
+
 // Nothing is sent if nobody can look, and a gate stays shut.
 func TestNothingIsSentIfHoldFails(t *testing.T) {
 	o, later := configMap("kept"), configMap("later")

@@ -106,10 +106,13 @@ type Phase struct {
 	// Ready waits for what was written to have its effect (kinds are served), if
 	// the next phases need that. Its error is the phase's.
 	Ready func(ctx context.Context) error `json:"-"`
-	// Hold is asked right before each try of a deletion what it would take along
-	// that nobody judged: it names the actions that must not be sent, by the UIDs
-	// of their targets, and why. With an error the deletion is not sent, and has
-	// failed. It is called from several goroutines.
+	// Takes tells which actions take others along; nil: all of them do. They are
+	// sent when all other actions of the phase have been answered.
+	Takes func(a Action) bool `json:"-"`
+	// Hold is asked right before each try of such a deletion what it would take
+	// along that nobody judged: it names the actions that must not be sent, by the
+	// UIDs of their targets, and why. With an error the deletion is not sent, and
+	// has failed. It is called from several goroutines.
 	Hold func(ctx context.Context, actions []Action) (map[types.UID]string, error) `json:"-"`
 	// Gate: if anything in this phase fails or stays, the run ends before the
 	// next phase, which would do harm without it.

@@ -212,7 +212,7 @@ func (p *phaseRun) rounds(ctx context.Context) error {
 		if step.Title != "" {
 			p.tell(Event{Type: StepStarted, Message: step.Title})
 		}
-		p.act(ctx, step.Actions)
+		p.step(ctx, step)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

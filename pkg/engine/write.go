@@ -15,17 +15,44 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// act sends the writes, a bounded number at a time. After ctx ends it starts
-// none; those in flight go to their end (pkg/cluster sees to that).
-func (p *phaseRun) act(ctx context.Context, actions []Action) {
+// expect counts what a step will have to do.
+func (p *phaseRun) expect(actions []Action) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.total = len(p.order)
 	for _, a := range actions {
 		if p.jobs[keyOf(a, a.Verb.removes())] == nil {
 			p.total++
 		}
 	}
-	p.mu.Unlock()
+}
+
+// step sends the writes of a step. Those that take others along come last, when
+// all others have been answered.
+func (p *phaseRun) step(ctx context.Context, step *Step) {
+	p.expect(step.Actions)
+	var taking, others []Action
+	for _, a := range step.Actions {
+		if p.takes(a) {
+			taking = append(taking, a)
+		} else {
+			others = append(others, a)
+		}
+	}
+	p.act(ctx, others)
+	if ctx.Err() == nil {
+		p.act(ctx, taking)
+	}
+}
+
+// takes tells whether Hold is to be asked about an action.
+func (p *phaseRun) takes(a Action) bool {
+	return p.phase.Hold != nil && a.Verb == Delete && (p.phase.Takes == nil || p.phase.Takes(a))
+}
+
+// act sends writes, a bounded number at a time. After ctx ends it starts none;
+// those in flight go to their end (pkg/cluster sees to that).
+func (p *phaseRun) act(ctx context.Context, actions []Action) {
 	var group errgroup.Group
 	group.SetLimit(workers)
 	for _, a := range actions {
@@ -101,7 +128,7 @@ func (p *phaseRun) do(ctx context.Context, j *job) error {
 // delete asks for the deletion of the action's object. What it would take along
 // is looked at right before each try: one that comes later needs a new look.
 func (p *phaseRun) delete(ctx context.Context, a Action) error {
-	if p.phase.Hold == nil || p.options.DryRun {
+	if !p.takes(a) || p.options.DryRun {
 		return p.send(ctx, a)
 	}
 	deadline := time.Now().Add(outage)
@@ -127,7 +154,7 @@ func (p *phaseRun) delete(ctx context.Context, a Action) error {
 
 // held says, as a Keep error, why the action must not be sent.
 func (p *phaseRun) held(ctx context.Context, a Action) error {
-	if p.phase.Hold == nil || p.options.DryRun {
+	if !p.takes(a) || p.options.DryRun {
 		return nil
 	}
 	held, err := p.phase.Hold(ctx, []Action{a})
@@ -141,7 +168,7 @@ func (p *phaseRun) held(ctx context.Context, a Action) error {
 // already, that it was replaced (then the one that was meant is gone, and the new
 // one is not ours to touch), or that it has changed since it was judged.
 func (p *phaseRun) send(ctx context.Context, a Action) error {
-	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun, Once: p.phase.Hold != nil}
+	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, DryRun: p.options.DryRun, Once: p.takes(a)}
 	guarded := p.options.Changed != nil && !p.options.DryRun
 	return retry(ctx, apierrors.IsConflict, func() error {
 		if err := p.held(ctx, a); err != nil {

@@ -73,13 +73,39 @@ func goes(inv *ownership.Inventory, u cluster.Unreadable) bool {
 		inv.IsOwned(cluster.Ref{Group: "apiregistration.k8s.io", Kind: "APIService", Name: gv.Version + "." + gv.Group})
 }
 
+// going are the UIDs of what is Cast AI's, and goes: all of it is in the plan, or
+// goes with what is. What of a fresh list says something else about whose it is
+// than it did when it was judged is judged anew.
+func (m *removal) going(fresh []*cluster.Object) map[types.UID]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	inv := m.now.Inventory
+	var changed []*cluster.Object
+	for _, o := range fresh {
+		if i := inv.Item(o.Ref()); i != nil && i.Verdict == ownership.Owned && i.Object.UID == o.UID && !sameMarks(i.Object, o) {
+			changed = append(changed, o)
+		}
+	}
+	known := m.judged()
+	for uid := range m.kept {
+		known[uid] = false
+	}
+	if len(changed) == 0 {
+		return known
+	}
+	inv = m.now.survey.with(changed...).Judge(m.Judge)
+	for _, o := range changed {
+		known[o.UID] = known[o.UID] && inv.IsOwned(o.Ref())
+	}
+	return known
+}
+
 // holdNamespaces says which of the namespaces must stay, because something is in
 // them that nobody judged, or that can't be read. It lists every kind that is
 // served, each in one consistent list, in all of them at once. Only if something
 // can't be read it asks for each namespace: that may be so in one of them only.
 func (m *removal) holdNamespaces(ctx context.Context, actions []engine.Action) (map[types.UID]string, error) {
 	held := map[types.UID]string{}
-	known := m.judged()
 	names := map[types.UID]string{}
 	for _, a := range actions {
 		if isNamespace(a.Target.Ref) {
@@ -97,7 +123,7 @@ func (m *removal) holdNamespaces(ctx context.Context, actions []engine.Action) (
 				return nil, err
 			}
 		}
-		if why := alien(snap, name, known); why != "" {
+		if why := alien(snap, name, m.going(snap.Objects)); why != "" {
 			held[uid] = why
 		}
 	}
@@ -185,7 +211,7 @@ func (m *removal) holdDefinitions(ctx context.Context, actions []engine.Action) 
 	if err != nil {
 		return nil, err
 	}
-	known := m.judged()
+	known := m.going(snap.Objects)
 	held := map[types.UID]string{}
 	for _, a := range actions {
 		if why := strange(snap, a.Target.Name, known); why != "" {

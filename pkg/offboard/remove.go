@@ -81,6 +81,7 @@ type removal struct {
 	named  map[cluster.Ref]types.UID // of what the user named, when it was confirmed
 	mu     sync.Mutex
 	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID
+	kept   map[types.UID]bool   // what was judged to be Cast AI's, and stays all the same
 }
 
 // course is the whole way of an offboarding.
@@ -305,7 +306,7 @@ func (m *removal) guard(plan *engine.Plan) {
 		case PhaseDefinitions:
 			phase.Hold = m.holdDefinitions
 		case PhaseNamespaces:
-			phase.Hold = m.holdNamespaces
+			phase.Hold, phase.Takes = m.holdNamespaces, func(a engine.Action) bool { return isNamespace(a.Target.Ref) }
 			if m.Free != nil {
 				phase.Next = finalize.Next(m.observeHomes, m.Free(m.now.Inventory))
 			}
@@ -335,6 +336,7 @@ func (m *removal) changed(ctx context.Context, a engine.Action) (cluster.Target,
 	if was := inv.Item(a.Target.Ref); was == nil || !sameEvidence(was.Object, live) {
 		inv = m.now.survey.with(live).Judge(m.Judge)
 		if !inv.IsOwned(a.Target.Ref) {
+			m.keep(live)
 			return cluster.Target{}, engine.Keep("somebody changed it meanwhile, and it is no longer certain that it is Cast AI's")
 		}
 	}
@@ -343,9 +345,18 @@ func (m *removal) changed(ctx context.Context, a engine.Action) (cluster.Target,
 		return a.Target, nil
 	}
 	if err := m.Saver.SaveAgain(ctx, inv, a); err != nil {
+		m.keep(live)
 		return cluster.Target{}, fmt.Errorf("it has changed and can't be saved again, so it stays: %w", err)
 	}
 	return a.Target, nil // if what was saved is newer, this state is no longer there
+}
+
+// keep notes that an object stays: what would take it along must stay, too.
+func (m *removal) keep(o *cluster.Object) {
+	if m.kept == nil {
+		m.kept = map[types.UID]bool{}
+	}
+	m.kept[o.UID] = true
 }
 
 // read reads an object as a snapshot has it.
@@ -367,8 +378,13 @@ func (m *removal) read(ctx context.Context, t cluster.Target) (o *cluster.Object
 // sameEvidence tells whether two states of an object say the same about whose it
 // is.
 func sameEvidence(a, b *cluster.Object) bool {
-	return a.UID == b.UID && reflect.DeepEqual(a.Labels, b.Labels) && reflect.DeepEqual(a.Annotations, b.Annotations) &&
-		reflect.DeepEqual(a.Owners, b.Owners) && reflect.DeepEqual(a.Managers, b.Managers) && reflect.DeepEqual(a.Body, b.Body)
+	return a.UID == b.UID && sameMarks(a, b) && reflect.DeepEqual(a.Body, b.Body)
+}
+
+// sameMarks is sameEvidence for the metadata.
+func sameMarks(a, b *cluster.Object) bool {
+	return reflect.DeepEqual(a.Labels, b.Labels) && reflect.DeepEqual(a.Annotations, b.Annotations) &&
+		reflect.DeepEqual(a.Owners, b.Owners) && reflect.DeepEqual(a.Managers, b.Managers)
 }
 
 // takeBack takes Cast AI's writing out of users' objects. It starts from a fresh

@@ -362,6 +362,57 @@ spec:
 	}
 }
 
+// What somebody took over since it was judged, or what could not be saved in the
+// state that it is in, holds its namespace, however late that is seen.
+func TestNamespaceStaysForWhatIsKept(t *testing.T) {
+	for _, test := range []struct {
+		ref, when string
+		full      bool
+	}{
+		{"ConfigMap/castai-agent/castai-agent-autoscaler", "delete configmaps castai-agent/castai-agent-autoscaler", false},
+		{"ConfigMap/castai-agent/castai-agent-autoscaler", "delete configmaps castai-agent/castai-agent-autoscaler", true},
+		{"ServiceAccount/castai-agent/castai-agent", "delete serviceaccounts castai-agent/castai-agent", false},
+		{"Deployment.apps/castai-agent/castai-agent", "delete deployments.apps castai-agent/castai-agent", false},
+	} {
+		t.Run(fmt.Sprintf("%s, full %t", test.ref, test.full), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, "")
+				w.when(test.when, func() { w.takeOver(t, test.ref, !test.full); w.saver.full = test.full })
+				r, err := w.offboard(t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, ref := range []string{test.ref, "Namespace/castai-agent"} {
+					if o := result(r.Report, ref); !w.has(t, ref) || o.Result == engine.ResultDone {
+						t.Errorf("%s is there: %t; %+v", ref, w.has(t, ref), o)
+					}
+				}
+			})
+		})
+	}
+}
+
+// takeOver changes an object, and makes it part of somebody else's release.
+func (w *world) takeOver(t *testing.T, ref string, marks bool) {
+	t.Helper()
+	r, err := cluster.ParseRef(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := w.Get(r)
+	if u == nil {
+		t.Fatalf("%s is gone", ref)
+	}
+	if marks {
+		u.SetLabels(map[string]string{"helm.sh/chart": "acme-1.0.0", "app.kubernetes.io/name": "acme"})
+		u.SetAnnotations(map[string]string{"meta.helm.sh/release-name": "acme", "meta.helm.sh/release-namespace": "acme"})
+	} else {
+		u.SetAnnotations(map[string]string{"note": "mine"})
+	}
+	u.SetResourceVersion("")
+	w.Put(u)
+}
+
 // gadgets are somebody else's kind.
 const gadgets = `
 ---

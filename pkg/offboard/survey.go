@@ -106,15 +106,19 @@ func (s *Survey) remember(earlier *Observation) {
 	}
 }
 
-// with returns the survey as it would have been with another state of an object.
-func (s *Survey) with(o *cluster.Object) *Survey {
+// with returns the survey as it would have been with another state of objects.
+func (s *Survey) with(objects ...*cluster.Object) *Survey {
+	fresh := map[types.UID]*cluster.Object{}
+	for _, o := range objects {
+		fresh[o.UID] = o
+	}
 	snap := *s.Snapshot
 	snap.Objects = slices.Clone(s.Snapshot.Objects)
-	i := slices.IndexFunc(snap.Objects, func(old *cluster.Object) bool { return old.UID == o.UID })
-	if i < 0 {
-		return s
+	for i, old := range snap.Objects {
+		if o := fresh[old.UID]; o != nil {
+			snap.Objects[i] = o
+		}
 	}
-	snap.Objects[i] = o
 	return &Survey{Snapshot: &snap, Releases: s.Releases, Catalogue: s.Catalogue, Trust: s.Trust, gone: s.gone}
 }
 

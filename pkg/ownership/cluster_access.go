@@ -69,13 +69,21 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 		return ns, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s, and its subjects are there", key, c.value)}, true
 	case c.component != nil && named && (v.corroborated(c, ns) || v.ownAccounts(b)):
 		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects have that chart's names", c.value)}, true
-	case c.value == "" && v.cat.unmistakable(b.Name) && v.app(b.Name) != nil && v.ownAccounts(b) &&
-		(marked || v.app(b.Labels["app.kubernetes.io/name"]) == v.app(b.Name)):
-		return ns, Evidence{Rule: "installed", Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.app(b.Name).Name)}, true
+	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && (marked || v.agrees(b.Object)):
+		return ns, Evidence{Rule: "installed", Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.exactly(b.Object).Name)}, true
+	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && b.role.Kind == "ClusterRole" && b.role.Name == b.Name && !v.isHome(ns):
+		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the name of %s", v.exactly(b.Object).Name)}, true
 	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil && v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
 		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names that %s gives them", v.cat.runtimeObject(b.Ref()).Name)}, true
 	}
 	return "", Evidence{}, false
+}
+
+// agrees tells whether the label app.kubernetes.io/name of an object names the
+// component of which it has exactly the name.
+func (v *clusterView) agrees(o *cluster.Object) bool {
+	c := v.app(o.Labels["app.kubernetes.io/name"])
+	return c != nil && c == v.exactly(o)
 }
 
 // ownAccounts tells whether all subjects have names that nobody else gives.
@@ -113,6 +121,8 @@ func (v *clusterView) judgeRoles() {
 		case v.installedRole(o, owned > 0):
 			c := v.chart(o)
 			v.own(o, c.component, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its name or a binding of the same installation agrees", c.value)})
+		case len(bindings) == 0 && v.exactly(o) != nil && v.agrees(o):
+			v.claim(o, v.exactly(o), Evidence{Rule: "installed", Text: text("it has exactly the name of %s, and its label app.kubernetes.io/name agrees", v.exactly(o).Name)})
 		case len(bindings) == 0:
 		case owned == 0:
 		case owned < len(bindings):

@@ -302,19 +302,20 @@ func (j *judgement) unreadable() []cluster.Unreadable {
 	return out
 }
 
-// remains finds the cluster-scoped objects that have an identity of Cast AI's
-// and are not owned.
+// remains finds the objects that have an identity of Cast AI's and are not
+// owned: cluster-scoped ones, and those that only administrators write.
 func (j *judgement) remains() []cluster.Ref {
 	var out []cluster.Ref
-	for _, o := range j.cluster.objects {
-		if !j.owned(o) && !j.excluded[o] && j.cluster.identifies(o) {
+	for _, o := range j.objects {
+		if (o.Namespace == "" || o.Resource.Group == rbac) && !j.owned(o) && !j.excluded[o] && j.cluster.identifies(o) {
 			out = append(out, o.Ref())
 		}
 	}
 	return out
 }
 
-// identifies tells whether an object's kind and exact name are Cast AI's.
+// identifies tells whether an object's kind and exact name are Cast AI's, where
+// only administrators write.
 func (v *clusterView) identifies(o *cluster.Object) bool {
 	switch o.Ref().GroupKind().String() {
 	case "Namespace":
@@ -324,8 +325,25 @@ func (v *clusterView) identifies(o *cluster.Object) bool {
 	case "MutatingWebhookConfiguration.admissionregistration.k8s.io", "ValidatingWebhookConfiguration.admissionregistration.k8s.io":
 		c := v.cat.webhookName(o.Name)
 		return c != nil && (len(c.Within) == 0 || v.liqo == liqoCastAI)
+	case "ClusterRole." + rbac, "ClusterRoleBinding." + rbac, "SecurityContextConstraints.security.openshift.io":
+		return v.exactly(o) != nil
+	case "Role." + rbac, "RoleBinding." + rbac:
+		return administered(o.Namespace) && v.exactly(o) != nil
 	}
 	return false
+}
+
+// exactly returns the component of which an object has exactly the name, and one
+// that nobody else gives; nil if it is none. Bindings, roles and constraints have
+// the names of the programs that they are for.
+func (v *clusterView) exactly(o *cluster.Object) *Component {
+	if !v.cat.unmistakable(o.Name) {
+		return nil
+	}
+	if c := v.app(o.Name); c != nil {
+		return c
+	}
+	return v.cat.accounts[o.Name]
 }
 
 // hints notes what looks like Cast AI's on cluster-scoped objects that no rule
@@ -347,6 +365,7 @@ func (v *clusterView) hints() {
 			v.hintDefinition(o)
 		}
 		v.hintRelease(o)
+		v.hintName(o)
 	}
 	for _, list := range v.byKind {
 		crd := v.byRef[crdOf(list[0].Resource)]
@@ -358,6 +377,16 @@ func (v *clusterView) hints() {
 			v.deny(o, Evidence{Rule: "instance", Text: text("%s is unclear itself", crd.Name)})
 		}
 	}
+}
+
+// hintName notes what has a name of Cast AI's, and nothing that says otherwise.
+func (v *clusterView) hintName(o *cluster.Object) {
+	component := v.exactly(o)
+	if _, foreign := v.foreignMarks(o); foreign || component == nil || !v.identifies(o) {
+		return
+	}
+	v.hint(o, Evidence{Rule: "known", Text: "it has exactly the name of " + component.Name})
+	v.deny(o, Evidence{Rule: "known", Text: "a name alone may be a coincidence, and nothing else in it agrees"})
 }
 
 // hintRelease notes what Helm marked as part of a release in a home, when the

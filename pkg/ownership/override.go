@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -190,5 +191,12 @@ func (j *judgement) claimNamespace(h HomeNamespace) {
 // builtinNamespace tells whether Kubernetes or its distribution made the
 // namespace, so that it never goes whole, whoever's workloads are in it.
 func builtinNamespace(ns string) bool {
-	return ns == "default" || strings.HasPrefix(ns, "kube-") || strings.HasPrefix(ns, "openshift")
+	return ns == metav1.NamespaceDefault || administered(ns)
+}
+
+// administered tells whether only the administrators of the cluster write in a
+// namespace, whoever lives there. OpenShift lets its users make projects of any
+// other names (openshift-apiserver, pkg/project/apiserver/registry/projectrequest).
+func administered(ns string) bool {
+	return strings.HasPrefix(ns, "kube-") || ns == "openshift" || strings.HasPrefix(ns, "openshift-")
 }

@@ -183,3 +183,55 @@ func TestRemainsAreNotClean(t *testing.T) {
 		t.Errorf("%v remain", inv.Remains)
 	}
 }
+
+// What is made again while Cast AI goes may have no binding, no namespace and no
+// record beside it any more.
+func TestLoneNamesAreJudged(t *testing.T) {
+	const account = "ServiceAccount:castai-agent/castai-agent"
+	app := "labels: {app.kubernetes.io/name: castai-agent}"
+	for _, test := range []struct{ name, manifest, ref, want string }{
+		{"a bare role", role("castai-agent"), "ClusterRole/castai-agent", "unclear a name alone may be a coincidence"},
+		{"a labelled role", role("castai-agent", app), "ClusterRole/castai-agent", "owned it has exactly the name of castai-agent"},
+		{"a role that Helm marked", role("castai-agent", helmMarks("castai-agent", "castai-agent")), "ClusterRole/castai-agent", "unclear a name alone"},
+		{"a role of another release", role("castai-agent", helmMarks("shop", "acme")), "ClusterRole/castai-agent", "foreign"},
+		{"a role with another label", role("castai-agent", "labels: {app.kubernetes.io/name: acme}"), "ClusterRole/castai-agent", "unclear a name alone"},
+		{
+			"a role that others bind", role("castai-agent", app) + binding("sre", "castai-agent", "Group:sre"),
+			"ClusterRole/castai-agent", "unclear a name alone",
+		},
+		{"a bare binding", binding("castai-agent", "castai-agent", account), "ClusterRoleBinding/castai-agent", "owned"},
+		{
+			"a bare binding elsewhere", binding("castai-agent", "castai-agent", "ServiceAccount:cast/castai-agent"),
+			"ClusterRoleBinding/castai-agent", "owned it, its role and its subjects have exactly the name",
+		},
+		{
+			"a binding of another role elsewhere", binding("castai-agent", "view", "ServiceAccount:cast/castai-agent"),
+			"ClusterRoleBinding/castai-agent", "unclear a name alone",
+		},
+		{
+			"a binding of a group", binding("castai-agent", "castai-agent", "Group:sre"),
+			"ClusterRoleBinding/castai-agent", "unclear a name alone",
+		},
+		{"almost the name", role("castai-agent-viewer", app), "ClusterRole/castai-agent-viewer", "foreign"},
+		{"a name that others give, too", role("egressd", "labels: {app.kubernetes.io/name: egressd}"), "ClusterRole/egressd", "foreign"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			empty := func(testing.TB) *scene { return &scene{} }
+			situation{with: empty, make: yamls(test.manifest), want: map[string]string{test.ref: test.want}}.test(t)
+			inv := (&scene{}).yaml(t, test.manifest).take(t, ownership.Options{})
+			if named := strings.HasSuffix(test.ref, "/castai-agent"); inv.Clean() == named {
+				t.Errorf("clean is %t, with %s there", inv.Clean(), test.ref)
+			}
+		})
+	}
+}
+
+// Where only administrators write, a name of Cast AI's is no tenant's doing.
+func TestRemainsInNamespacesOfAdministrators(t *testing.T) {
+	for ns, clean := range map[string]bool{"kube-system": false, "openshift-monitoring": false, "default": true, "shop": true, "openshifter": true} {
+		inv := (&scene{}).yaml(t, thing(rbacV1, "Role", ns, "castai-agent")).take(t, ownership.Options{})
+		if inv.Clean() != clean {
+			t.Errorf("Role/%s/castai-agent is there, and clean is %t", ns, inv.Clean())
+		}
+	}
+}

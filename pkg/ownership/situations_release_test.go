@@ -228,7 +228,7 @@ func releaseSituations() []situation {
 			},
 			want: map[string]string{
 				"Deployment/castai-agent/castai-agent":                   "foreign it belongs to the Helm release castai-agent/castai-agent of chart acme-proxy",
-				"ClusterRole/castai-agent":                               "foreign",
+				"ClusterRole/castai-agent":                               "unclear a name alone may be a coincidence",
 				"Secret/castai-agent/sh.helm.release.v1.castai-agent.v1": "foreign",
 				"Namespace/castai-agent":                                 "foreign",
 			},

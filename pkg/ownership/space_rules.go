@@ -54,7 +54,7 @@ func (w workload) foreignMain(cat *Catalogue) bool {
 // lives here, or only the administrators of the cluster write here. Elsewhere
 // whoever may bind roles can copy a mark, too.
 func (v *spaceView) markable() bool {
-	return v.isHome || v.name != metav1.NamespaceDefault && builtinNamespace(v.name)
+	return v.isHome || administered(v.name)
 }
 
 // judgeBindings: a RoleBinding all of whose subjects are Cast AI's. In a
