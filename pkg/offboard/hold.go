@@ -123,7 +123,7 @@ func (m *removal) holdNamespaces(ctx context.Context, actions []engine.Action) (
 				return nil, err
 			}
 		}
-		if why := alien(snap, name, m.going(snap.Objects)); why != "" {
+		if why := alien(snap, m.now.Inventory, name, m.going(snap.Objects)); why != "" {
 			held[uid] = why
 		}
 	}
@@ -161,7 +161,7 @@ func (m *removal) look(ctx context.Context, scope cluster.Scope) (*cluster.Snaps
 
 // alien says what in a namespace nobody judged, or that not everything in it can
 // be seen, and "" if all of it is known.
-func alien(snap *cluster.Snapshot, namespace string, known map[types.UID]bool) string {
+func alien(snap *cluster.Snapshot, inv *ownership.Inventory, namespace string, known map[types.UID]bool) string {
 	if len(snap.Unreadable) > 0 {
 		u := snap.Unreadable[0]
 		return fmt.Sprintf("%s in it can't be read (%s)", u.What, u.Message)
@@ -169,7 +169,7 @@ func alien(snap *cluster.Snapshot, namespace string, known map[types.UID]bool) s
 	var strangers []*cluster.Object
 	for _, o := range snap.Objects {
 		switch {
-		case o.Namespace == namespace && !known[o.UID] && !controlled(o, known) && !ownership.Noise(o):
+		case o.Namespace == namespace && !known[o.UID] && !controlled(o, known) && !inv.Noise(o):
 			strangers = append(strangers, o)
 		case o.Resource.GroupResource().String() == volumes && losesData(o, namespace, known):
 			return fmt.Sprintf("%s holds the data of a claim in it that nobody judged", o.Ref())

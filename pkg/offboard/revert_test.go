@@ -98,6 +98,19 @@ metadata: {name: asleep, labels: {scheduling.cast.ai/paused-cluster: "true", sch
 spec: {providerID: "aws:///d", taints: [{key: dedicated, effect: NoSchedule}, {key: scheduling.cast.ai/paused-cluster, value: "true", effect: NoSchedule}]}
 `
 
+// job is Cast AI's hibernation.
+const job = `
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: castai-agent}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: hibernate-pause, namespace: castai-agent}
+spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: p, image: us-docker.pkg.dev/castai-hub/library/hibernate:v1}]}}}}}
+`
+
 const liqo = `
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -161,13 +174,20 @@ func TestRevert(t *testing.T) {
 			"StatefulSet.apps/shop/db":  db,
 			"Namespace/payments":        `{"metadata":{"labels":{"rebalancing.cast.ai/active":null},"resourceVersion":"1"}}`,
 		}},
-		"hibernated, with Cast AI's Liqo": {users + pausedNode + liqo, map[string]string{
+		"hibernated, with Cast AI's Liqo": {users + pausedNode + liqo + job, map[string]string{
 			"Deployment.apps/shop/web":  web,
 			"Deployment.apps/shop/only": only,
 			"StatefulSet.apps/shop/db":  db,
 			"Namespace/payments":        `{"metadata":{"labels":{"liqo.io/scheduling-enabled":null,"rebalancing.cast.ai/active":null},"resourceVersion":"1"}}`,
 			"Node/asleep":               `{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":null},"resourceVersion":"1"},"spec":{"taints":[{"effect":"NoSchedule","key":"dedicated"}]}}`,
 			"Node/cordoned":             `{"metadata":{"resourceVersion":"1"},"spec":{"unschedulable":null}}`,
+		}},
+		"the taint of a hibernated cluster, and no hibernation": {users + pausedNode + liqo, map[string]string{
+			"Deployment.apps/shop/web":  web,
+			"Deployment.apps/shop/only": only,
+			"StatefulSet.apps/shop/db":  db,
+			"Namespace/payments":        `{"metadata":{"labels":{"liqo.io/scheduling-enabled":null,"rebalancing.cast.ai/active":null},"resourceVersion":"1"}}`,
+			"Node/asleep":               `{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":null},"resourceVersion":"1"},"spec":{"taints":[{"effect":"NoSchedule","key":"dedicated"}]}}`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

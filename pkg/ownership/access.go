@@ -88,13 +88,17 @@ func roleStem(name string) string {
 
 var roleWords = []string{"role", "clusterrole", "binding", "rolebinding", "clusterrolebinding", "user", "rb", "crb"}
 
-// sameStem tells whether a role goes by the name of one of its bindings, or of
-// a ServiceAccount that they name.
+// sameStem tells whether a role goes by the name of one of its bindings.
 func sameStem(role *cluster.Object, bindings []*binding) bool {
-	stem := roleStem(role.Name)
+	return slices.ContainsFunc(bindings, func(b *binding) bool { return roleStem(role.Name) == roleStem(b.Name) })
+}
+
+// forAccount tells whether a role goes by the name of a ServiceAccount that one
+// of its bindings is for.
+func forAccount(role *cluster.Object, bindings []*binding) bool {
 	return slices.ContainsFunc(bindings, func(b *binding) bool {
-		return stem == roleStem(b.Name) || slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
-			return a.Name != "default" && stem == roleStem(a.Name)
+		return slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+			return a.Name != defaultAccount && roleStem(role.Name) == roleStem(a.Name)
 		})
 	})
 }

@@ -82,7 +82,7 @@ func checkPlan(t testing.TB, inv *ownership.Inventory) {
 				t.Errorf("phase %s has %s on %s, which is %s", phase.Name, a.Verb, a.Target.Ref, explain(t, inv, a.Target.Ref))
 			}
 			if a.Target.Kind == "Namespace" && a.Verb == engine.Delete {
-				everywhere := []string{"kube-root-ca.crt", "istio-ca-root-cert", "default", "default-token-x"}
+				everywhere := []string{"kube-root-ca.crt", "istio-ca-root-cert", "default", "default-token-x7k2p"}
 				for _, o := range inv.Objects() {
 					if o.Namespace == a.Target.Name && !inv.IsOwned(o.Ref()) && !slices.Contains(everywhere, o.Name) {
 						t.Errorf("%s goes with its namespace, and is %s", o.Ref(), explain(t, inv, o.Ref()))

@@ -128,13 +128,25 @@ func (v *clusterView) judgeRoles() {
 		case owned < len(bindings):
 			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
-		case component == nil && v.cat.runtimeObject(o.Ref()) == nil && !sameStem(o, bindings):
+		case component == nil && v.cat.runtimeObject(o.Ref()) == nil && !forAccount(o, bindings) && !sameStem(o, v.ownBindings(bindings)):
+			against, foreign := v.foreignMarks(o)
+			if !foreign {
+				against = Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"}
+			}
 			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
-			v.deny(o, Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"})
+			v.deny(o, against)
 		default:
 			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 		}
 	}
+}
+
+// ownBindings are those of the bindings that Cast AI itself made: what an
+// administrator bound to an account of Cast AI's may grant a role of his.
+func (v *clusterView) ownBindings(bindings []*binding) []*binding {
+	return slices.DeleteFunc(slices.Clone(bindings), func(b *binding) bool {
+		return !has(v.item(b.Object).For, "installed") && v.componentOf(b.Object) == nil
+	})
 }
 
 // installedRole tells whether a role came with an installation of Cast AI's, so
@@ -218,7 +230,13 @@ func (v *clusterView) judgeKnown() {
 			continue
 		}
 		o := v.byRef[r]
-		if from := v.present(c.Name); from != nil && !v.owned(o) {
+		from := v.present(c.Name)
+		switch {
+		case v.owned(o), from == nil:
+		case !ownName(o.Name):
+			v.hint(o, Evidence{Rule: "known", Text: text("%s always makes one of this name", c.Name), From: ref(from)})
+			v.deny(o, Evidence{Rule: "known", Text: "no binding of Cast AI's grants it, and others may use the name"})
+		default:
 			v.claim(o, c, Evidence{Rule: "known", Text: text("%s always makes one of this name", c.Name), From: ref(from)})
 		}
 	}

@@ -37,6 +37,10 @@ func newClusterView(objects []*cluster.Object, cat *Catalogue, trust []string) *
 		v.trust[ns] = true
 	}
 	v.liqo = v.whoseLiqo()
+	v.openshift = len(v.byKind["SecurityContextConstraints.security.openshift.io"]) > 0
+	v.istio = slices.ContainsFunc(v.byKind["CustomResourceDefinition.apiextensions.k8s.io"], func(o *cluster.Object) bool {
+		return strings.HasSuffix(o.Name, ".istio.io")
+	})
 	return v
 }
 
@@ -219,10 +223,10 @@ func (v *clusterView) exactAccount(name string) bool {
 
 // corroborated tells whether a chart's name is enough of a mark beside Helm's:
 // nobody else gives a chart such a name, or it is installed where Cast AI lives
-// by name, by the user's word, or because something unmistakable of the same
-// component leads there.
+// by name, or because something unmistakable of the same component leads there.
+// The user's word for a namespace counts for components that have such a name.
 func (v *clusterView) corroborated(c charted, ns string) bool {
-	return v.cat.unmistakable(c.chart) || v.namedHome(ns) != nil || v.trust[ns] || v.lives[ns][c.component]
+	return v.cat.unmistakable(c.chart) || v.namedHome(ns) != nil || v.lives[ns][c.component] || v.trust[ns] && v.cat.specific(c.component)
 }
 
 // corroboratedName is corroborated for the name of a program or an account.

@@ -127,7 +127,7 @@ func (inv *Inventory) Clean() bool {
 
 // Noise tells whether Kubernetes or its distribution puts such an object into
 // every namespace, so that it goes with its namespace whoever else is there.
-func Noise(o *cluster.Object) bool { return isNoise(o) }
+func (inv *Inventory) Noise(o *cluster.Object) bool { return inv.judged.cluster.noise(o) }
 
 // Options change verdicts by the user's word.
 type Options struct {

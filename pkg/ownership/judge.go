@@ -337,13 +337,16 @@ func (v *clusterView) identifies(o *cluster.Object) bool {
 // that nobody else gives; nil if it is none. Bindings, roles and constraints have
 // the names of the programs that they are for.
 func (v *clusterView) exactly(o *cluster.Object) *Component {
-	if !v.cat.unmistakable(o.Name) {
+	if !ownName(o.Name) {
 		return nil
 	}
 	if c := v.app(o.Name); c != nil {
 		return c
 	}
-	return v.cat.accounts[o.Name]
+	if c := v.cat.accounts[o.Name]; c != nil {
+		return c
+	}
+	return v.cat.runtimeObject(o.Ref())
 }
 
 // hints notes what looks like Cast AI's on cluster-scoped objects that no rule

@@ -36,8 +36,9 @@ type Mark struct {
 // write for Cast AI to read (node selectors, configuration annotations, other
 // tolerations) stays.
 func (inv *Inventory) Marks(objects []*cluster.Object) []Mark {
-	// Only hibernation sets this taint, and it takes it away when it resumes.
-	paused := slices.ContainsFunc(objects, func(o *cluster.Object) bool { return hasTaint(o, pausedCluster) })
+	// Hibernation sets this taint and takes it away when it resumes; a kubelet may
+	// register with it, too.
+	paused := inv.hibernates() && slices.ContainsFunc(objects, func(o *cluster.Object) bool { return hasTaint(o, pausedCluster) })
 	var out []Mark
 	for _, o := range objects {
 		if inv.IsOwned(o.Ref()) || o.Terminating() {
@@ -91,6 +92,11 @@ const (
 	offloaded   = "liqo.io/scheduling-enabled"
 )
 
+// hibernates tells whether Cast AI's hibernation is installed here.
+func (inv *Inventory) hibernates() bool {
+	return slices.ContainsFunc(inv.Owned(), func(i *Item) bool { return i.Component == "castai-hibernate" })
+}
+
 // tolerationMark: Cast AI's job writes it into Deployments only, so that one
 // elsewhere is a person's, unless a mark says otherwise.
 func tolerationMark(o *cluster.Object) Mark {
@@ -132,9 +138,10 @@ func (inv *Inventory) namespaceMark(o *cluster.Object) Mark {
 const jobManager = "OpenAPI-Generator"
 
 // nodeMark: hibernation taints and labels the node that stays, and cordons all
-// others. A cordon is hibernation's only while the cluster is hibernated, and if
-// its job has written to the node: the taint of one node, which its kubelet may
-// register with, must not free others of somebody else's cordons.
+// others. A cordon is hibernation's only while the cluster is hibernated, if the
+// job is installed here, and if it has written to the node: the taint of one
+// node, which its kubelet may register with, must not free others of somebody
+// else's cordons.
 func nodeMark(o *cluster.Object, paused bool) Mark {
 	var text []string
 	patch, meta, spec := map[string]any{}, map[string]any{}, map[string]any{}

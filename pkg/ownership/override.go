@@ -162,7 +162,7 @@ func (j *judgement) keep() []HomeNamespace {
 			continue
 		}
 		for _, o := range j.in(name) {
-			if !j.owned(o) && !isNoise(o) {
+			if !j.owned(o) && (j.excluded[o] || !j.cluster.noise(o)) {
 				h.Keep = append(h.Keep, o.Ref())
 			}
 		}

@@ -36,6 +36,8 @@ type reader struct {
 	cat    *Catalogue
 	liqo   liqoOwner
 	charts map[string]charted // by value of the label
+	// What puts things into every namespace here.
+	openshift, istio bool
 }
 
 func newReader(cat *Catalogue) *reader { return &reader{cat: cat, charts: map[string]charted{}} }

@@ -86,7 +86,7 @@ func accessSituations() []situation {
 				"ClusterRoleBinding/edit":              "owned",
 				"ClusterRole/system:thing":             "foreign",
 				"ClusterRole/aggregate-me":             "unclear",
-				"ClusterRole/castai-extra-role":        "owned only bindings of Cast AI's grant it",
+				"ClusterRole/castai-extra-role":        "unclear nothing in it says that it was made for them",
 				"RoleBinding/castai-agent/dev-access":  "foreign its subjects are not all",
 				"Role/castai-agent/developers":         "foreign grants it to others",
 				"Namespace/castai-agent":               "foreign",

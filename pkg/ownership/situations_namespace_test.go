@@ -74,7 +74,8 @@ func namespaceSituations() []situation {
 			with: small,
 			make: yamls(
 				thing("v1", "ConfigMap", "castai-agent", "istio-ca-root-cert"), thing("v1", "ConfigMap", "castai-agent", "kube-root-ca.crt"),
-				thing("v1", "ServiceAccount", "castai-agent", "default"), thing("v1", "Secret", "castai-agent", "default-token-x", "annotations: {kubernetes.io/service-account.name: default}"),
+				crd("networking.istio.io", "Gateway", "gateways", "Namespaced"),
+				thing("v1", "ServiceAccount", "castai-agent", "default"), thing("v1", "Secret", "castai-agent", "default-token-x7k2p", "annotations: {kubernetes.io/service-account.name: default}"),
 				thing("v1", "Secret", "castai-agent", "castai-agent-token-x", "annotations: {kubernetes.io/service-account.name: castai-agent}"),
 			),
 			want: map[string]string{"Namespace/castai-agent": "owned", "ConfigMap/castai-agent/istio-ca-root-cert": "foreign", "Secret/castai-agent/castai-agent-token-x": "owned it belongs to the ServiceAccount castai-agent"},

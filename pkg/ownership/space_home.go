@@ -15,7 +15,7 @@ func (v *spaceView) judgeHome() {
 		return
 	}
 	for _, o := range v.objects {
-		if v.owned(o) || isNoise(o) {
+		if v.owned(o) || v.noise(o) {
 			continue
 		}
 		if against, foreign := v.stranger(o); foreign {

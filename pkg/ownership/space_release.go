@@ -191,7 +191,8 @@ func (v *spaceView) judgeInstalled() {
 }
 
 // judgeApp: charts without the label of their chart still label what they make
-// with the name of the program. Nothing else in it may say otherwise.
+// with the name of the program. People use that label for what they make for it,
+// too: the object's name, or the release that it names, must agree.
 func (v *spaceView) judgeApp(o *cluster.Object) {
 	name := o.Labels["app.kubernetes.io/name"]
 	component := v.app(name)
@@ -202,7 +203,13 @@ func (v *spaceView) judgeApp(o *cluster.Object) {
 	if len(o.Owners) > 0 || o.Resource.Group == "" && o.Resource.Kind == "Pod" {
 		return
 	}
-	v.claim(o, component, Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the label app.kubernetes.io/name=%s", v.name, name), From: v.home.From})
+	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the label app.kubernetes.io/name=%s", v.name, name), From: v.home.From}
+	if v.installedAs(o) == "" && (v.called(o.Name) == nil || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
+		v.hint(o, e)
+		v.deny(o, Evidence{Rule: "app-label", Text: "neither its name nor a release says that Cast AI made it"})
+		return
+	}
+	v.claim(o, component, e)
 }
 
 // judgedByUse tells whether it is whom an object serves that says whose it is.

@@ -29,7 +29,7 @@ func (v *spaceView) judgeWorkloads() {
 		runs := v.cat.runs(component, w.images)
 		published, image := v.cat.publishes(w.images)
 		switch {
-		case component != nil && runs != "":
+		case component != nil && runs != "" && v.specific(component, w):
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
 		case published != nil && !w.foreignMain(v.cat) && v.byName():
 			v.claim(w.Object, published, Evidence{Rule: "workload", Text: text("it is in namespace %s and runs %s", v.name, image)})
@@ -37,6 +37,17 @@ func (v *spaceView) judgeWorkloads() {
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
 		}
 	}
+}
+
+// specific tells whether a workload can't be somebody else's of the same name: it
+// has a name that nobody else gives, runs what Cast AI publishes, or what was
+// copied with the path of that; or something says that this component lives here.
+func (v *spaceView) specific(c *Component, w workload) bool {
+	published, _ := v.cat.publishes(w.images)
+	if published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] {
+		return true
+	}
+	return v.cat.specific(c)
 }
 
 // foreignMain tells whether the main container of a workload runs something that
@@ -115,7 +126,7 @@ func (v *spaceView) judgeRoles() {
 		case owned < len(bindings):
 			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
-		case named && v.markable(), v.isHome && sameStem(o, bindings):
+		case named && v.markable(), v.isHome && (forAccount(o, bindings) || sameStem(o, bindings)):
 			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 		default:
 			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
@@ -200,12 +211,15 @@ func (v *spaceView) judgeOwned(o *cluster.Object) {
 }
 
 // judgeUsed: only workloads of Cast AI's use it. That is proof for a
-// ServiceAccount of theirs and where nobody else lives; elsewhere, the object
-// must also say itself that it is Cast AI's.
+// ServiceAccount of theirs and where nobody else lives, whose use may be hidden in
+// a pod or an account; elsewhere, the object must also say itself that it is
+// Cast AI's.
 func (v *spaceView) judgeUsed() {
+	_, others := v.residents()
+	alone := v.alone && others == 0
 	for r, by := range v.usedBy() {
 		o := v.byRef[r]
-		if o == nil || v.owned(o) || isNoise(o) || slices.ContainsFunc(by, func(w *cluster.Object) bool { return !v.owned(w) }) {
+		if o == nil || v.owned(o) || v.noise(o) || slices.ContainsFunc(by, func(w *cluster.Object) bool { return !v.owned(w) }) {
 			continue
 		}
 		e := Evidence{Rule: "used", Text: text("only %s %s and other workloads of Cast AI's use it", by[0].Resource.Kind, by[0].Name), From: ref(by[0])}
@@ -213,7 +227,7 @@ func (v *spaceView) judgeUsed() {
 		if component == nil {
 			component = v.runtimeObject(o)
 		}
-		if v.alone || r.Kind == "ServiceAccount" || component != nil {
+		if alone || r.Kind == "ServiceAccount" || component != nil {
 			v.claim(o, component, e)
 			continue
 		}

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"regexp"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -243,23 +244,46 @@ func (v *spaceView) called(name string) *Component {
 	return nil
 }
 
-// isNoise tells whether Kubernetes, OpenShift or Istio puts such an object into
-// every namespace.
-func isNoise(o *cluster.Object) bool {
-	switch o.Resource.Kind {
-	case "ConfigMap":
-		return slices.Contains([]string{"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"}, o.Name)
-	case "ServiceAccount":
-		return slices.Contains(defaultAccounts, o.Name)
-	case "Secret":
-		return slices.Contains(defaultAccounts, o.Annotations["kubernetes.io/service-account.name"]) ||
-			slices.Contains(defaultAccounts, o.Annotations["openshift.io/internal-registry-auth-token.service-account"])
-	case "RoleBinding":
-		return slices.Contains([]string{"system:deployers", "system:image-builders", "system:image-pullers"}, o.Name)
+// noise tells whether Kubernetes, or the OpenShift or Istio that is in this
+// cluster, puts such an object into every namespace. One that a person's tool
+// wrote is none, but for the account and the certificates that Kubernetes itself
+// makes again.
+func (r *reader) noise(o *cluster.Object) bool {
+	switch kind := o.Ref().GroupKind().String(); {
+	case kind == "ConfigMap" && o.Name == "kube-root-ca.crt", kind == "ServiceAccount" && o.Name == defaultAccount:
+		return true
+	case slices.ContainsFunc(o.Managers, byHand):
+		return false
+	case kind == "ConfigMap":
+		return o.Name == "openshift-service-ca.crt" && r.openshift || o.Name == "istio-ca-root-cert" && r.istio
+	case kind == "ServiceAccount":
+		return r.openshift && slices.Contains(openshiftAccounts, o.Name)
+	case kind == "Secret":
+		return r.noiseSecret(o)
+	case kind == "RoleBinding."+rbac:
+		return r.openshift && slices.Contains([]string{"system:deployers", "system:image-builders", "system:image-pullers"}, o.Name)
 	}
 	return false
 }
 
-// defaultAccounts are the ServiceAccounts that Kubernetes and OpenShift make in
-// every namespace.
-var defaultAccounts = []string{"default", "builder", "deployer"}
+// noiseSecret tells whether a Secret is the token or the pull secret of such an
+// account, by the name that its controller gives it: ACCOUNT-token-RANDOM
+// (Kubernetes before 1.24 and OpenShift), ACCOUNT-dockercfg-RANDOM (OpenShift).
+func (r *reader) noiseSecret(o *cluster.Object) bool {
+	m := accountSecret.FindStringSubmatch(o.Name)
+	if m == nil || m[1] != defaultAccount && !r.openshift || m[2] == "dockercfg" && !r.openshift {
+		return false
+	}
+	return o.Annotations["kubernetes.io/service-account.name"] == m[1] ||
+		o.Annotations["openshift.io/internal-registry-auth-token.service-account"] == m[1]
+}
+
+// defaultAccount is the ServiceAccount that Kubernetes makes in every namespace.
+const defaultAccount = "default"
+
+var (
+	// openshiftAccounts are those that OpenShift makes in every namespace.
+	openshiftAccounts = []string{"builder", "deployer"}
+	// accountSecret: the random end is that of pkg/storage/names of the API server.
+	accountSecret = regexp.MustCompile(`^(default|builder|deployer)-(token|dockercfg)-[a-z0-9]{5}$`)
+)
