@@ -76,8 +76,8 @@ func managed(status string) *State {
 // Each status has its path.
 func TestJudge(t *testing.T) {
 	here := live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"})
-	all := Options{DeleteNodes: true, RemoveCluster: true, CleanupScript: "script.sh", Timeout: time.Minute, Controller: true, Named: true}
-	keep := Options{RemoveCluster: true, Timeout: time.Minute, Named: true}
+	all := Options{DeleteNodes: true, RemoveCluster: true, CleanupScript: "script.sh", Timeout: time.Minute, Controller: true, Named: true, Accepted: true}
+	keep := Options{RemoveCluster: true, Timeout: time.Minute, Named: true, Accepted: true}
 	for _, test := range []struct {
 		name     string
 		change   func(*State)
@@ -87,7 +87,7 @@ func TestJudge(t *testing.T) {
 		steps    []string
 	}{
 		{"ready", nil, all, "", nil, []string{PoliciesOff, Disconnect, CheckNodes, CleanupScript, RemoveCluster}},
-		{"ready, and nothing else is wanted", nil, Options{Timeout: time.Minute, Named: true}, "", nil, []string{PoliciesOff, Disconnect}},
+		{"ready, and nothing else is wanted", nil, Options{Timeout: time.Minute, Named: true, Accepted: true}, "", nil, []string{PoliciesOff, Disconnect}},
 		{"warning", func(s *State) { s.Cluster.Status = warning }, keep, "", nil, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"connecting", func(s *State) { s.Cluster.Status = connecting }, keep, "", nil, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"without policies", func(s *State) { s.Policies = nil }, keep, "", nil, []string{Disconnect, RemoveCluster}},
@@ -107,8 +107,11 @@ func TestJudge(t *testing.T) {
 		{"no status", func(s *State) { s.Cluster.Status = "" }, keep, "does not know", nil, nil},
 		{"Terraform", func(s *State) { s.Cluster.ManagedBy = "Terraform" }, keep, "", []string{BlockerTerraform}, []string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"rebalancing", func(s *State) { s.Rebalancing = []castai.RebalancingPlan{{Status: "draining_nodes"}} }, keep, "", []string{BlockerRebalancing}, []string{PoliciesOff, Disconnect, RemoveCluster}},
-		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Named: true}, "", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
+		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Named: true, Accepted: true}, "", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
 		{"only the nodes say so, and nobody named it", nil, Options{Timeout: time.Minute}, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, which nobody may believe with --yes", nil, Options{Timeout: time.Minute, Named: true}, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, and a person can be asked", nil, Options{Timeout: time.Minute, Named: true, Asked: true}, "", nil, []string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, and nobody is asked about nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Controller: true, Named: true}, "pass --accept=console-identity", nil, nil},
 		{"only the nodes say so, and nodes are to be deleted", nil, Options{DeleteNodes: true, Timeout: time.Minute, Controller: true}, "name it with --cluster-id", nil, nil},
 		{"its kube-system says so", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1" }, Options{Timeout: time.Minute}, "", nil, []string{PoliciesOff, Disconnect}},
 		{"other nodes", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, keep, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect, RemoveCluster}},
@@ -158,6 +161,23 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Who named a cluster that nothing proves to be this one is asked for its name.
+func TestQuestion(t *testing.T) {
+	here := live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"})
+	named := Options{Timeout: time.Minute, Named: true, Asked: true}
+	proven := managed(ready)
+	proven.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1"
+	for s, asks := range map[*State]bool{managed(ready): true, proven: false} {
+		d, err := Judge(s, here, named)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if question, word := d.Question(); (question != "") != asks || word != "prod" {
+			t.Errorf("it asks %q, to be answered with %q", question, word)
+		}
+	}
+}
+
 func phases(d *Decision) []engine.Phase {
 	out := d.Phases(nil)
 	if last := d.RemovePhase(nil); last != nil {
@@ -169,7 +189,7 @@ func phases(d *Decision) []engine.Phase {
 func TestOnlyNodesOfCastAIAreNamed(t *testing.T) {
 	s := managed(ready)
 	s.Nodes = append(s.Nodes, castai.Node{Name: "mine", AddedBy: "user"})
-	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), Options{DeleteNodes: true, Controller: true, Named: true})
+	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), Options{DeleteNodes: true, Controller: true, Named: true, Accepted: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -39,6 +40,9 @@ type Options struct {
 	Poll time.Duration
 	// Named: the user has named the cluster, and not only the live cluster has.
 	Named bool
+	// Asked: a person can be asked whether it is the one. Accepted: one has said so
+	// already.
+	Asked, Accepted bool
 	// Controller tells whether castai-cluster-controller runs, which drains nodes.
 	Controller bool
 }
@@ -54,6 +58,9 @@ type Decision struct {
 	options Options
 
 	leaveSchedules, policiesOff, disconnect, cleanupScript, remove bool
+
+	// question is what only a person can answer: whether it is this cluster.
+	question string
 }
 
 // Judge decides what is to be done, purely. The error is a refusal that no flag
@@ -68,31 +75,52 @@ func Judge(s *State, live Live, o Options) (*Decision, error) {
 			"the key belongs to another organization or region (--api-url): use the right one; if the cluster was removed from the console already, leave --console out")
 		return d, nil
 	}
-	proof, text := prove(s.Cluster, s.Nodes, live)
-	if proof == likely && o.Named {
-		proof, text = same, "you have named it, and "+text
-	}
-	switch proof {
-	case different:
-		return nil, fmt.Errorf("cluster %s at the console is not the cluster of the kubeconfig: %s: check --context and --cluster-id", d.name(), text)
-	case unproven, likely:
-		remedy := "compare its name and nodes in the console with kubectl get nodes"
-		if proof == likely {
-			text += ", which kubelets write"
-			remedy += fmt.Sprintf(", and if it is the one, name it with --cluster-id=%s", s.ID)
-		}
-		if o.DeleteNodes {
-			return nil, fmt.Errorf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s; --delete-nodes would delete the nodes of whichever cluster it is: %s", d.name(), text, remedy)
-		}
-		d.block(BlockerIdentity, fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(), text), remedy)
-	case same:
-		d.note("it is this cluster: %s", text)
+	if err := d.identify(live); err != nil {
+		return nil, err
 	}
 	if err := d.byStatus(); err != nil {
 		return nil, err
 	}
 	d.remove = o.RemoveCluster && s.Cluster.Status != archived
 	return d, nil
+}
+
+// identify decides whether it is known that the API's cluster is the live one.
+// Without a proof a person must name it twice: with --cluster-id, and at a
+// question or with --accept. What the nodes say can be forged by whoever holds
+// one of them.
+func (d *Decision) identify(live Live) error {
+	s, o := d.state, d.options
+	proof, text := prove(s.Cluster, s.Nodes, live)
+	switch {
+	case proof == different:
+		return fmt.Errorf("cluster %s at the console is not the cluster of the kubeconfig: %s: check --context and --cluster-id", d.name(), text)
+	case proof == same:
+		d.note("it is this cluster: %s", text)
+		return nil
+	case proof == likely && o.Named && o.Accepted:
+		d.note("you say that it is this cluster, and %s", text)
+		return nil
+	case proof == likely && o.Named && o.Asked:
+		d.question = fmt.Sprintf("Is cluster %s at the console the cluster of the kubeconfig? Nothing proves it: %s, which kubelets write.", d.name(), text)
+		return nil
+	}
+	remedy := "compare its name and nodes in the console with kubectl get nodes"
+	if proof == likely {
+		text += ", which kubelets write"
+		remedy += fmt.Sprintf(", and if it is the one, name it with --cluster-id=%s", s.ID)
+	}
+	if o.DeleteNodes {
+		return fmt.Errorf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s; --delete-nodes would delete the nodes of whichever cluster it is: %s, and pass --accept=%s", d.name(), text, remedy, BlockerIdentity)
+	}
+	d.block(BlockerIdentity, fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(), text), remedy)
+	return nil
+}
+
+// Question returns what only a person can answer, and the word to answer with;
+// nothing if it is proven which cluster it is.
+func (d *Decision) Question() (question, word string) {
+	return d.question, cmp.Or(d.state.Cluster.Name, d.state.ID)
 }
 
 // byStatus decides what a cluster in its status needs.

@@ -134,6 +134,18 @@ func (c *consoleOptions) question() string {
 	return " The cluster is disconnected at Cast AI's console first."
 }
 
+// confirmIdentity asks whether it is this cluster, where nothing proves it.
+func (c *consoleOptions) confirmIdentity(ctx context.Context) error {
+	if c.decision == nil {
+		return nil
+	}
+	question, word := c.decision.Question()
+	if question == "" {
+		return nil
+	}
+	return c.confirm(ctx, false, question, word)
+}
+
 // confirmNodes asks separately for the deletion of nodes.
 func (c *consoleOptions) confirmNodes(ctx context.Context, client *cluster.Client, yes bool) error {
 	if c.decision == nil {

@@ -193,6 +193,7 @@ func (o *offboardOptions) newRunner() *offboard.Runner {
 		},
 	}
 	if o.console.enabled {
+		o.console.do.Asked, o.console.do.Accepted = !o.yes, slices.Contains(o.accept, console.BlockerIdentity)
 		r.Console = &o.console
 	}
 	return r
@@ -307,6 +308,9 @@ func (o *offboardOptions) ask(ctx context.Context, inv *ownership.Inventory, pla
 		return err
 	}
 	if err := o.confirmIncluded(ctx, inv); err != nil {
+		return err
+	}
+	if err := o.console.confirmIdentity(ctx); err != nil {
 		return err
 	}
 	return o.console.confirmNodes(ctx, o.client, o.yes)

@@ -70,7 +70,7 @@ func (w *world) options() console.Options {
 	return console.Options{
 		DeleteNodes: true, RemoveCluster: true, CleanupScript: filepath.Join(w.dir, "cleanup.sh"), Timeout: 10 * time.Second, Poll: time.Millisecond, Controller: true,
 		// The API knows the UID of kube-system only of clusters that are "anywhere".
-		Named: true,
+		Named: true, Accepted: true,
 	}
 }
 

@@ -123,10 +123,14 @@ func (w *world) secret(text string) {
 	}
 }
 
+// accepted says that it is this cluster: the API knows the UID of kube-system only
+// of clusters that are "anywhere".
+const accepted = "--accept=console-identity"
+
 // offboard returns the arguments of an offboarding with the console.
 func (w *world) offboard(more ...string) []string {
 	return append([]string{
-		"offboard", "--yes", "--console", "--cluster-id=" + id, "--api-url=" + w.url, "--poll-interval=50ms", "--clean-up-timeout=2s", "--settle=1s",
+		"offboard", "--yes", "--console", "--cluster-id=" + id, accepted, "--api-url=" + w.url, "--poll-interval=50ms", "--clean-up-timeout=2s", "--settle=1s",
 		"--backup-dir=" + filepath.Join(w.dir, fmt.Sprintf("backup-%d", len(w.fake.Requests()))),
 	}, more...)
 }

@@ -120,6 +120,7 @@ func TestRefusals(t *testing.T) {
 		{"another cluster", 3, func(c *fakecastai.Cluster) { c.Anywhere.KubeSystemNamespaceId = "another" }, nil, []string{"is not the cluster of the kubeconfig"}},
 		{"another region", 3, func(c *fakecastai.Cluster) { c.Eks.Region = "us-east-1" }, nil, []string{"is not the cluster of the kubeconfig", "us-east-1"}},
 		{"no proof", 3, func(c *fakecastai.Cluster) { c.Nodes = nil }, nil, []string{"console-identity", "--accept"}},
+		{"only nodes say so", 3, nil, []string{"--accept=gitops"}, []string{"console-identity", "which kubelets write"}},
 		{"nobody named it, and only nodes say so", 3, nil, []string{"--cluster-id="}, []string{"console-identity", "--cluster-id=" + id}},
 		{"not there", 3, func(c *fakecastai.Cluster) { c.Forgotten = true }, nil, []string{"console-gone", "has no cluster " + id}},
 		{"another id", 3, nil, []string{"--cluster-id=7d0c6f3e-5a3b-4c55-8d6e-1f0c6d5b7a99"}, []string{"is another cluster than this one"}},
@@ -136,7 +137,11 @@ func TestRefusals(t *testing.T) {
 					test.change(c)
 				}
 			})
-			w.unchanged(func() { has(t, w.castai(test.code, w.offboard(test.args...)...).Stderr, test.says...) })
+			args := w.offboard(test.args...)
+			if slices.Contains(test.says, "console-identity") {
+				args = slices.DeleteFunc(args, func(arg string) bool { return arg == accepted })
+			}
+			w.unchanged(func() { has(t, w.castai(test.code, args...).Stderr, test.says...) })
 		})
 	}
 	t.Run("no key", func(t *testing.T) {
@@ -162,7 +167,7 @@ func TestRefusals(t *testing.T) {
 	})
 	t.Run("accepted, and continued", func(t *testing.T) {
 		w.fake.Update(id, func(c *fakecastai.Cluster) { c.Nodes, c.Status = nil, "deleted" })
-		has(t, w.castai(0, w.offboard("--accept=console-identity")...).Stdout, "Clean: nothing of Cast AI's")
+		has(t, w.castai(0, w.offboard()...).Stdout, "Clean: nothing of Cast AI's")
 	})
 }
 
