@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -137,7 +138,7 @@ func (m *removal) lookInto(ctx context.Context, namespaces []string) (*cluster.S
 	}
 	return m.look(ctx, cluster.Scope{
 		Namespaces: namespaces, Whole: []string{volumes},
-		Bodies: map[string][][]string{volumes: {{"spec", "persistentVolumeReclaimPolicy"}}},
+		Bodies: map[string][][]string{volumes: {{"spec", "persistentVolumeReclaimPolicy"}, {"status", "phase"}}},
 	})
 }
 
@@ -192,11 +193,14 @@ func controlled(o *cluster.Object, known map[types.UID]bool) bool {
 }
 
 // losesData tells whether a volume goes with a claim in the namespace that
-// nobody judged.
+// nobody judged. The claim of a released volume has gone already.
 func losesData(o *cluster.Object, namespace string, known map[types.UID]bool) bool {
 	policy, _, _ := unstructured.NestedString(o.Body, "spec", "persistentVolumeReclaimPolicy")
 	claim, _, _ := unstructured.NestedString(o.Body, "spec", "claimRef", "namespace")
 	uid, _, _ := unstructured.NestedString(o.Body, "spec", "claimRef", "uid")
+	if phase, _, _ := unstructured.NestedString(o.Body, "status", "phase"); phase == "Released" || phase == "Failed" {
+		return false
+	}
 	return policy == "Delete" && claim == namespace && uid != "" && !known[types.UID(uid)]
 }
 
@@ -237,6 +241,31 @@ func strange(snap *cluster.Snapshot, name string, known map[types.UID]bool) stri
 		}
 	}
 	return ""
+}
+
+// holdRoots keeps what tells where Cast AI lived while something is there that it
+// may tell about: no later run would find that again.
+func (m *removal) holdRoots(ctx context.Context, actions []engine.Action) (map[types.UID]string, error) {
+	m.mu.Lock()
+	stayed := slices.Clone(m.stayed)
+	m.mu.Unlock()
+	held := map[types.UID]string{}
+	for _, t := range stayed {
+		o, err := m.Cluster.Get(ctx, t)
+		switch {
+		case apierrors.IsNotFound(err), err == nil && o.UID != t.UID:
+			continue
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		}
+		for _, a := range actions {
+			if a.Target.UID != t.UID {
+				held[a.Target.UID] = fmt.Sprintf("%s is still there, and this tells whose it is", t.Ref)
+			}
+		}
+		break
+	}
+	return held, nil
 }
 
 func isNamespace(r cluster.Ref) bool { return r.Group == "" && r.Kind == "Namespace" }

@@ -82,6 +82,7 @@ type removal struct {
 	mu     sync.Mutex
 	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID
 	kept   map[types.UID]bool   // what was judged to be Cast AI's, and stays all the same
+	stayed []cluster.Target     // what was to be deleted, and had not gone when its phase ended
 }
 
 // course is the whole way of an offboarding.
@@ -224,8 +225,15 @@ func (m *removal) onlySaved(plan *engine.Plan) *engine.Plan {
 }
 
 func (m *removal) event(e engine.Event) {
-	if e.Type == engine.Requested || e.Type == engine.Stripped {
+	switch e.Type {
+	case engine.Requested, engine.Stripped:
 		m.asked = e.Time
+	case engine.Failed, engine.Kept, engine.Left:
+		if e.Verb == engine.Delete && e.Phase != nil && removing(e.Phase.Name) {
+			m.mu.Lock()
+			m.stayed = append(m.stayed, e.Target)
+			m.mu.Unlock()
+		}
 	}
 	if m.OnEvent != nil {
 		m.OnEvent(e)
@@ -305,6 +313,8 @@ func (m *removal) guard(plan *engine.Plan) {
 		switch phase := &plan.Phases[i]; phase.Name {
 		case PhaseDefinitions:
 			phase.Hold = m.holdDefinitions
+		case PhaseRoots, PhaseLast:
+			phase.Hold = m.holdRoots
 		case PhaseNamespaces:
 			phase.Hold, phase.Takes = m.holdNamespaces, func(a engine.Action) bool { return isNamespace(a.Target.Ref) }
 			if m.Free != nil {

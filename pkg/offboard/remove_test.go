@@ -152,7 +152,12 @@ type world struct {
 
 func serve(t *testing.T, more string) *world {
 	t.Helper()
-	s := clustertest.ServeManifest(t, installed+more)
+	return serveAll(t, installed+more)
+}
+
+func serveAll(t *testing.T, manifest string) *world {
+	t.Helper()
+	s := clustertest.ServeManifest(t, manifest)
 	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)
@@ -336,6 +341,7 @@ spec:
 		"a Secret":                    {stranger, true},
 		"the data of a claim":         {fmt.Sprintf(volume, "Delete"), true},
 		"a volume that is retained":   {fmt.Sprintf(volume, "Retain"), false},
+		"a volume that is released":   {fmt.Sprintf(volume, "Delete") + "status: {phase: Released}\n", false},
 		"what is in every namespace":  {"{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: castai-agent}}", false},
 		"somebody's custom resources": {"{apiVersion: acme.io/v1, kind: Gadget, metadata: {name: g, namespace: castai-agent}}", true},
 	} {
@@ -386,6 +392,41 @@ func TestNamespaceStaysForWhatIsKept(t *testing.T) {
 					if o := result(r.Report, ref); !w.has(t, ref) || o.Result == engine.ResultDone {
 						t.Errorf("%s is there: %t; %+v", ref, w.has(t, ref), o)
 					}
+				}
+			})
+		})
+	}
+}
+
+// While anything of an installation is there, what tells where it lives stays: a
+// later run finds the rest by it.
+func TestRootsStayWhileSomethingIsLeft(t *testing.T) {
+	elsewhere := strings.NewReplacer(
+		"namespace: castai-agent", "namespace: tools", "metadata: {name: castai-agent}", "metadata: {name: tools}",
+		"meta.helm.sh/release-namespace: castai-agent", "meta.helm.sh/release-namespace: tools",
+		"  name: castai-agent-autoscaler\n", "  name: castai-agent-autoscaler\n  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: tools}\n",
+	).Replace(installed)
+	for _, denied := range []string{"configmaps", "deployments", "serviceaccounts", "namespaces", "clusterroles", "deployments namespaces", ""} {
+		t.Run("denied: "+denied, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serveAll(t, elsewhere)
+				w.Before(func(r *clustertest.Request) clustertest.Fault {
+					if r.Verb == "delete" && slices.Contains(strings.Fields(denied), r.Resource) {
+						return clustertest.Fault{Err: errors.New("admission webhook denied the request")}
+					}
+					return clustertest.Fault{}
+				})
+				r, err := w.offboard(t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				o, err := w.runner.Observe(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				left := w.has(t, "ClusterRole.rbac.authorization.k8s.io/castai-agent") || w.has(t, "Namespace/tools")
+				if r.After.Clean() == left || o.Clean() == left || (len(o.Owned()) > 0) != left {
+					t.Errorf("after: clean %t; a later look: clean %t, %d owned; there is %v", r.After.Clean(), o.Clean(), len(o.Owned()), w.Refs())
 				}
 			})
 		})
