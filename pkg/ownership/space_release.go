@@ -204,7 +204,8 @@ func (v *spaceView) judgeApp(o *cluster.Object) {
 		return
 	}
 	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the label app.kubernetes.io/name=%s", v.name, name), From: v.home.From}
-	if v.installedAs(o) == "" && (v.called(o.Name) == nil || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
+	named := v.called(o.Name) != nil || v.cat.accounts[o.Name] == component || v.runtimeObject(o) == component
+	if v.installedAs(o) == "" && (!named || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
 		v.hint(o, e)
 		v.deny(o, Evidence{Rule: "app-label", Text: "neither its name nor a release says that Cast AI made it"})
 		return
