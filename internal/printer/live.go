@@ -171,16 +171,19 @@ func up(lines int) string {
 // count says how far the phase is, since when, and when it is given up.
 func (l *live) count(now time.Time, width int) string {
 	elapsed := now.Sub(l.started)
-	parts := []string{fmt.Sprintf("%d of %d", l.done, l.total), whole(elapsed)}
+	text := whole(elapsed)
 	if l.phase.Timeout > 0 {
-		parts[1] += " (limit " + whole(l.phase.Timeout) + ")"
+		text += " (limit " + whole(l.phase.Timeout) + ")"
+	}
+	if l.total > 0 {
+		text = fmt.Sprintf("%d of %d, %s", l.done, l.total, text)
 	}
 	bar := ""
 	if width >= barNeeds && l.total > 0 {
 		full := barWidth * min(l.done, l.total) / l.total
 		bar = "[" + strings.Repeat("#", full) + strings.Repeat(".", barWidth-full) + "] "
 	}
-	return "  " + bar + strings.Join(parts, ", ")
+	return "  " + bar + text
 }
 
 // work says what the phase is at: what it has been waiting for longest, and

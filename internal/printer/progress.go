@@ -98,6 +98,10 @@ func (p *Progress) tell(e engine.Event) {
 		for _, names := range slices.Sorted(maps.Keys(p.stripped)) {
 			p.text.line("  removed the finalizers %s from %s", names, count(p.stripped[names], "object"))
 		}
+		if e.Total == 0 {
+			p.text.line("  done in %s", seconds(e.Time.Sub(p.started)))
+			return
+		}
 		verb := "done"
 		if p.dryRun {
 			verb = "accepted"

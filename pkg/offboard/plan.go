@@ -41,6 +41,7 @@ const (
 	PhaseRecords     = "records"
 	PhaseRoots       = "roots"
 	PhaseLast        = "last"
+	PhaseVerify      = "verify" // of events only: nothing is written in it
 )
 
 // Options of a plan.
@@ -142,6 +143,20 @@ func phases(o Options) []engine.Phase {
 		{Name: PhaseRoots, Title: "Remove what tells where Cast AI lived", Timeout: o.Phase},
 		{Name: PhaseLast, Title: "Remove what tells whose Liqo this was", Timeout: o.Phase},
 	}
+}
+
+// also names what is in a phase beside what its title says: nobody looks for a
+// node among roles.
+func also(phase engine.Phase) string {
+	for _, a := range phase.Actions {
+		switch {
+		case phase.Name == PhaseRoles && a.Target.Kind == "Node":
+			return " and virtual nodes"
+		case phase.Name == PhaseResources && a.Target.Namespace == "kube-node-lease":
+			return " and the Leases of virtual nodes"
+		}
+	}
+	return ""
 }
 
 // last orders what is first before what is not.

@@ -415,21 +415,3 @@ func (m *removal) takeBack(ctx context.Context, plan *engine.Plan) error {
 	_, err = m.run(ctx, &engine.Plan{Phases: []engine.Phase{*phase}})
 	return err
 }
-
-// finish says of what was left when its phase ended what became of it later. It
-// drops what was only waited for.
-func finish(r *engine.Report, after *ownership.Inventory) {
-	there := map[cluster.Ref]bool{}
-	for _, o := range after.Objects() {
-		there[o.Ref()] = true
-	}
-	r.Outcomes = slices.DeleteFunc(r.Outcomes, func(o engine.Outcome) bool {
-		return o.Phase == PhaseOperations || o.Verb == "" && !there[o.Object]
-	})
-	for i := range r.Outcomes {
-		o := &r.Outcomes[i]
-		if o.Verb == engine.Delete && (o.Result == engine.ResultLeft || o.Result == engine.ResultFailed) && !there[o.Object] {
-			o.Result, o.Message = engine.ResultDone, ""
-		}
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -193,7 +194,14 @@ const reaction = time.Second
 // last that did go is gone for as long as a controller needs to react. What the
 // user named may be gone by now.
 func (m *removal) verify(ctx context.Context) (*Observation, error) {
-	if err := pause(ctx, max(time.Until(m.asked.Add(m.Settle)), min(m.Settle, reaction))); err != nil {
+	wait := max(time.Until(m.asked.Add(m.Settle)), min(m.Settle, reaction))
+	phase := &engine.Phase{Name: PhaseVerify, Title: "Look again"}
+	if wait > 0 {
+		phase.Title = fmt.Sprintf("Wait %d s for what may come back, and look again", int(math.Ceil(wait.Seconds())))
+	}
+	m.event(engine.Event{Type: engine.PhaseStarted, Time: time.Now(), Phase: phase})
+	defer func() { m.event(engine.Event{Type: engine.PhaseEnded, Time: time.Now(), Phase: phase}) }()
+	if err := pause(ctx, wait); err != nil {
 		return nil, err
 	}
 	o, err := m.observe(ctx)

@@ -1,0 +1,52 @@
+package offboard
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+// finish says of what was not seen to go when its phase ended what became of it
+// later, so that outcomes and inventory agree. It drops what was only waited for.
+// What can't be read afterwards keeps its outcome: nobody knows.
+func finish(r *engine.Report, after *ownership.Inventory) {
+	there := map[cluster.Ref]bool{}
+	for _, o := range after.Objects() {
+		there[o.Ref()] = true
+	}
+	gone := func(o engine.Outcome) bool { return !there[o.Object] && readable(after, o.Object.Group) }
+	r.Outcomes = slices.DeleteFunc(r.Outcomes, func(o engine.Outcome) bool {
+		return o.Phase == PhaseOperations || o.Verb == "" && gone(o)
+	})
+	for i := range r.Outcomes {
+		o := &r.Outcomes[i]
+		if !removes(o.Verb) || !gone(*o) {
+			continue
+		}
+		switch o.Result {
+		case engine.ResultLeft, engine.ResultFailed:
+			o.Result, o.Message = engine.ResultDone, ""
+		case engine.ResultKept:
+			o.Result, o.Message = engine.ResultGone, ""
+		case engine.ResultDone, engine.ResultGone, engine.ResultSkipped:
+		}
+	}
+}
+
+func removes(v engine.Verb) bool {
+	return v == engine.Delete || v == engine.StripFinalizers || v == engine.Finalize
+}
+
+// readable tells whether all kinds of an API group could be read.
+func readable(inv *ownership.Inventory, group string) bool {
+	return !slices.ContainsFunc(inv.Unreadable, func(u cluster.Unreadable) bool {
+		_, of, _ := strings.Cut(u.What, ".")
+		if u.GroupVersion != "" {
+			of, _, _ = strings.Cut(u.GroupVersion, "/")
+		}
+		return of == group
+	})
+}
