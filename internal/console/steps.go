@@ -206,7 +206,7 @@ func (s *steps) checkNodes(ctx context.Context, tell func(string)) error {
 	if !listed {
 		return fmt.Errorf("the API does not list nodes of this cluster any more: look in your cloud whether these %d that Cast AI made are gone: %s", len(survivors), strings.Join(list, ", "))
 	}
-	return fmt.Errorf("%d nodes that Cast AI made are still there and go on costing, delete them in your cloud: %s", len(survivors), strings.Join(list, ", "))
+	return fmt.Errorf("%d nodes that Cast AI made are still there, and you keep paying for them: delete them in your cloud: %s", len(survivors), strings.Join(list, ", "))
 }
 
 func firstOf(list ...string) string {

@@ -94,7 +94,7 @@ func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (
 			case !owned(o.Ref()):
 				kept, users = append(kept, o.Ref()), append(users, o.Ref())
 			default:
-				jobs.Actions = append(jobs.Actions, remove(o, "it is of the installation"))
+				jobs.Actions = append(jobs.Actions, remove(o, "it is part of the installation"))
 			}
 		}
 	}
@@ -107,7 +107,7 @@ func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (
 		case !owned(o.Ref()):
 			kept = append(kept, o.Ref())
 		default:
-			rest.Actions = append(rest.Actions, remove(o, "it is of the installation"))
+			rest.Actions = append(rest.Actions, remove(o, "it is part of the installation"))
 		}
 	}
 	plan = &engine.Plan{}

@@ -62,11 +62,11 @@ const mostNames = 5
 func (t *Text) Diagnosis(d *finalize.Diagnosis) {
 	switch {
 	case d.Object != nil && d.Refusal == nil:
-		t.line("%s is being deleted for %s", d.Title(), age(d.ObservedAt.Sub(d.Since)))
+		t.line("%s: its deletion began %s ago", d.Title(), age(d.ObservedAt.Sub(d.Since)))
 	case d.Object != nil:
 		return // the refusal says it all
 	case d.State == finalize.Terminating:
-		t.line("Namespace %s is Terminating for %s: %s left, %d of them being deleted",
+		t.line("Namespace %s has been Terminating for %s: %s left, %d of them being deleted",
 			d.Namespace, age(d.ObservedAt.Sub(d.Since)), count(d.Content.Objects, "object"), d.Content.Terminating)
 	case d.Refusal == nil:
 		t.line("%s", d.Summary)
@@ -162,7 +162,7 @@ func freedTotals(r *engine.Report) string {
 	for _, c := range []struct {
 		verb  engine.Verb
 		words string
-	}{{engine.Delete, "deleted"}, {engine.StripFinalizers, "freed of finalizers"}, {engine.Finalize, "finalized"}} {
+	}{{engine.Delete, "deleted"}, {engine.StripFinalizers, "whose finalizers were removed"}, {engine.Finalize, "finalized"}} {
 		if n := r.Count(engine.ResultDone, c.verb); n > 0 {
 			parts = append(parts, count(n, "object")+" "+c.words)
 		}

@@ -132,26 +132,39 @@ func (t *Text) rows(p *engine.Phase, most int) {
 		if most > 0 && len(names) > most+1 {
 			names = append(slices.Clone(names[:most]), fmt.Sprintf("and %d more", len(names)-most))
 		}
-		t.list(fmt.Sprintf("   %-7s %s ", g.verb, g.kind), names)
+		t.list(fmt.Sprintf("   %-7s %s ", g.verb, g.kind), names, verbStyles[g.verb]...)
 	}
 }
 
-// list writes names behind a beginning, wrapped between them and indented.
-func (t *Text) list(begin string, names []string) {
+// verbStyles are the colours that terraform's plans have, too.
+var verbStyles = map[string][]style{
+	"delete": {red}, "clear": {red}, "stop": {yellow}, "change": {yellow}, "create": {green}, "apply": {green},
+}
+
+// list writes names behind a beginning, in styles, wrapped between them and
+// indented.
+func (t *Text) list(begin string, names []string, styles ...style) {
 	const indent = 11
 	width := cmp.Or(t.width, lineWidth)
-	line := Escape(begin)
+	begin = Escape(begin)
+	line := begin
+	write := func(line string) {
+		if rest, first := strings.CutPrefix(line, begin); first && len(styles) > 0 {
+			line = t.terminal.paint(strings.TrimRight(begin, " "), styles...) + " " + rest
+		}
+		t.raw(strings.TrimRight(line, " "))
+	}
 	for i, name := range names {
 		if name = Escape(name); i < len(names)-1 {
 			name += ","
 		}
 		if displaywidth.String(line+name) > width && i > 0 {
-			t.raw(strings.TrimRight(line, " "))
+			write(line)
 			line = strings.Repeat(" ", indent)
 		}
 		line += name + " "
 	}
-	t.raw(strings.TrimRight(line, " "))
+	write(line)
 }
 
 // wide shows a line for each action of a phase, with its reason.

@@ -209,3 +209,23 @@ func TestTotalCountsEachObjectOnce(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What is deleted and what is only changed have the colours of terraform's plans,
+// where there are colours at all.
+func TestPlanColours(t *testing.T) {
+	p := &engine.Phase{Actions: []engine.Action{
+		{Verb: engine.Delete, Target: cluster.Target{Ref: ref("ConfigMap", "a", "one")}},
+		{Verb: engine.Patch, Target: cluster.Target{Ref: ref("Node", "", "two")}},
+	}}
+	for mode, want := range map[ColorMode]string{
+		ColorNever:  "   delete  ConfigMap a/one\n   stop    Node two\n",
+		ColorAlways: "\x1b[31m   delete  ConfigMap\x1b[m a/one\n\x1b[33m   stop    Node\x1b[m two\n",
+	} {
+		var out bytes.Buffer
+		text := NewText(NewTerminal(&out, mode))
+		text.rows(p, 0)
+		if out.String() != want {
+			t.Errorf("%s: %q", mode, out.String())
+		}
+	}
+}

@@ -74,10 +74,11 @@ func (t *Terminal) Width() int {
 type style string
 
 const (
-	bold  style = "1"
-	faint style = "2"
-	red   style = "31"
-	green style = "32"
+	bold   style = "1"
+	faint  style = "2"
+	red    style = "31"
+	green  style = "32"
+	yellow style = "33"
 )
 
 // paint shows text in styles. Whatever is in the text must be escaped before.

@@ -12,7 +12,7 @@ import (
 
 // Impact is what an offboarding means to what stays.
 type Impact struct {
-	// Nodes that Cast AI made: they stay, and go on costing.
+	// Nodes that Cast AI made: they stay, and still cost money.
 	Nodes Nodes `json:"nodes"`
 	// Workloads whose pods can only be placed where Cast AI's labels are.
 	Workloads []BoundWorkload `json:"workloads,omitempty"`

@@ -39,7 +39,7 @@ func (a *apiFlags) validate() error {
 		}
 	}
 	if a.clusterID != "" && uuid.Validate(a.clusterID) != nil {
-		return usage(fmt.Errorf("--cluster-id %s is no id: it looks like 2f1e4c1a-6b0d-4d55-9a6e-3f0c6d5b7a10", a.clusterID))
+		return usage(fmt.Errorf("--cluster-id %s is not an id: one looks like 2f1e4c1a-6b0d-4d55-9a6e-3f0c6d5b7a10", a.clusterID))
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (a *apiFlags) cluster(id ownership.Identity) (string, error) {
 	case id.ClusterID == "":
 		return "", errors.New("nothing in the cluster says which one it is at Cast AI: name it with --cluster-id")
 	case uuid.Validate(id.ClusterID) != nil:
-		return "", fmt.Errorf("%s, which is no id: name the right one with --cluster-id", says[0])
+		return "", fmt.Errorf("%s, which is not an id: name the right one with --cluster-id", says[0])
 	}
 	return strings.ToLower(id.ClusterID), nil
 }

@@ -35,7 +35,7 @@ func TestClusterAtCastAI(t *testing.T) {
 		{"the user repeats it in capitals", strings.ToUpper(a), says(a), a, ""},
 		{"nothing says it", "", says(), "", "--cluster-id"},
 		{"only the user says it", b, says(), b, ""},
-		{"it is no id", "", says("../../v1/me"), "", "is no id"},
+		{"it is no id", "", says("../../v1/me"), "", "is not an id"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := (&apiFlags{clusterID: test.flag}).cluster(test.id)

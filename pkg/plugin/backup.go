@@ -99,7 +99,7 @@ func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownershi
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
 		}
-		return nil, nil, refused(fmt.Errorf("the backup can't be made, so nothing was changed: %w (--backup-dir names another folder, --no-backup goes without)", err))
+		return nil, nil, refused(fmt.Errorf("the backup can't be made, so nothing was changed: %w (--backup-dir names another folder, --no-backup removes without a backup)", err))
 	}
 	secrets := "The data of Secrets is not in it: restore can't put Secrets back."
 	if saved.Secrets > 0 {

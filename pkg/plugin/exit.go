@@ -24,7 +24,7 @@ const exitCodes = `Exit codes:
   0    done
   1    failed
   2    bad usage
-  3    refused: a blocker or a safety rule; nothing was changed
+  3    refused: a blocker, a safety rule or a plan that no longer fits; nothing was changed
   4    finished, but something is left; with --diagnose: something is stuck
   124  timed out
   130  interrupted`

@@ -103,7 +103,7 @@ func (w wait) Set(text string) error {
 		return err
 	}
 	if value < w.least {
-		return fmt.Errorf("%s is no time to wait", value)
+		return fmt.Errorf("%s is too short", value)
 	}
 	*w.Duration = value
 	return nil

@@ -124,7 +124,7 @@ func TestRefusals(t *testing.T) {
 		{"nobody named it, and only nodes say so", 3, nil, []string{"--cluster-id="}, []string{"console-identity", "--cluster-id=" + id}},
 		{"not there", 3, func(c *fakecastai.Cluster) { c.Forgotten = true }, nil, []string{"console-gone", "has no cluster " + id}},
 		{"another id", 3, nil, []string{"--cluster-id=7d0c6f3e-5a3b-4c55-8d6e-1f0c6d5b7a99"}, []string{"is another cluster than this one"}},
-		{"no id", 2, nil, []string{"--cluster-id=demo"}, []string{"is no id"}},
+		{"no id", 2, nil, []string{"--cluster-id=demo"}, []string{"is not an id"}},
 		{"no folder for the script", 2, nil, []string{"--cleanup-script=/nowhere/cleanup.sh"}, []string{"no such folder"}},
 		{"an address without TLS", 2, nil, []string{"--api-url=http://api.cast.ai"}, []string{"https://"}},
 		{"a file without a key", 2, nil, []string{"--api-key-file=/dev/null"}, []string{"is empty"}},

@@ -38,7 +38,7 @@ func TestNodesThatSurvive(t *testing.T) {
 	w := newWorld(t, fakecastai.Options{}, fixtures.Small)
 	w.fake.Update(id, func(c *fakecastai.Cluster) { c.LosesCredentials = true })
 	r := w.castai(4, w.offboard("--delete-nodes", "--remove-cluster")...)
-	has(t, r.Stderr, "check-nodes: 2 nodes that Cast AI made are still there and go on costing", "cast-1 (aws:///eu-central-1b/i-0ca0)")
+	has(t, r.Stderr, "check-nodes: 2 nodes that Cast AI made are still there, and you keep paying for them", "cast-1 (aws:///eu-central-1b/i-0ca0)")
 	has(t, r.Stdout, "Clean: nothing of Cast AI's")
 }
 
