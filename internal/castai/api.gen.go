@@ -145,6 +145,37 @@ type GKE struct {
 	Region      string `json:"region,omitempty,omitzero"`
 }
 
+// HibernationCron defines model for HibernationCron.
+type HibernationCron struct {
+	// CronExpression A zone may come first, as in CRON_TZ=America/New_York 0 22 * * 1-5. Without one it is UTC.
+	CronExpression string `json:"cronExpression,omitempty,omitzero"`
+}
+
+// HibernationJobConfig defines model for HibernationJobConfig.
+type HibernationJobConfig struct {
+	// NodeConfig The first node of a cluster that wakes up.
+	NodeConfig HibernationNode `json:"nodeConfig,omitempty,omitzero"`
+}
+
+// HibernationNode The first node of a cluster that wakes up.
+type HibernationNode struct {
+	ConfigName   string `json:"configName,omitempty,omitzero"`
+	InstanceType string `json:"instanceType"`
+}
+
+// HibernationPause defines model for HibernationPause.
+type HibernationPause struct {
+	Enabled  bool            `json:"enabled,omitempty,omitzero"`
+	Schedule HibernationCron `json:"schedule,omitempty,omitzero"`
+}
+
+// HibernationResume defines model for HibernationResume.
+type HibernationResume struct {
+	Enabled   bool                 `json:"enabled,omitempty,omitzero"`
+	JobConfig HibernationJobConfig `json:"jobConfig,omitempty,omitzero"`
+	Schedule  HibernationCron      `json:"schedule,omitempty,omitzero"`
+}
+
 // HibernationSchedule defines model for HibernationSchedule.
 type HibernationSchedule struct {
 	ClusterAssignments ClusterAssignments `json:"clusterAssignments,omitempty,omitzero"`
@@ -152,6 +183,8 @@ type HibernationSchedule struct {
 	Id                 string             `json:"id,omitempty,omitzero"`
 	Name               string             `json:"name,omitempty,omitzero"`
 	OrganizationId     string             `json:"organizationId,omitempty,omitzero"`
+	PauseConfig        HibernationPause   `json:"pauseConfig,omitempty,omitzero"`
+	ResumeConfig       HibernationResume  `json:"resumeConfig,omitempty,omitzero"`
 }
 
 // HibernationScheduleList defines model for HibernationScheduleList.
@@ -319,6 +352,9 @@ type DeleteNodeParams struct {
 	ForceDelete bool `form:"forceDelete,omitempty" json:"forceDelete,omitempty,omitzero"`
 }
 
+// CreateHibernationScheduleJSONRequestBody defines body for CreateHibernationSchedule for application/json ContentType.
+type CreateHibernationScheduleJSONRequestBody = HibernationSchedule
+
 // UpdateHibernationScheduleJSONRequestBody defines body for UpdateHibernationSchedule for application/json ContentType.
 type UpdateHibernationScheduleJSONRequestBody = HibernationScheduleUpdate
 
@@ -405,10 +441,39 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// PauseCluster Begins to hibernate the cluster, which must be assigned to a schedule (docs.cast.ai/reference/hibernationjobsapi_pausecluster-1). What it answers is not documented.
+	//
+	// Corresponds with POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:pauseCluster (the `PauseCluster` operationId).
+	PauseCluster(ctx context.Context, organizationId OrganizationId, clusterId ClusterId, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResumeCluster Begins to resume the cluster, with the node configuration of its schedule (docs.cast.ai/reference/hibernationjobsapi_resumecluster; the path is inferred from the one above).
+	//
+	// Corresponds with POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:resumeCluster (the `ResumeCluster` operationId).
+	ResumeCluster(ctx context.Context, organizationId OrganizationId, clusterId ClusterId, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListHibernationSchedules Lists the hibernation schedules of an organization, a page at a time.
 	//
 	// Corresponds with GET /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules (the `ListHibernationSchedules` operationId).
 	ListHibernationSchedules(ctx context.Context, organizationId OrganizationId, params *ListHibernationSchedulesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateHibernationScheduleWithBody Makes a hibernation schedule.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules (the `CreateHibernationSchedule` operationId).
+	CreateHibernationScheduleWithBody(ctx context.Context, organizationId OrganizationId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateHibernationSchedule Makes a hibernation schedule.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules (the `CreateHibernationSchedule` operationId).
+	CreateHibernationSchedule(ctx context.Context, organizationId OrganizationId, body CreateHibernationScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteHibernationSchedule Deletes a hibernation schedule, whatever clusters it is for (terraform-provider-castai, hibernation_schedule).
+	//
+	// Corresponds with DELETE /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId} (the `DeleteHibernationSchedule` operationId).
+	DeleteHibernationSchedule(ctx context.Context, organizationId OrganizationId, scheduleId string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHibernationSchedule Returns a hibernation schedule.
 	//
@@ -527,11 +592,90 @@ type ClientInterface interface {
 	GetNode(ctx context.Context, clusterId ClusterId, nodeId NodeId, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
+// PauseCluster Begins to hibernate the cluster, which must be assigned to a schedule (docs.cast.ai/reference/hibernationjobsapi_pausecluster-1). What it answers is not documented.
+//
+// Corresponds with POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:pauseCluster (the `PauseCluster` operationId).
+func (c *API) PauseCluster(ctx context.Context, organizationId OrganizationId, clusterId ClusterId, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseClusterRequest(c.Server, organizationId, clusterId)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResumeCluster Begins to resume the cluster, with the node configuration of its schedule (docs.cast.ai/reference/hibernationjobsapi_resumecluster; the path is inferred from the one above).
+//
+// Corresponds with POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:resumeCluster (the `ResumeCluster` operationId).
+func (c *API) ResumeCluster(ctx context.Context, organizationId OrganizationId, clusterId ClusterId, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeClusterRequest(c.Server, organizationId, clusterId)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListHibernationSchedules Lists the hibernation schedules of an organization, a page at a time.
 //
 // Corresponds with GET /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules (the `ListHibernationSchedules` operationId).
 func (c *API) ListHibernationSchedules(ctx context.Context, organizationId OrganizationId, params *ListHibernationSchedulesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListHibernationSchedulesRequest(c.Server, organizationId, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateHibernationScheduleWithBody Makes a hibernation schedule.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules (the `CreateHibernationSchedule` operationId).
+func (c *API) CreateHibernationScheduleWithBody(ctx context.Context, organizationId OrganizationId, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateHibernationScheduleRequestWithBody(c.Server, organizationId, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateHibernationSchedule Makes a hibernation schedule.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules (the `CreateHibernationSchedule` operationId).
+func (c *API) CreateHibernationSchedule(ctx context.Context, organizationId OrganizationId, body CreateHibernationScheduleJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateHibernationScheduleRequest(c.Server, organizationId, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteHibernationSchedule Deletes a hibernation schedule, whatever clusters it is for (terraform-provider-castai, hibernation_schedule).
+//
+// Corresponds with DELETE /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId} (the `DeleteHibernationSchedule` operationId).
+func (c *API) DeleteHibernationSchedule(ctx context.Context, organizationId OrganizationId, scheduleId string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteHibernationScheduleRequest(c.Server, organizationId, scheduleId)
 	if err != nil {
 		return nil, err
 	}
@@ -858,6 +1002,88 @@ func (c *API) GetNode(ctx context.Context, clusterId ClusterId, nodeId NodeId, r
 	return c.Client.Do(req)
 }
 
+// NewPauseClusterRequest constructs an http.Request for the PauseCluster method
+func NewPauseClusterRequest(server string, organizationId OrganizationId, clusterId ClusterId) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "organizationId", organizationId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterId", clusterId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/cluster-autoscaler/v1/organizations/%s/clusters/%s/hibernation-jobs:pauseCluster", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewResumeClusterRequest constructs an http.Request for the ResumeCluster method
+func NewResumeClusterRequest(server string, organizationId OrganizationId, clusterId ClusterId) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "organizationId", organizationId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "clusterId", clusterId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/cluster-autoscaler/v1/organizations/%s/clusters/%s/hibernation-jobs:resumeCluster", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListHibernationSchedulesRequest constructs an http.Request for the ListHibernationSchedules method
 func NewListHibernationSchedulesRequest(server string, organizationId OrganizationId, params *ListHibernationSchedulesParams) (*http.Request, error) {
 	var err error
@@ -916,6 +1142,94 @@ func NewListHibernationSchedulesRequest(server string, organizationId Organizati
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateHibernationScheduleRequest calls the generic CreateHibernationSchedule builder with application/json body
+func NewCreateHibernationScheduleRequest(server string, organizationId OrganizationId, body CreateHibernationScheduleJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateHibernationScheduleRequestWithBody(server, organizationId, "application/json", bodyReader)
+}
+
+// NewCreateHibernationScheduleRequestWithBody constructs an http.Request for the CreateHibernationSchedule method, with any body, and a specified content type
+func NewCreateHibernationScheduleRequestWithBody(server string, organizationId OrganizationId, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "organizationId", organizationId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/cluster-autoscaler/v1beta/organizations/%s/hibernation-schedules", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteHibernationScheduleRequest constructs an http.Request for the DeleteHibernationSchedule method
+func NewDeleteHibernationScheduleRequest(server string, organizationId OrganizationId, scheduleId string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "organizationId", organizationId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "scheduleId", scheduleId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/cluster-autoscaler/v1beta/organizations/%s/hibernation-schedules/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}

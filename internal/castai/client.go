@@ -171,6 +171,33 @@ func (c *Client) AssignSchedule(ctx context.Context, organizationID, scheduleID 
 	return done(ctx, "change hibernation schedule "+scheduleID, resp, err)
 }
 
+// CreateHibernationSchedule makes a schedule, and returns it with its id. It is sent
+// once: twice could make two.
+func (c *Client) CreateHibernationSchedule(ctx context.Context, organizationID string, h HibernationSchedule) (HibernationSchedule, error) {
+	resp, err := c.api.CreateHibernationSchedule(ctx, organizationID, h)
+	return read[HibernationSchedule](ctx, "create hibernation schedule "+h.Name, resp, err)
+}
+
+// DeleteHibernationSchedule deletes a schedule, whatever clusters it is for.
+func (c *Client) DeleteHibernationSchedule(ctx context.Context, organizationID, scheduleID string) error {
+	resp, err := c.api.DeleteHibernationSchedule(ctx, organizationID, scheduleID)
+	return done(ctx, "delete hibernation schedule "+scheduleID, resp, err)
+}
+
+// PauseCluster begins to hibernate a cluster that a schedule is for. Cluster tells
+// how far it is.
+func (c *Client) PauseCluster(ctx context.Context, organizationID, id string) error {
+	resp, err := c.api.PauseCluster(ctx, organizationID, id)
+	return done(ctx, "hibernate cluster "+id, resp, err)
+}
+
+// ResumeCluster begins to resume a cluster that a schedule is for. Cluster tells how
+// far it is.
+func (c *Client) ResumeCluster(ctx context.Context, organizationID, id string) error {
+	resp, err := c.api.ResumeCluster(ctx, organizationID, id)
+	return done(ctx, "resume cluster "+id, resp, err)
+}
+
 // pageLimit is the size of a page, well below the one documented maximum (500,
 // of hibernation schedules). mostPages ends a list that never ends.
 const (

@@ -108,7 +108,7 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 	if err := p.judge(s, o); err != nil {
 		return p, err
 	}
-	kind, err := s.instanceType(o.Settings)
+	kind, err := s.InstanceType(o.Settings)
 	if err != nil {
 		return nil, err
 	}
@@ -152,16 +152,16 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 // judge refuses a cluster that can't be paused, or finds it paused already.
 func (p *Pause) judge(s *State, o PauseOptions) error {
 	c := s.Console.Cluster
-	if err := s.thisCluster(); err != nil {
+	if err := s.ThisCluster(); err != nil {
 		return err
 	}
 	switch {
+	case slices.Contains([]string{statusHibernating, statusHibernated, statusResuming}, c.Status):
+		return refuse("the cluster is %s by Cast AI's own hibernation: resume it first (resume --managed)", c.Status)
 	case !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Console != nil }):
 		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes), c.Name, c.Id)
 	case c.IsPhase2 != nil && !*c.IsPhase2:
 		return refuse("Cast AI may only read this cluster, and so can't remove or add nodes: connect it in the console first")
-	case slices.Contains([]string{"hibernating", "hibernated", "resuming"}, c.Status):
-		return refuse("the cluster is %s by Cast AI's own hibernation: resume it in the console first", c.Status)
 	case c.Status != "ready":
 		return refuse("the console says that the cluster is %s, and not ready: see to that first", cmp.Or(c.Status, "in an unknown state"))
 	case s.Record.Journal != nil && s.Record.Journal.Phase == Resuming:
@@ -170,9 +170,9 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 	return p.begin(s, o)
 }
 
-// thisCluster refuses a cluster of Cast AI's that is known to be another one: the UID
+// ThisCluster refuses a cluster of Cast AI's that is known to be another one: the UID
 // of the namespace kube-system tells, as far as the console has it.
-func (s *State) thisCluster() error {
+func (s *State) ThisCluster() error {
 	if s.Console == nil {
 		return nil
 	}
@@ -239,8 +239,8 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 	return nil
 }
 
-// instanceType returns that of the hibernation node.
-func (s *State) instanceType(o Settings) (string, error) {
+// InstanceType returns that of the hibernation node.
+func (s *State) InstanceType(o Settings) (string, error) {
 	provider := strings.ToLower(s.Console.Cluster.ProviderType)
 	if kind := cmp.Or(o.Node, defaultNodes[provider]); kind != "" {
 		return kind, nil

@@ -256,10 +256,11 @@ func TestPauseRefuses(t *testing.T) {
 		settings Settings
 		want     string
 	}{
-		"a provider without a default": {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.ProviderType = "kops" }, want: "--hibernate-node"},
-		"a cluster that only reads":    {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.IsPhase2 = new(bool) }, want: "only read"},
-		"a hibernated one":             {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "hibernated" }, want: "hibernated"},
-		"one that fails":               {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "failed" }, want: "failed"},
+		"a provider without a default":    {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.ProviderType = "kops" }, want: "--hibernate-node"},
+		"a cluster that only reads":       {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.IsPhase2 = new(bool) }, want: "only read"},
+		"a hibernated one":                {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "hibernated" }, want: "resume --managed"},
+		"a hibernated one, without nodes": {change: func(s *State) { s.Console.Cluster.Status = "hibernated" }, want: "resume --managed"},
+		"one that fails":                  {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "failed" }, want: "failed"},
 		"a namespace that is not there": {
 			nodes: aNode("a"), settings: Settings{NamespacesToKeep: []string{"monitorin"}}, want: "monitorin",
 		},

@@ -59,7 +59,7 @@ type ResumeOptions struct {
 // in, whoever has paused it. With Repair it also takes back what earlier runs left,
 // of this plugin and of Cast AI's job.
 func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
-	if err := s.thisCluster(); err != nil {
+	if err := s.ThisCluster(); err != nil {
 		return nil, err
 	}
 	sleep, j := s.Sleep(), s.Record.Journal

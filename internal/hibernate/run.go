@@ -55,6 +55,8 @@ type Runner struct {
 	Drain time.Duration
 	// Step bounds each other step.
 	Step time.Duration
+	// Managed bounds what the service does on its own.
+	Managed time.Duration
 }
 
 // Bounds of waiting.

@@ -31,6 +31,8 @@ type Hibernation struct {
 	// asked for. Pairs are all of them, if there are others.
 	Installation *HibernateInstallation  `json:"installation,omitempty"`
 	Pairs        []HibernateInstallation `json:"pairs,omitempty"`
+	// Managed is the service's own hibernation, if it was asked for.
+	Managed *Managed `json:"managed,omitempty"`
 	// Leftovers are what earlier runs left on objects.
 	Leftovers []Leftover `json:"leftovers"`
 	// Phases is the plan, and Report, once it was carried out, what became of it.
@@ -145,6 +147,9 @@ func (t *Text) Hibernation(doc *Hibernation) {
 	}
 	t.table(rows)
 	t.runs(shown)
+	if doc.Managed != nil {
+		t.managed(doc.Managed)
+	}
 	if len(doc.Leftovers) > 0 {
 		t.line("\nEarlier runs left something on %s (resume --repair takes it back):", count(len(doc.Leftovers), "object"))
 		left := reasons{}

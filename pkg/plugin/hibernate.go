@@ -47,7 +47,7 @@ func newHibernate(r *Root) *cobra.Command {
 	}
 	for _, sub := range []*cobra.Command{
 		newHibernateStatus(r), newHibernatePause(r), newHibernateResume(r), newHibernateLogs(r),
-		newHibernateInstall(r), newHibernateSet(r), newHibernateUninstall(r), newHibernateRun(r),
+		newHibernateInstall(r), newHibernateSet(r), newHibernateUninstall(r), newHibernateSchedule(r), newHibernateRun(r),
 	} {
 		cmd.AddCommand(sub)
 	}

@@ -35,7 +35,11 @@ type nightOptions struct {
 	step       time.Duration
 	drain      time.Duration
 
+	// managed: the service is to do it, on its own.
+	managed bool
+
 	client *cluster.Client
+	api    *castai.Client
 	runner *hibernate.Runner
 }
 
@@ -45,6 +49,7 @@ func (o *nightOptions) addFlags(f *pflag.FlagSet) {
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.inCluster, "in-cluster", false, "Start a Job from the installed CronJob instead, and follow its log")
+	f.BoolVar(&o.managed, "managed", false, "Have the service do it: its own hibernation leaves no node at all, and needs a hibernation schedule for the cluster")
 	f.StringVar(&o.name, "name", "", "With --in-cluster: name of the pair of CronJobs")
 	waitVar(f, &o.step, "step-timeout", 10*time.Minute, "How long a step may take, such as making a node, before the whole is taken back")
 }
@@ -56,6 +61,9 @@ func (o *nightOptions) Complete(*cobra.Command, []string) error { return o.acces
 func (o *nightOptions) validate() error {
 	if o.inCluster && o.dryRun != dryRunNone {
 		return usage(errors.New("--in-cluster starts the Job that there is: it can't be combined with --dry-run"))
+	}
+	if o.managed && o.inCluster {
+		return usage(errors.New("--managed and --in-cluster exclude each other"))
 	}
 	if o.name != "" && !o.inCluster {
 		return usage(errors.New("--name names the CronJobs to start a Job from: pass --in-cluster, too"))
@@ -82,9 +90,9 @@ func (o *nightOptions) begin(ctx context.Context) (err error) {
 
 // useRunner makes the runner that the flags describe.
 func (o *nightOptions) useRunner(api *castai.Client) {
-	o.runner = o.access.runner(o.client, api)
+	o.runner, o.api = o.access.runner(o.client, api), api
 	o.runner.DryRun = o.dryRun == dryRunServer
-	o.runner.Step, o.runner.Drain = o.step, o.drain
+	o.runner.Step, o.runner.Drain, o.runner.Managed = o.step, o.drain, o.timeout
 	o.runner.OnEvent = printer.NewProgress(o.ErrOut, o.runner.DryRun).Event
 }
 
@@ -255,6 +263,7 @@ type hibernatePauseOptions struct {
 	foreign    bool
 	accept     []string
 	keep       string
+	tolerate   bool
 }
 
 func newHibernatePause(r *Root) *cobra.Command {
@@ -279,7 +288,11 @@ func newHibernatePause(r *Root) *cobra.Command {
 			%[1]s hibernate pause --namespaces-to-keep=monitoring --protect-removal-disabled --yes
 
 			# As the CronJob would do it
-			%[1]s hibernate pause --in-cluster`),
+			%[1]s hibernate pause --in-cluster
+
+			# Have the service do it, which leaves no node at all
+			%[1]s hibernate schedule create nights --assign
+			%[1]s hibernate pause --managed`),
 		Args: noArgs, RunE: run(o),
 	}
 	f := cmd.Flags()
@@ -292,6 +305,7 @@ func newHibernatePause(r *Root) *cobra.Command {
 	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
 	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")
 	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.Refusals(), " or ")+" (repeatable)")
+	f.BoolVar(&o.tolerate, "add-tolerations", false, "With --managed: let Cast AI's components run on the temporary node that wakes the cluster")
 	waitVar(f, &o.timeout, "timeout", 45*time.Minute, "How long the pause may take")
 	waitVar(f, &o.drain, "drain-timeout", 5*time.Minute, "How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
 	return cmd
@@ -317,6 +331,9 @@ func (o *hibernatePauseOptions) Validate() error {
 	if err := acceptable(o.accept); err != nil {
 		return usage(fmt.Errorf("--accept: %w", err))
 	}
+	if o.managed && len(o.settings.NamespacesToKeep) > 0 {
+		return usage(errors.New("the service's own hibernation keeps no namespace: leave out --managed or --namespaces-to-keep"))
+	}
 	if !slices.Contains(hibernate.KeepModes(), o.keep) {
 		return usage(fmt.Errorf("--keep=%s is unknown: it is %s", o.keep, strings.Join(hibernate.KeepModes(), " or ")))
 	}
@@ -339,8 +356,13 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	if err := o.begin(ctx); err != nil {
 		return err
 	}
-	if o.inCluster {
+	switch {
+	case o.inCluster:
 		return o.inJob(ctx, "pause")
+	case o.managed:
+		return o.manage(ctx, "This has the service hibernate cluster %s: all its nodes go.", "The service has hibernated the cluster", func(s *hibernate.State, m *hibernate.Managed) (*hibernate.ManagedPlan, error) {
+			return hibernate.PlanManagedPause(s, m, hibernate.ManagedOptions{Tolerate: o.tolerate, Accept: o.accept})
+		})
 	}
 	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept, Keep: o.keep, Run: newRun(), By: o.runner.By}
 	state, plan, err := o.plan(ctx, options)
@@ -350,6 +372,7 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	if plan.Already != "" {
 		return o.already(state, plan.Already)
 	}
+	plan.Warnings = append(plan.Warnings, state.Way(o.settings.NamespacesToKeep).String())
 	phases := o.runner.Phases(plan)
 	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.DisplayName(), len(plan.Remove), len(state.Nodes))
 	if n := len(plan.Coming); n > 0 {

@@ -54,6 +54,9 @@ func (o *hibernateResumeOptions) Validate() error {
 	if o.inCluster && (o.repair || o.start) {
 		return usage(errors.New("the CronJob can't --repair or --start-autoscaler: leave out --in-cluster"))
 	}
+	if o.managed && (o.repair || o.start) {
+		return usage(errors.New("the service does not --repair or --start-autoscaler: leave out --managed"))
+	}
 	return o.validate()
 }
 
@@ -63,8 +66,11 @@ func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
 	if err := o.begin(ctx); err != nil {
 		return err
 	}
-	if o.inCluster {
+	switch {
+	case o.inCluster:
 		return o.inJob(ctx, "resume")
+	case o.managed:
+		return o.manage(ctx, "This has the service resume cluster %s.", "The service has resumed the cluster", hibernate.PlanManagedResume)
 	}
 	state, plan, err := o.plan(ctx)
 	if err != nil {

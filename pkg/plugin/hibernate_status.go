@@ -3,10 +3,12 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/kubectl/pkg/util/templates"
 
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/internal/hibernate"
 	"github.com/castai/kubectl-castai/internal/printer"
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -17,6 +19,9 @@ type hibernateStatusOptions struct {
 	access access
 	name   string
 	output string
+	// managed: also what the service's own hibernation is at.
+	managed bool
+	api     *castai.Client
 }
 
 func newHibernateStatus(r *Root) *cobra.Command {
@@ -32,6 +37,7 @@ func newHibernateStatus(r *Root) *cobra.Command {
 		Args:    noArgs, RunE: run(o),
 	}
 	o.access.addFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&o.managed, "managed", false, "Also show the service's own hibernation: its schedules, and which of the two ways fits the cluster")
 	cmd.Flags().StringVar(&o.name, "name", "", "Only the pair of CronJobs of this name")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json or yaml")
 	return cmd
@@ -42,7 +48,7 @@ func (o *hibernateStatusOptions) Complete(*cobra.Command, []string) error { retu
 
 // Validate checks the flags.
 func (o *hibernateStatusOptions) Validate() error {
-	if err := o.access.validate(false); err != nil {
+	if err := o.access.validate(o.managed); err != nil {
 		return err
 	}
 	return outputFormats(o.output, "", "json", "yaml")
@@ -67,6 +73,16 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 		return refused(missing(in, o.name))
 	}
 	doc := printer.NewHibernation(state.Server, state, in, o.name)
+	if o.managed {
+		if o.api == nil {
+			return fmt.Errorf("the service's own hibernation can't be shown without an answer of Cast AI's")
+		}
+		m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
+		if err != nil {
+			return err
+		}
+		doc.Managed = printer.NewManaged(state, m, time.Now())
+	}
 	if o.output != "" {
 		return printer.Print(o.Out, o.output, doc)
 	}
@@ -83,6 +99,7 @@ func (o *hibernateStatusOptions) observe(ctx context.Context, client *cluster.Cl
 		if err == nil {
 			var state *hibernate.State
 			if state, err = o.access.runner(client, api).Observe(ctx); err == nil {
+				o.api = api
 				return state, nil
 			}
 		}

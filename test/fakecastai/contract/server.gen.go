@@ -15,9 +15,21 @@ import (
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// PauseCluster Begins to hibernate the cluster, which must be assigned to a schedule (docs.cast.ai/reference/hibernationjobsapi_pausecluster-1). What it answers is not documented.
+	// (POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:pauseCluster)
+	PauseCluster(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, clusterId ClusterId)
+	// ResumeCluster Begins to resume the cluster, with the node configuration of its schedule (docs.cast.ai/reference/hibernationjobsapi_resumecluster; the path is inferred from the one above).
+	// (POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:resumeCluster)
+	ResumeCluster(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, clusterId ClusterId)
 	// ListHibernationSchedules Lists the hibernation schedules of an organization, a page at a time.
 	// (GET /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules)
 	ListHibernationSchedules(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, params ListHibernationSchedulesParams)
+	// CreateHibernationSchedule Makes a hibernation schedule.
+	// (POST /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules)
+	CreateHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId)
+	// DeleteHibernationSchedule Deletes a hibernation schedule, whatever clusters it is for (terraform-provider-castai, hibernation_schedule).
+	// (DELETE /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId})
+	DeleteHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, scheduleId string)
 	// GetHibernationSchedule Returns a hibernation schedule.
 	// (GET /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId})
 	GetHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, scheduleId string)
@@ -72,9 +84,33 @@ type ServerInterface interface {
 
 type Unimplemented struct{}
 
+// PauseCluster Begins to hibernate the cluster, which must be assigned to a schedule (docs.cast.ai/reference/hibernationjobsapi_pausecluster-1). What it answers is not documented.
+// (POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:pauseCluster)
+func (_ Unimplemented) PauseCluster(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, clusterId ClusterId) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResumeCluster Begins to resume the cluster, with the node configuration of its schedule (docs.cast.ai/reference/hibernationjobsapi_resumecluster; the path is inferred from the one above).
+// (POST /cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:resumeCluster)
+func (_ Unimplemented) ResumeCluster(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, clusterId ClusterId) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListHibernationSchedules Lists the hibernation schedules of an organization, a page at a time.
 // (GET /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules)
 func (_ Unimplemented) ListHibernationSchedules(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, params ListHibernationSchedulesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateHibernationSchedule Makes a hibernation schedule.
+// (POST /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules)
+func (_ Unimplemented) CreateHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteHibernationSchedule Deletes a hibernation schedule, whatever clusters it is for (terraform-provider-castai, hibernation_schedule).
+// (DELETE /cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId})
+func (_ Unimplemented) DeleteHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationId OrganizationId, scheduleId string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -183,6 +219,76 @@ type ServerInterfaceWrapper struct {
 
 type MiddlewareFunc func(http.Handler) http.Handler
 
+// PauseCluster operation middleware
+func (siw *ServerInterfaceWrapper) PauseCluster(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "organizationId" -------------
+	var organizationId OrganizationId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "organizationId", chi.URLParam(r, "organizationId"), &organizationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "organizationId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterId" -------------
+	var clusterId ClusterId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterId", chi.URLParam(r, "clusterId"), &clusterId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PauseCluster(w, r, organizationId, clusterId)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ResumeCluster operation middleware
+func (siw *ServerInterfaceWrapper) ResumeCluster(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "organizationId" -------------
+	var organizationId OrganizationId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "organizationId", chi.URLParam(r, "organizationId"), &organizationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "organizationId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "clusterId" -------------
+	var clusterId ClusterId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "clusterId", chi.URLParam(r, "clusterId"), &clusterId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "clusterId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResumeCluster(w, r, organizationId, clusterId)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListHibernationSchedules operation middleware
 func (siw *ServerInterfaceWrapper) ListHibernationSchedules(w http.ResponseWriter, r *http.Request) {
 
@@ -229,6 +335,67 @@ func (siw *ServerInterfaceWrapper) ListHibernationSchedules(w http.ResponseWrite
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListHibernationSchedules(w, r, organizationId, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateHibernationSchedule operation middleware
+func (siw *ServerInterfaceWrapper) CreateHibernationSchedule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "organizationId" -------------
+	var organizationId OrganizationId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "organizationId", chi.URLParam(r, "organizationId"), &organizationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "organizationId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateHibernationSchedule(w, r, organizationId)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteHibernationSchedule operation middleware
+func (siw *ServerInterfaceWrapper) DeleteHibernationSchedule(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "organizationId" -------------
+	var organizationId OrganizationId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "organizationId", chi.URLParam(r, "organizationId"), &organizationId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "organizationId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "scheduleId" -------------
+	var scheduleId string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "scheduleId", chi.URLParam(r, "scheduleId"), &scheduleId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "scheduleId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteHibernationSchedule(w, r, organizationId, scheduleId)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -938,10 +1105,22 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules", wrapper.ListHibernationSchedules)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules", wrapper.CreateHibernationSchedule)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId}", wrapper.DeleteHibernationSchedule)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId}", wrapper.GetHibernationSchedule)
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/cluster-autoscaler/v1beta/organizations/{organizationId}/hibernation-schedules/{scheduleId}", wrapper.UpdateHibernationSchedule)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:pauseCluster", wrapper.PauseCluster)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/cluster-autoscaler/v1/organizations/{organizationId}/clusters/{clusterId}/hibernation-jobs:resumeCluster", wrapper.ResumeCluster)
 	})
 
 	return r
