@@ -48,7 +48,8 @@ var bodies = map[string][][]string{
 	"poddisruptionbudgets.policy":                                  {{"spec", "selector"}},
 	"leases.coordination.k8s.io": {{"spec", "holderIdentity"}, {"spec", "renewTime"},
 		{"spec", "leaseDurationSeconds"}},
-	"clusters.castware.cast.ai": {{"spec"}},
+	"clusters.castware.cast.ai":   {{"spec"}},
+	"components.castware.cast.ai": {{"status", "conditions"}},
 	// What GitOps tools say that they manage.
 	"applications.argoproj.io":                   {{"status", "resources"}},
 	"kustomizations.kustomize.toolkit.fluxcd.io": {{"status", "inventory"}},

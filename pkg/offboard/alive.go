@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -177,23 +176,40 @@ func (m *removal) operators() []string {
 	return out
 }
 
-// pending tells whether an object is the record of a Helm release that somebody
-// is working on (the label status, helm.sh/helm/v3 pkg/storage/driver/secrets.go).
-func pending(o *cluster.Object) bool {
-	status := o.Labels["status"]
-	return isHelmRecord(o) && (strings.HasPrefix(status, "pending-") || status == "uninstalling")
+// busy says what somebody is doing to an object: to a Helm release, by the label
+// of its record (status, helm.sh/helm/v3 pkg/storage/driver/secrets.go), or to a
+// custom resource, by its condition Progressing (as castware-operator 0.10.1 was
+// seen to set it). It is empty if nobody says that.
+func busy(o *cluster.Object) string {
+	if isHelmRecord(o) {
+		if status := o.Labels["status"]; strings.HasPrefix(status, "pending-") || status == "uninstalling" {
+			return "its record says " + status
+		}
+		return ""
+	}
+	conditions, _, _ := unstructured.NestedSlice(o.Body, "status", "conditions")
+	for _, c := range conditions {
+		if condition, _ := c.(map[string]any); condition["type"] == "Progressing" && condition["status"] == "True" {
+			return fmt.Sprintf("its condition Progressing says %v", condition["reason"])
+		}
+	}
+	return ""
 }
 
-// waitForRelease returns the action that waits until nobody works on a release.
-func waitForRelease(i *ownership.Item) engine.Action {
+// waitFor returns the action that waits until nobody works on an object.
+func waitFor(i *ownership.Item, why string) engine.Action {
 	o := i.Object
+	what := o.Resource.Kind + " " + o.Namespace + "/" + o.Name
+	if isHelmRecord(o) {
+		what = "the Helm release " + o.Namespace + "/" + o.Labels["name"]
+	}
 	return engine.Action{
-		Verb: engine.Call, Target: o.Target(), Operation: "wait for the Helm release " + o.Namespace + "/" + o.Labels["name"],
-		Why: "its record says " + o.Labels["status"] + ", and what a backup has of it then could not be put back as it was",
+		Verb: engine.Call, Target: o.Target(), Operation: "wait for " + what,
+		Why: why + ", and what a backup has of it then could not be put back as it was",
 	}
 }
 
-// operations gives the actions of the phase that waits for releases what they do.
+// operations gives the actions of the phase that waits for the operator what they do.
 func (m *removal) operations(plan *engine.Plan) {
 	for i := range plan.Phases {
 		if plan.Phases[i].Name != PhaseOperations {
@@ -201,31 +217,35 @@ func (m *removal) operations(plan *engine.Plan) {
 		}
 		for j := range plan.Phases[i].Actions {
 			a := &plan.Phases[i].Actions[j]
-			a.Do = func(ctx context.Context, tell func(string)) error { return m.settleRelease(ctx, a.Target, tell) }
+			a.Do = func(ctx context.Context, tell func(string)) error { return m.idle(ctx, a.Target, tell) }
 		}
 	}
 }
 
-// settleRelease waits until the record says that nobody works on the release, or
-// is gone. The end of ctx is the phase's time.
-func (m *removal) settleRelease(ctx context.Context, record cluster.Target, tell func(string)) error {
+// idle waits until nobody says any more that he works on the object, or it is
+// gone. The end of ctx is the phase's time.
+func (m *removal) idle(ctx context.Context, t cluster.Target, tell func(string)) error {
+	var fields [][]string
+	if t.Group != "" { // of a Helm record only the labels are read
+		fields = [][]string{{"status", "conditions"}}
+	}
 	for said := ""; ; {
-		o, err := m.Cluster.Get(ctx, record)
+		o, err := m.Cluster.Get(ctx, t, fields...)
 		switch {
-		case apierrors.IsNotFound(err):
+		case cluster.IsGone(err, t):
 			return nil
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
 			return err
 		}
-		o.Resource = &cluster.Resource{Kind: record.Kind, Name: record.Resource, Version: record.Version}
-		if !pending(o) {
+		why := busy(o)
+		if why == "" {
 			return nil
 		}
-		if status := o.Labels["status"]; status != said {
-			said = status
-			tell(fmt.Sprintf("its record says %s", status))
+		if why != said {
+			said = why
+			tell(why)
 		}
 		if err := pause(ctx, poll); err != nil {
 			return err

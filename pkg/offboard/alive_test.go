@@ -207,9 +207,10 @@ func TestFinalizersAreThoseOfTheLiveObject(t *testing.T) {
 	})
 }
 
-// A release that the living operator works on is waited for; a record that a
-// dead one left is not.
-func TestReleasesInProgressGetTheirTime(t *testing.T) {
+// A release that the living operator works on is waited for, and so is a
+// Component; what a dead one left in progress is not, and what never ends gets
+// its time and no more.
+func TestWorkInProgressGetsItsTime(t *testing.T) {
 	const record = `
 ---
 apiVersion: v1
@@ -217,29 +218,52 @@ kind: Secret
 metadata:
   name: sh.helm.release.v1.castai-agent.v1
   namespace: castai-agent
-  labels: {owner: helm, name: castai-agent, status: pending-install, version: "1"}
+  labels: {owner: helm, name: castai-agent, status: %s, version: "1"}
 type: helm.sh/release.v1
 data: {release: %s}
 `
-	ref := cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "sh.helm.release.v1.castai-agent.v1"}
-	for name, alive := range map[string]bool{"the operator lives": true, "the operator is dead": false} {
+	const progressing = `
+---
+apiVersion: castware.cast.ai/v1alpha1
+kind: Component
+metadata: {name: castai-evictor, namespace: castai-agent}
+status: {conditions: [{type: %s, status: "True", reason: Installing}]}
+`
+	secret := func(status string) string { return fmt.Sprintf(record, status, release(t, "castai-agent")) }
+	for name, test := range map[string]struct {
+		before, after string
+		alive         bool
+		takes, waited time.Duration
+	}{
+		"a release, and the operator lives":   {secret("pending-install"), secret("deployed"), true, 12 * time.Second, 12 * time.Second},
+		"a release, and the operator is dead": {secret("pending-install"), secret("deployed"), false, 12 * time.Second, 0},
+		"a Component, and the operator lives": {
+			fmt.Sprintf(progressing, "Progressing"), fmt.Sprintf(progressing, "Available"), true, 12 * time.Second, 12 * time.Second,
+		},
+		"a Component, and the operator is dead": {
+			fmt.Sprintf(progressing, "Progressing"), fmt.Sprintf(progressing, "Available"), false, 12 * time.Second, 0,
+		},
+		"a Component that never gets ready": {
+			fmt.Sprintf(progressing, "Progressing"), fmt.Sprintf(progressing, "Available"), true, time.Hour, time.Minute,
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				start := time.Now()
 				renewed := start
-				if !alive {
+				if !test.alive {
 					renewed = start.Add(-time.Hour)
 				}
-				w := serve(t, operator(renewed)+fmt.Sprintf(record, release(t, "castai-agent")))
+				w := serve(t, operator(renewed)+test.before)
 				w.runner.CleanUp = time.Minute
-				if alive {
+				if test.alive {
 					w.live(0)
 				}
+				finished := false
 				w.Before(func(*clustertest.Request) clustertest.Fault {
-					if u := w.Get(ref); alive && u != nil && u.GetLabels()["status"] != "deployed" && time.Since(start) > 12*time.Second {
-						u.SetLabels(map[string]string{"owner": "helm", "name": "castai-agent", "status": "deployed", "version": "1"})
-						u.SetResourceVersion("")
-						w.Put(u)
+					if !finished && time.Since(start) >= test.takes {
+						finished = true
+						w.add(t, strings.TrimPrefix(test.after, "\n---\n"))
 					}
 					return clustertest.Fault{}
 				})
@@ -248,8 +272,8 @@ data: {release: %s}
 				if _, err := w.offboard(t); err != nil {
 					t.Fatal(err)
 				}
-				if waited := stopped.Sub(start) >= 12*time.Second; waited != alive {
-					t.Errorf("it stopped the operator after %s", stopped.Sub(start))
+				if waited := stopped.Sub(start); waited < test.waited || waited > test.waited+15*time.Second {
+					t.Errorf("it stopped the operator after %s", waited)
 				}
 			})
 		})
@@ -353,4 +377,57 @@ func TestOwnWebhookMayNotKeepItselfRunning(t *testing.T) {
 			t.Errorf("it was not stopped before the rest: %v", writes)
 		}
 	})
+}
+
+// fighter is a controller that puts back what the operator cleans up, until it is
+// stopped.
+const fighter = `
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: castai-cluster-controller
+  namespace: castai-agent
+  labels: {helm.sh/chart: castai-cluster-controller-0.92.6, app.kubernetes.io/name: castai-cluster-controller}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app.kubernetes.io/name: castai-cluster-controller}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: castai-cluster-controller}}
+    spec: {containers: [{name: c, image: us-docker.pkg.dev/castai-hub/library/cluster-controller:v0.92.6}]}
+status: {readyReplicas: 2}
+`
+
+// What puts things back is stopped before the operator cleans up, and the
+// operator after that. An operator that cleans nothing up is stopped with it.
+func TestRecreatorsStopBeforeTheCleanUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		cleanUp time.Duration
+		order   []string
+	}{
+		"with a clean-up": {time.Minute, []string{"castai-cluster-controller", "castai-agent/castai-agent", "castware-operator"}},
+		"without one":     {0, []string{"castware-operator", "castai-agent/castai-agent"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, operator(time.Now())+fighter)
+				w.runner.CleanUp = test.cleanUp
+				w.live(0)
+				if _, err := w.offboard(t); err != nil {
+					t.Fatal(err)
+				}
+				writes := w.Writes()
+				last := -1
+				for _, name := range test.order {
+					at := slices.IndexFunc(writes, func(s string) bool {
+						return strings.HasSuffix(s, name) && (strings.HasPrefix(s, "patch deployments") || strings.HasPrefix(s, "delete components"))
+					})
+					if at <= last {
+						t.Errorf("%s comes too early: %v", name, writes)
+					}
+					last = at
+				}
+			})
+		})
+	}
 }

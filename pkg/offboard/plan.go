@@ -27,8 +27,9 @@ import (
 // last, so that a run that is interrupted anywhere finds the rest again.
 const (
 	PhaseOperations  = "operations"
-	PhaseCleanUp     = "clean-up"
 	PhaseRecreators  = "stop-recreators"
+	PhaseCleanUp     = "clean-up"
+	PhaseOperators   = "stop-operators"
 	PhaseStop        = "stop"
 	PhaseAdmission   = "admission"
 	PhaseResources   = "custom-resources"
@@ -68,7 +69,7 @@ const StoppedAnnotation = "castai.kubectl.dev/stopped"
 // New returns the plan for an inventory. It holds an action for every owned
 // object, except those that Kubernetes collects with their owners.
 func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.Plan {
-	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}, there: map[types.UID]bool{}}
+	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}, there: map[types.UID]bool{}, cleans: map[string]bool{}}
 	for _, o := range inv.Objects() {
 		p.there[o.UID] = true
 	}
@@ -77,6 +78,11 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 	}
 	for _, i := range inv.Owned() {
 		p.byUID[i.Object.UID] = i
+	}
+	for _, i := range inv.Owned() {
+		if o.CleanUp > 0 && cat.Graceful(i.Object.Ref()) && p.controllersLive(i) {
+			p.cleans[i.Component] = true
+		}
 	}
 	phases := phases(o)
 	byName := map[string]*engine.Phase{}
@@ -87,13 +93,13 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 		if name, a, ok := p.stop(i); ok {
 			byName[name].Actions = append(byName[name].Actions, a)
 		}
-		if o.CleanUp > 0 && cat.Graceful(i.Object.Ref()) && p.controllersLive(i) {
+		if p.cleans[i.Component] && cat.Graceful(i.Object.Ref()) {
 			a := p.remove(i)
 			a.Finalizers, a.Strips = nil, nil // that is what these controllers are for
 			byName[PhaseCleanUp].Actions = append(byName[PhaseCleanUp].Actions, a)
 		}
-		if o.CleanUp > 0 && pending(i.Object) && p.operatorLives() {
-			byName[PhaseOperations].Actions = append(byName[PhaseOperations].Actions, waitForRelease(i))
+		if why := busy(i.Object); o.CleanUp > 0 && why != "" && p.operatorLives() && (isHelmRecord(i.Object) || cat.Graceful(i.Object.Ref())) {
+			byName[PhaseOperations].Actions = append(byName[PhaseOperations].Actions, waitFor(i, why))
 		}
 		if t, stops := p.stoppedPod(i); stops {
 			byName[t].WaitFor = append(byName[t].WaitFor, i.Object.Target())
@@ -128,8 +134,9 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 func phases(o Options) []engine.Phase {
 	return []engine.Phase{
 		{Name: PhaseOperations, Title: "Let Cast AI's operator finish what it is doing", Timeout: o.CleanUp, Optional: true, InOrder: true},
-		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime, Optional: true},
 		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
+		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime, Optional: true},
+		{Name: PhaseOperators, Title: "Stop Cast AI's operators", Timeout: o.Phase},
 		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
 		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
 		{Name: PhaseResources, Title: "Remove custom resources", Timeout: o.Phase},
@@ -173,6 +180,8 @@ type planner struct {
 	whole map[string]bool               // namespaces that go whole
 	byUID map[types.UID]*ownership.Item // what is Cast AI's
 	there map[types.UID]bool            // everything
+	// cleans are the components whose controllers are asked to clean up.
+	cleans map[string]bool
 }
 
 // phaseOf says in which phase an owned object is removed, or "" if Kubernetes
@@ -257,6 +266,9 @@ func (p *planner) stop(i *ownership.Item) (phase string, a engine.Action, ok boo
 	phase = PhaseStop
 	if p.cat.Recreates(i.Component) {
 		phase = PhaseRecreators
+	}
+	if phase == PhaseRecreators && p.cleans[i.Component] {
+		phase = PhaseOperators
 	}
 	return phase, engine.Action{
 		Verb: engine.Patch, Target: o.Target(), Patch: patch, Why: i.For[0].Text, Command: kubectl("patch", o),

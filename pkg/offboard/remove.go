@@ -164,7 +164,7 @@ func (m *removal) staying(shown *engine.Plan) {
 
 // The phases before anything of the plan is deleted.
 var (
-	halts = []string{PhaseRecreators, PhaseStop}
+	halts = []string{PhaseRecreators, PhaseOperators, PhaseStop}
 	early = append([]string{PhaseOperations, PhaseCleanUp}, halts...)
 )
 
