@@ -342,7 +342,7 @@ func TestStoppingIsAGate(t *testing.T) {
 				if stays := w.has(t, "MutatingWebhookConfiguration.admissionregistration.k8s.io/castai-pod-mutator"); stays != test.stays {
 					t.Errorf("the webhook stays: %v (%v)", stays, err)
 				}
-				if test.stays && (!errors.Is(err, engine.ErrGate) || !strings.Contains(err.Error(), "castai-agent-1-a")) {
+				if test.stays && (!errors.Is(err, engine.ErrGate) || !strings.Contains(err.Error(), "Pod/castai-agent/castai-agent-1-a on node node-1")) {
 					t.Errorf("error %v", err)
 				}
 				if !test.stays && err != nil {

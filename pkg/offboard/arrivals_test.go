@@ -130,10 +130,11 @@ metadata: {name: node-1}
 // stopped, whether that was before the run or happens in it.
 func TestPodsWithoutWorkloadsAreWaitedFor(t *testing.T) {
 	pod := cluster.Ref{Kind: "Pod", Namespace: "castai-agent", Name: "castai-agent-1-a"}
-	for name, test := range map[string]struct{ before, ends bool }{
-		"gone before, and it ends":     {true, true},
-		"gone meanwhile, and it ends":  {false, true},
-		"gone meanwhile, and it stays": {false, false},
+	for name, test := range map[string]struct{ before, collected, ends bool }{
+		"gone before, and it ends":              {true, true, true},
+		"gone before, and not yet asked to end": {true, false, true},
+		"gone meanwhile, and it ends":           {false, true, true},
+		"gone meanwhile, and it stays":          {false, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -143,18 +144,21 @@ func TestPodsWithoutWorkloadsAreWaitedFor(t *testing.T) {
 				ended := make(chan struct{})
 				uninstall := func() {
 					w.Drop(cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castai-agent"})
-					w.Drop(cluster.Ref{Group: "apps", Kind: "ReplicaSet", Namespace: "castai-agent", Name: "castai-agent-1"})
-					u := w.Get(pod)
-					now := metav1.NewTime(time.Now().Add(30 * time.Second))
-					u.SetDeletionTimestamp(&now)
-					u.SetDeletionGracePeriodSeconds(new(int64(30)))
-					u.SetResourceVersion("")
-					w.Put(u)
+					if test.collected {
+						w.Drop(cluster.Ref{Group: "apps", Kind: "ReplicaSet", Namespace: "castai-agent", Name: "castai-agent-1"})
+						u := w.Get(pod)
+						now := metav1.NewTime(time.Now().Add(30 * time.Second))
+						u.SetDeletionTimestamp(&now)
+						u.SetDeletionGracePeriodSeconds(new(int64(30)))
+						u.SetResourceVersion("")
+						w.Put(u)
+					}
 					go func() {
 						defer close(ended)
-						time.Sleep(15 * time.Second)
+						time.Sleep(8 * time.Second)
 						if test.ends {
 							w.Drop(pod)
+							w.Drop(cluster.Ref{Group: "apps", Kind: "ReplicaSet", Namespace: "castai-agent", Name: "castai-agent-1"})
 						}
 					}()
 				}

@@ -69,9 +69,9 @@ const StoppedAnnotation = "castai.kubectl.dev/stopped"
 // New returns the plan for an inventory. It holds an action for every owned
 // object, except those that Kubernetes collects with their owners.
 func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.Plan {
-	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}, there: map[types.UID]bool{}, cleans: map[string]bool{}}
+	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}, there: map[types.UID]*cluster.Object{}, cleans: map[string]bool{}}
 	for _, o := range inv.Objects() {
-		p.there[o.UID] = true
+		p.there[o.UID] = o
 	}
 	for _, h := range inv.Homes {
 		p.whole[h.Name] = h.Namespace != nil && inv.IsOwned(h.Namespace.Ref()) && o.Stays[h.Name] == ""
@@ -179,7 +179,7 @@ type planner struct {
 	cat   *ownership.Catalogue
 	whole map[string]bool               // namespaces that go whole
 	byUID map[types.UID]*ownership.Item // what is Cast AI's
-	there map[types.UID]bool            // everything
+	there map[types.UID]*cluster.Object // everything
 	// cleans are the components whose controllers are asked to clean up.
 	cleans map[string]bool
 }
@@ -338,7 +338,7 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 		if owner == nil {
 			return "", false
 		}
-		if !p.there[owner.UID] {
+		if p.there[owner.UID] == nil {
 			return PhaseStop, true
 		}
 		up := p.byUID[owner.UID]
@@ -354,11 +354,20 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 
 func isPod(o *cluster.Object) bool { return o.Resource.Kind == "Pod" && o.Resource.Group == "" }
 
-// orphaned tells whether a pod is on its way out and what made it has gone, with
-// what would tell whose it is: somebody is removing its workload.
+// orphaned tells whether what made a pod has gone, with what would tell whose it
+// is: somebody is removing its workload, and Kubernetes collects the rest.
 func (p *planner) orphaned(pod *cluster.Object) bool {
-	c := pod.Controller()
-	return pod.Terminating() && c != nil && !p.there[c.UID]
+	for o := pod; ; {
+		c := o.Controller()
+		if c == nil {
+			return false
+		}
+		up := p.there[c.UID]
+		if up == nil {
+			return slices.Contains([]string{"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "CronJob", "Job"}, c.Kind)
+		}
+		o = up
+	}
 }
 
 // stopped tells whether a workload was stopped before.

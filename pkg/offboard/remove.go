@@ -131,7 +131,7 @@ func (m *removal) remove(ctx context.Context, plan *engine.Plan) error {
 		if plan, err = m.take(ctx, o); err != nil {
 			return err
 		}
-		if first := m.running(ctx, plan); len(first.Phases) > 0 {
+		if first := m.running(ctx, plan, false); len(first.Phases) > 0 {
 			if plan, err = m.halt(ctx, first, plan); err != nil {
 				return err
 			}

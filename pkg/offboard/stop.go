@@ -28,22 +28,27 @@ func (m *removal) halt(ctx context.Context, first, plan *engine.Plan) (*engine.P
 		if plan, err = m.again(ctx); err != nil {
 			return nil, err
 		}
-		if first = m.running(ctx, plan); len(first.Phases) == 0 || m.accepted() && round == maxStops {
+		last := round == maxStops
+		if first = m.running(ctx, plan, last); len(first.Phases) == 0 || m.accepted() && last {
 			return plan, nil
 		}
-		if round == maxStops {
+		if last {
 			return nil, fmt.Errorf("%s can't be stopped, or comes back: %w; to go on regardless, pass --accept %s",
 				names(first), ErrChanged, BlockerRunning)
 		}
 	}
 }
 
-// running returns what of a plan stops what still runs, or waits for its end.
-func (m *removal) running(ctx context.Context, plan *engine.Plan) *engine.Plan {
+// running returns what of a plan stops what still runs, or waits for its end. The
+// last time, pods that may be somebody else's are not waited for any more.
+func (m *removal) running(ctx context.Context, plan *engine.Plan, last bool) *engine.Plan {
 	out := part(plan, halting)
 	for i := range out.Phases {
 		phase := &out.Phases[i]
-		phase.WaitFor = slices.DeleteFunc(slices.Clone(phase.WaitFor), func(t cluster.Target) bool { return !m.runs(ctx, t.Ref) })
+		phase.WaitFor = slices.DeleteFunc(slices.Clone(phase.WaitFor), func(t cluster.Target) bool {
+			_, runs := m.runs(ctx, t.Ref)
+			return !runs || last && !m.now.IsOwned(t.Ref)
+		})
 	}
 	out.Phases = slices.DeleteFunc(out.Phases, func(p engine.Phase) bool { return len(p.Actions)+len(p.WaitFor) == 0 })
 	return out
@@ -61,8 +66,10 @@ func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engin
 			_, err := m.run(ctx, part(plan, func(name string) bool { return name == PhaseAdmission }))
 			return err
 		}
-		if halting(o.Phase) && o.Verb == "" && o.Result == engine.ResultLeft && m.now.IsOwned(o.Object) && m.runs(ctx, o.Object) {
-			running = append(running, o.Object.String())
+		if halting(o.Phase) && o.Verb == "" && o.Result == engine.ResultLeft && m.now.IsOwned(o.Object) {
+			if node, runs := m.runs(ctx, o.Object); runs {
+				running = append(running, o.Object.String()+" on node "+node)
+			}
 		}
 	}
 	if len(running) == 0 || m.accepted() {
@@ -72,23 +79,23 @@ func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engin
 		strings.Join(running, ", "), engine.ErrGate, BlockerRunning)
 }
 
-// runs tells whether a pod that did not go may still run: its containers have not
-// ended, and its node is there. What can't be seen may run.
-func (m *removal) runs(ctx context.Context, pod cluster.Ref) bool {
+// runs tells whether a pod that did not go may still run, and on which node: its
+// containers have not ended, and its node is there. What can't be seen may run.
+func (m *removal) runs(ctx context.Context, pod cluster.Ref) (node string, runs bool) {
 	t := cluster.Target{Ref: pod, Version: "v1", Resource: "pods"}
 	o, err := m.Cluster.Get(ctx, t, []string{"spec", "nodeName"}, []string{"status", "phase"}, []string{"status", "containerStatuses"})
 	if err != nil {
-		return !apierrors.IsNotFound(err)
+		return fmt.Sprintf("unknown (%v)", err), !apierrors.IsNotFound(err)
 	}
-	node, _, _ := unstructured.NestedString(o.Body, "spec", "nodeName")
+	node, _, _ = unstructured.NestedString(o.Body, "spec", "nodeName")
 	switch phase, _, _ := unstructured.NestedString(o.Body, "status", "phase"); {
 	case node == "", phase == "Succeeded", phase == "Failed":
-		return false
+		return node, false
 	case !slices.ContainsFunc(m.now.Objects(), func(n *cluster.Object) bool { return n.Resource.Kind == "Node" && n.Name == node }):
-		return false
+		return node, false
 	}
 	statuses, _, _ := unstructured.NestedSlice(o.Body, "status", "containerStatuses")
-	return len(statuses) == 0 || slices.ContainsFunc(statuses, func(s any) bool {
+	return node, len(statuses) == 0 || slices.ContainsFunc(statuses, func(s any) bool {
 		status, _ := s.(map[string]any)
 		_, ended, _ := unstructured.NestedMap(status, "state", "terminated")
 		return !ended
