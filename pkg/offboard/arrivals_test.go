@@ -78,6 +78,51 @@ func TestWhatComesBackGoesAgain(t *testing.T) {
 	}
 }
 
+// others bind a role of Cast AI's, too, which only Helm's marks outweigh.
+const others = `
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: sre-can-view-agent}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-agent}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: sre@example.com}]
+`
+
+// A role that others bind, too, goes when it is made again as it was; one that
+// somebody makes under its name for himself stays.
+func TestWhatOthersUseGoesAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		labels string
+		stays  bool
+	}{
+		"by the same chart":  {"{helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}", false},
+		"by another chart":   {"{helm.sh/chart: acme-1.0.0}", true},
+		"without any labels": {"{}", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, others)
+				w.when("patch deployments.apps", func() {
+					r, err := cluster.ParseRef(bareRef)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					w.Drop(r)
+					w.add(t, fmt.Sprintf("{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, "+
+						"metadata: {name: castai-agent, uid: again, labels: %s}}", test.labels))
+				})
+				if _, err := w.offboard(t); err != nil {
+					t.Fatal(err)
+				}
+				if w.has(t, bareRef) != test.stays || !w.has(t, "ClusterRoleBinding.rbac.authorization.k8s.io/sre-can-view-agent") {
+					t.Errorf("there is %v", w.Refs())
+				}
+			})
+		})
+	}
+}
+
 // A stranger's object that comes meanwhile is not taken along.
 func TestArrivalsOfOthersStay(t *testing.T) {
 	bubble(t, func(t *testing.T) {

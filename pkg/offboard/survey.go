@@ -3,6 +3,7 @@ package offboard
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,9 +36,14 @@ type Survey struct {
 	Releases  []cluster.StoredRelease
 	Catalogue *ownership.Catalogue
 	Trust     []string
-	// gone is what earlier looks of the same run found to be Cast AI's and is not
-	// there any more: it proves what it proved then.
-	gone *Survey
+	// before is what earlier looks of the same run found, nil for the first one.
+	before *memory
+}
+
+// memory is what of Cast AI's was there in earlier looks of a run.
+type memory struct {
+	items    map[cluster.Ref]*ownership.Item // the last state of each object
+	releases []cluster.StoredRelease
 }
 
 // Look reads the cluster and all records that judging it needs; trust are the
@@ -59,50 +65,63 @@ func Look(ctx context.Context, from Source, cat *ownership.Catalogue, trust []st
 func (s *Survey) Judge(o ownership.Options) *ownership.Inventory {
 	o.Trust = s.Trust
 	inv := ownership.Judge(s.Snapshot, s.Releases, s.Catalogue, o)
-	if s.gone == nil {
+	if s.before == nil {
 		return inv
 	}
-	whole := *s.Snapshot
-	whole.Objects = slices.Concat(s.Snapshot.Objects, s.gone.Snapshot.Objects)
-	before := ownership.Judge(&whole, slices.Concat(s.Releases, s.gone.Releases), s.Catalogue, o)
-	o.Known = map[types.UID]ownership.Proof{}
-	for _, i := range before.Owned() {
-		if !inv.IsOwned(i.Object.Ref()) {
-			o.Known[i.Object.UID] = ownership.Proof{Component: i.Component, Evidence: i.For[0]}
-		}
+	o.Known = s.recall(inv, o)
+	if len(o.Known) == 0 {
+		return inv
 	}
 	return ownership.Judge(s.Snapshot, s.Releases, s.Catalogue, o)
 }
 
-// remember lets what earlier looks found to be Cast AI's, and has been removed
-// since, tell whose the rest is, as it did when the user agreed.
-func (s *Survey) remember(earlier *Observation) {
+// recall returns what is not known any more to be Cast AI's and was when the user
+// agreed: what has been removed since told so, or it was made again by the same
+// chart under the same name.
+func (s *Survey) recall(inv *ownership.Inventory, o ownership.Options) map[types.UID]ownership.Proof {
+	known := map[types.UID]ownership.Proof{}
 	there := map[cluster.Ref]bool{}
-	for _, o := range s.Snapshot.Objects {
-		there[o.Ref()] = true
-	}
-	gone := &Survey{Snapshot: &cluster.Snapshot{}}
-	add := func(o *cluster.Object) {
-		if !there[o.Ref()] {
-			there[o.Ref()] = true
-			gone.Snapshot.Objects = append(gone.Snapshot.Objects, o)
+	for _, object := range s.Snapshot.Objects {
+		r := object.Ref()
+		there[r] = true
+		if was := s.before.items[r]; was != nil && !inv.IsOwned(r) && madeAgain(was.Object, object) {
+			known[object.UID] = ownership.Proof{Component: was.Component, Evidence: was.For[0]}
 		}
+	}
+	whole := *s.Snapshot
+	whole.Objects = slices.Clone(s.Snapshot.Objects)
+	for r, was := range s.before.items {
+		if !there[r] {
+			whole.Objects = append(whole.Objects, was.Object)
+		}
+	}
+	releases := slices.DeleteFunc(slices.Clone(s.before.releases), func(r cluster.StoredRelease) bool { return there[r.Ref] })
+	for _, i := range ownership.Judge(&whole, append(releases, s.Releases...), s.Catalogue, o).Owned() {
+		if r := i.Object.Ref(); there[r] && !inv.IsOwned(r) {
+			known[i.Object.UID] = ownership.Proof{Component: i.Component, Evidence: i.For[0]}
+		}
+	}
+	return known
+}
+
+// madeAgain tells whether an object was made by the chart that made the one of
+// this name before. Without Helm's marks, which a controller does not put back,
+// the bindings of others would make it unclear whose it is.
+func madeAgain(was, o *cluster.Object) bool {
+	const chart = "helm.sh/chart"
+	return was.UID != o.UID && o.Labels[chart] != "" && o.Labels[chart] == was.Labels[chart]
+}
+
+// remember lets what an earlier look found, and those before it, count in this
+// one.
+func (s *Survey) remember(earlier *Observation) {
+	s.before = &memory{items: map[cluster.Ref]*ownership.Item{}, releases: earlier.survey.Releases}
+	if old := earlier.survey.before; old != nil {
+		maps.Copy(s.before.items, old.items)
+		s.before.releases = slices.Concat(old.releases, s.before.releases)
 	}
 	for _, i := range earlier.Owned() {
-		add(i.Object)
-	}
-	gone.Releases = earlier.survey.Releases
-	if before := earlier.survey.gone; before != nil {
-		for _, o := range before.Snapshot.Objects {
-			add(o)
-		}
-		gone.Releases = slices.Concat(gone.Releases, before.Releases)
-	}
-	gone.Releases = slices.DeleteFunc(slices.Clone(gone.Releases), func(r cluster.StoredRelease) bool {
-		return !slices.ContainsFunc(gone.Snapshot.Objects, func(o *cluster.Object) bool { return o.Ref() == r.Ref })
-	})
-	if len(gone.Snapshot.Objects) > 0 {
-		s.gone = gone
+		s.before.items[i.Object.Ref()] = i
 	}
 }
 
@@ -119,7 +138,7 @@ func (s *Survey) with(objects ...*cluster.Object) *Survey {
 			snap.Objects[i] = o
 		}
 	}
-	return &Survey{Snapshot: &snap, Releases: s.Releases, Catalogue: s.Catalogue, Trust: s.Trust, gone: s.gone}
+	return &Survey{Snapshot: &snap, Releases: s.Releases, Catalogue: s.Catalogue, Trust: s.Trust, before: s.before}
 }
 
 // resource returns the resource of a target as the survey found it.
