@@ -54,6 +54,20 @@ func deleted(u *unstructured.Unstructured, finalizers ...string) *unstructured.U
 	return u
 }
 
+// judged looks at what a runner is about, and says why it does not go away.
+func judged(t *testing.T, r *finalize.Runner) []*finalize.Diagnosis {
+	t.Helper()
+	o, err := r.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ds, err := r.Diagnose(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ds
+}
+
 func TestRunner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := clustertest.Serve(t,
@@ -62,20 +76,8 @@ func TestRunner(t *testing.T) {
 			deleted(clustertest.Object("v1", "Service", "shop", "lb"), "service.kubernetes.io/load-balancer-cleanup"),
 		)
 		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
-		judge := func() []*finalize.Diagnosis {
-			t.Helper()
-			o, err := r.Observe(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ds, err := r.Diagnose(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return ds
-		}
 
-		ds := judge()
+		ds := judged(t, r)
 		refusals := r.Refusals(ds)
 		if len(refusals) != 1 || !strings.Contains(refusals[0].Message,
 			"--finalizer=service.kubernetes.io/load-balancer-cleanup") {
@@ -87,7 +89,7 @@ func TestRunner(t *testing.T) {
 		}
 
 		r.Options.Named = []string{"service.kubernetes.io/load-balancer-cleanup"}
-		ds = judge()
+		ds = judged(t, r)
 		if n := r.Plan(ds).Actions(); n != 3 { // two finalizers, and the end of the namespace
 			t.Errorf("%d actions are planned", n)
 		}
@@ -116,14 +118,7 @@ func TestForceUnread(t *testing.T) {
 			return clustertest.Fault{}
 		})
 		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}, Options: finalize.Options{Force: true}}
-		o, err := r.Observe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ds, err := r.Diagnose(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ds := judged(t, r)
 		result, err := r.Run(t.Context(), ds)
 		if err != nil {
 			t.Fatal(err)
@@ -161,14 +156,7 @@ func TestNamespaceAdministrator(t *testing.T) {
 			return r.Namespace != "shop" && !(r.Resource == "namespaces" && r.Name == "shop")
 		}
 		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
-		o, err := r.Observe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ds, err := r.Diagnose(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ds := judged(t, r)
 		d := ds[0]
 		if d.State != finalize.Terminating || d.Content.Objects != 1 || !strings.Contains(d.Summary, "example.com/hold") {
 			t.Errorf("%s", d.Summary)
@@ -203,14 +191,7 @@ func TestRunnerOfAnObject(t *testing.T) {
 			Name: "widgets.example.com"})
 		target.UID = ""
 		r := &finalize.Runner{Cluster: server.Client(), Object: &target}
-		o, err := r.Observe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ds, err := r.Diagnose(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ds := judged(t, r)
 		if n := r.Plan(ds).Actions(); n != 2 { // both finalizers, if nobody else removes them
 			t.Errorf("%d actions are planned", n)
 		}
@@ -243,19 +224,7 @@ func TestObjectOfANamespaceAdministrator(t *testing.T) {
 		}
 		target := server.Target(cluster.Ref{Kind: "ConfigMap", Namespace: "shop", Name: "a"})
 		r := &finalize.Runner{Cluster: server.Client(), Object: &target}
-		judge := func() []*finalize.Diagnosis {
-			t.Helper()
-			o, err := r.Observe(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ds, err := r.Diagnose(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return ds
-		}
-		ds := judge()
+		ds := judged(t, r)
 		if refusals := r.Refusals(ds); len(refusals) != 1 || !strings.Contains(refusals[0].Message,
 			"--finalizer=example.com/hold") {
 			t.Fatalf("nobody knows whether a controller lives: %+v", refusals)
@@ -264,7 +233,7 @@ func TestObjectOfANamespaceAdministrator(t *testing.T) {
 			t.Errorf("unseen: %v", ds[0].Unseen)
 		}
 		r.Options.Named = []string{"example.com/hold"}
-		ds = judge()
+		ds = judged(t, r)
 		for _, right := range finalize.Rights(ds, r.Options) {
 			if right.Namespace != "shop" {
 				t.Errorf("it asks for %+v", right)
