@@ -32,6 +32,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -385,6 +386,16 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 
 // KillAPIServer kills the API server without giving it time to finish anything.
 func (c *Cluster) KillAPIServer() error { return c.stopAPIServer(0) }
+
+// Signal sends a signal to one of the components: to stop it where it is, say, and to let
+// it go on. This process must have started it.
+func (c *Cluster) Signal(component string, sig syscall.Signal) error {
+	p := c.process(component)
+	if p == nil || p.handle == nil {
+		return errStopped
+	}
+	return p.signal(p.handle, sig)
+}
 
 func (c *Cluster) stopAPIServer(grace time.Duration) error {
 	p := c.process(APIServer)

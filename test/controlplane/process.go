@@ -143,7 +143,7 @@ func (p *process) signal(handle *os.Process, sig syscall.Signal) error {
 		err = handle.Signal(sig)
 	}
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop %s (process %d): %w", p.Name, p.PID, err)
+		return fmt.Errorf("signal %s (%s, process %d): %w", p.Name, sig, p.PID, err)
 	}
 	return nil
 }

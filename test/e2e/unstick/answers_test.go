@@ -6,14 +6,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/pkg/finalize"
+	"github.com/castai/kubectl-castai/test/controlplane"
 )
 
 // aggregated registers an API that another server serves: it can be discovered, and
@@ -135,9 +140,7 @@ func TestDeadAPIAndNothingElse(t *testing.T) {
 // finds the cause from another namespace.)
 func TestDeadConversionWebhook(t *testing.T) {
 	one := definition(converted.Group, converted.Resource, "Gizmo")
-	version := one[strings.Index(one, "    - name: v1"):]
-	define(t, one+strings.NewReplacer("name: v1", "name: v2", "storage: true", "storage: false").Replace(version),
-		"gizmos.conv.example.com")
+	define(t, one+second(one), "gizmos.conv.example.com")
 	own, other := fresh(t), fresh(t)
 	create(t, converted, own, "g", nil)
 	if _, err := server.Kubectl(t.Context(), "patch", "crd", "gizmos.conv.example.com", "--type=merge", "-p",
@@ -200,6 +203,69 @@ func TestAllButOne(t *testing.T) {
 	}
 	admitted(t, blocked)
 	admin.Expect(t, 0, "unstick-ns", blocked, "--yes", "--no-backup", "--patience=2s")
+}
+
+// A controller manager that is away for a minute is waited for, and nothing is done in its
+// place. (No other tool waits.)
+func TestControllerManagerIsAway(t *testing.T) {
+	ns := fresh(t)
+	create(t, configMaps, ns, "a", map[string]any{"data": map[string]any{"a": "b"}})
+	if err := server.Signal(controlplane.ControllerManager, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goOn := func() {
+		if err := server.Signal(controlplane.ControllerManager, syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(goOn)
+	discard(t, namespaces, "", ns)
+	const away = time.Minute
+	timer := time.AfterFunc(away, goOn)
+	defer timer.Stop()
+	start := time.Now()
+	r := admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--no-backup", "--patience=2s")
+	if took := time.Since(start); took < away || get(t, namespaces, "", ns) != nil {
+		t.Errorf("it took %s: %s", took, r)
+	}
+	if !strings.Contains(r.Stdout, "nothing had to be done") {
+		t.Errorf("it did the work of the controller: %s", r)
+	}
+}
+
+// A load balancer is asked for by name, and is in the preview and in the backup.
+// (finalizer-doctor refuses; knsk and unstuck remove the finalizer.)
+func TestLoadBalancer(t *testing.T) {
+	t.Parallel()
+	const guard = "service.kubernetes.io/load-balancer-cleanup"
+	ns, dir := fresh(t), filepath.Join(t.TempDir(), "saved")
+	create(t, services, ns, "lb", map[string]any{"spec": map[string]any{"type": "LoadBalancer",
+		"ports": []any{map[string]any{"port": int64(80)}}}}, guard)
+	begin(t, ns)
+	was := state(t, services, ns, "lb")
+	r := admin.Expect(t, 124, "unstick-ns", ns, "--yes", "--no-backup", "--patience=2s", "--timeout=10s")
+	if now := state(t, services, ns, "lb"); now != was || !strings.Contains(r.Stdout, "cost money") {
+		t.Errorf("it is %s, was %s: %s", now, was, r)
+	}
+	later := finalize.Options{Now: func() time.Time { return time.Now().Add(6 * time.Minute) }}
+	d := diagnose(t, later, ns)[0]
+	if refusal := finalize.Refuse(d, later); refusal == nil || !strings.Contains(refusal.Message, "--finalizer="+guard) {
+		t.Errorf("after its time: %v", refusal)
+	}
+	r = admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s", "--finalizer="+guard, "--backup-dir="+dir)
+	if !strings.Contains(r.Stdout, "cost money") || !strings.Contains(r.Stderr, "Backup: ") {
+		t.Errorf("%s", r)
+	}
+	saved, err := backup.Open(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(saved.Index.Objects, func(e backup.Entry) bool { return e.Kind == "Service" && e.Name == "lb" }) {
+		t.Errorf("saved: %+v", saved.Index.Objects)
+	}
+	if err := saved.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Orphans are found without the name of their namespace. (knsk finds them, too; its

@@ -62,6 +62,7 @@ var (
 	custom    = schema.GroupVersionResource{Group: "audit.example.com", Version: "v1", Resource: "events"}
 	gears     = schema.GroupVersionResource{Group: "strict.example.com", Version: "v1", Resource: "gears"}
 	converted = schema.GroupVersionResource{Group: "conv.example.com", Version: "v1", Resource: "gizmos"}
+	cogs      = schema.GroupVersionResource{Group: "plain.example.com", Version: "v1", Resource: "cogs"}
 	mutating  = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1",
 		Resource: "mutatingwebhookconfigurations"}
 )
@@ -70,7 +71,7 @@ var kinds = map[schema.GroupVersionResource]string{
 	namespaces: "Namespace", nodes: "Node", pods: "Pod", configMaps: "ConfigMap", secrets: "Secret", widgets: "Widget",
 	deployments: "Deployment", events: "Event", services: "Service", volumeClaims: "PersistentVolumeClaim",
 	volumes: "PersistentVolume", definitions: "CustomResourceDefinition", policies: "ValidatingAdmissionPolicy",
-	bindings: "ValidatingAdmissionPolicyBinding", custom: "Event", gears: "Gear", converted: "Gizmo",
+	bindings: "ValidatingAdmissionPolicyBinding", custom: "Event", gears: "Gear", cogs: "Cog", converted: "Gizmo",
 	apiServices: "APIService", validating: "ValidatingWebhookConfiguration", mutating: "MutatingWebhookConfiguration",
 }
 

@@ -3,8 +3,10 @@ package unstick
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -23,7 +25,16 @@ var (
 	admin  *driver.User
 )
 
+// atOnce is how many tests run in parallel: they wait for controllers, and need little
+// of the machine meanwhile.
+const atOnce = "8"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(driver.Main(m, driver.Options{Bin: "../../../bin"}, func(ctx context.Context, c *driver.Cluster) (err error) {
 		server, admin = c, c.Admin
 		if client, err = connect(ctx, c.Kubeconfig()); err != nil {
@@ -45,6 +56,13 @@ func connect(ctx context.Context, kubeconfig string) (*cluster.Client, error) {
 	flags := genericclioptions.NewConfigFlags(false)
 	flags.KubeConfig = &kubeconfig
 	return cluster.New(ctx, flags, cluster.Options{UserAgent: "unstick-test"})
+}
+
+// second returns a further version for a definition, v2, which is like the first, but not
+// stored.
+func second(definition string) string {
+	_, version, _ := strings.Cut(definition, "    - name: v1")
+	return "    - name: v2" + strings.Replace(version, "storage: true", "storage: false", 1)
 }
 
 // definition is a CustomResourceDefinition without any rules.

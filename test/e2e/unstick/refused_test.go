@@ -189,25 +189,37 @@ func TestWebhooksThatRefuse(t *testing.T) {
 	}
 }
 
-// A custom resource that is invalid under its definition by now. (unstuck fails with
-// exit 2; knsk orphans it.)
+// A custom resource that is invalid under its definition by now: a field at the root is
+// required, or a rule holds no more. (unstuck fails with exit 2; knsk orphans it.)
 func TestInvalidCustomResource(t *testing.T) {
 	t.Parallel()
 	define(t, definition(gears.Group, gears.Resource, "Gear"), "gears.strict.example.com")
+	for _, tc := range []struct{ name, rule, says string }{
+		{"required", "required: [spec]", "Required value"},
+		{"rule", `x-kubernetes-validations: [{rule: "self.metadata.name == 'never'", message: "not this one"}]`,
+			"not this one"},
+	} {
+		t.Run(tc.name, func(t *testing.T) { invalid(t, tc.rule, tc.says) })
+	}
+}
+
+func invalid(t *testing.T, rule, says string) {
+	t.Helper()
 	ns := fresh(t)
 	create(t, gears, ns, "g", nil, hold)
 	if err := server.Apply(t.Context(), strings.Replace(definition(gears.Group, gears.Resource, "Gear"),
-		"type: object, x-kub", "type: object, required: [spec], x-kub", 1)); err != nil {
+		"type: object, x-kub", "type: object, "+rule+", x-kub", 1)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func(ctx context.Context) (bool, error) {
 		_, err := resource(gears, ns).Patch(ctx, "g", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
 			metav1.PatchOptions{DryRun: []string{"All"}})
-		return err != nil && strings.Contains(err.Error(), "Required value"), nil
+		return err != nil && strings.Contains(err.Error(), says), nil
 	})
 	begin(t, ns)
 	r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
-	for _, says := range []string{"CustomResourceDefinition gears.strict.example.com refuses", "Required value", "nothing was changed"} {
+	for _, says := range []string{"CustomResourceDefinition gears.strict.example.com refuses", says,
+		"nothing was changed", "kubectl replace -f gears.strict.example.com.yaml"} {
 		if !strings.Contains(r.Stderr, says) {
 			t.Errorf("it does not say %q: %s", says, r)
 		}
