@@ -115,10 +115,10 @@ func TestNamesOfPairs(t *testing.T) {
 
 // What all pairs share goes with the last CronJob that uses it, a pair's or not.
 func TestUninstallLeavesWhatOthersUse(t *testing.T) {
-	shared := ""
-	for _, kind := range []string{"Secret", "ServiceAccount"} {
-		shared += "---\napiVersion: v1\nkind: " + kind + "\nmetadata: {name: " + map[string]string{"Secret": secretName, "ServiceAccount": account}[kind] + ", namespace: castai-agent}\n"
+	object := func(kind, name string) string {
+		return "---\napiVersion: v1\nkind: " + kind + "\nmetadata: {name: " + name + ", namespace: castai-agent}\n"
 	}
+	shared := object("Secret", secretName) + object("ServiceAccount", account)
 	everything := func(cluster.Ref) bool { return true }
 	count := func(in *Installation, pairs []*Pair, owned func(cluster.Ref) bool) (cronJobs, others, users int) {
 		plan, _, by := in.Uninstall(pairs, owned)

@@ -41,11 +41,12 @@ var evenings = []struct {
 func firstHour(t *testing.T, which int, ours bool) (hours float64, nodes int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		tonight, manifests := evenings[which], evenings[which].manifests
+		tonight := evenings[which]
+		manifests := []string{tonight.manifests}
 		for i := range 7 {
-			manifests += aNode(fmt.Sprintf("n%d", i))
+			manifests = append(manifests, aNode(fmt.Sprintf("n%d", i)))
 		}
-		n := evening(t, manifests)
+		n := evening(t, manifests...)
 		n.drains = 2 * time.Minute
 		for i := range tonight.inFlight {
 			name, config := fmt.Sprintf("late-%d", i), castai.NodeConfig{InstanceType: "m7g.xlarge"}

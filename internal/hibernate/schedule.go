@@ -83,10 +83,10 @@ func parseCron(name, expression string) (cron.Schedule, error) {
 // field without a word, and the cluster pauses at another time.
 func (s Schedule) TakenBy(server string) error {
 	v, err := version.ParseGeneric(server)
-	if err != nil || s.TimeZone == "" || v.AtLeast(version.MustParseGeneric("1.25")) {
-		return nil //nolint:nilerr // what no version can be read of is not an old one
+	if old := err == nil && v.LessThan(version.MustParseGeneric("1.25")); !old || s.TimeZone == "" {
+		return nil
 	}
-	return fmt.Errorf("Kubernetes %s does not know the time zone of CronJobs (it is there from 1.25 on): pass --time-zone= and write the schedules in the zone of its controller manager, which is UTC on most", server)
+	return fmt.Errorf("this server (Kubernetes %s) does not know the time zone of CronJobs, which is there from 1.25 on: pass --time-zone= and write the schedules in the zone of its controller manager, which is UTC on most", server)
 }
 
 // Next returns the times of the first pause and the first resume after now, in

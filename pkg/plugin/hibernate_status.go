@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -75,7 +76,7 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 	doc := printer.NewHibernation(state.Server, state, in, o.name)
 	if o.managed {
 		if o.api == nil {
-			return fmt.Errorf("the service's own hibernation can't be shown without an answer of Cast AI's")
+			return errors.New("the service's own hibernation can't be shown without an answer of Cast AI's")
 		}
 		m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
 		if err != nil {
