@@ -22,7 +22,11 @@ func (v *clusterView) judgeBindings() {
 			v.install(ns, releaseName(b.Object))
 			v.addHome(ns, component, b.Object)
 			for _, a := range b.accounts {
-				v.accounts[a] = true
+				// An account that was there before, default or one of many programs,
+				// tells nothing about its other bindings.
+				if v.exactAccount(a.Name) || v.named(a.Name, releaseName(b.Object)) != nil {
+					v.accounts[a] = true
+				}
 			}
 			continue
 		}

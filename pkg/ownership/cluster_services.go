@@ -32,7 +32,7 @@ func (v *clusterView) judgeWebhook(o *cluster.Object) {
 		}
 		mine++
 		service = s
-		if v.cat.inDomain(str(h, "name")) || v.ownRules(h) || v.named(s.Name, releaseName(o)) != nil {
+		if v.cat.inDomain(str(h, "name")) || v.ownRules(h) || v.ownService(s, o) != nil {
 			own++
 		}
 	}
@@ -85,6 +85,16 @@ func serviceOf(h map[string]any) cluster.Ref {
 	}
 }
 
+// ownService returns the component that a Service of this name is of: nobody else
+// gives it, or something says that this component lives there.
+func (v *clusterView) ownService(s cluster.Ref, caller *cluster.Object) *Component {
+	c := v.named(s.Name, releaseName(caller))
+	if c == nil || !v.cat.unmistakable(s.Name) && !v.lives[s.Namespace][c] && v.namedHome(s.Namespace) == nil {
+		return nil
+	}
+	return c
+}
+
 // ownRules tells whether a webhook is only about Cast AI's own API groups.
 func (v *clusterView) ownRules(h map[string]any) bool {
 	rules, _ := h["rules"].([]any)
@@ -116,7 +126,7 @@ func (v *clusterView) judgeAPIServices() {
 			component = v.chart(o).component
 		}
 		if component == nil {
-			component = v.named(name, releaseName(o))
+			component = v.ownService(cluster.Ref{Kind: "Service", Namespace: ns, Name: name}, o)
 		}
 		e := Evidence{Rule: "service", Text: text("the Service %s/%s answers for it, in a namespace of Cast AI's", ns, name)}
 		if component != nil {

@@ -108,6 +108,33 @@ func TestStrangersBesideCastAI(t *testing.T) {
 			want: map[string]string{"ClusterRole/list-pods-clusterrole": "unclear others may use the name"},
 		},
 		{
+			name: "an account of others that Cast AI was told to run as",
+			make: yamls(
+				charted(binding("castai-spot-handler", "castai-spot-handler", "ServiceAccount:platform/default"), "castai-spot-handler-0.35.3", "platform", "spot"),
+				binding("platform-admin", "cluster-admin", "ServiceAccount:platform/default"),
+				role("platform-operator-role"), binding("platform-operator", "platform-operator-role", "ServiceAccount:platform/default"),
+			),
+			want: map[string]string{
+				"ClusterRoleBinding/castai-spot-handler": "owned", "ClusterRoleBinding/platform-admin": "foreign",
+				"ClusterRoleBinding/platform-operator": "foreign", "ClusterRole/platform-operator-role": "foreign",
+			},
+		},
+		{
+			name: "ordinary names in a namespace that Cast AI leads to",
+			make: yamls(
+				charted(binding("castai-spot-handler", "castai-spot-handler", "ServiceAccount:platform/castai-spot-handler"), "castai-spot-handler-0.35.3", "platform", "spot"),
+				deployment("platform", "cluster-controller", "registry.example.com/vpn/cluster-controller:1"),
+				deployment("platform", "pod-mutator", "registry.example.com/team/pod-mutator:1"),
+				webhook("defaults", "platform/pod-mutator=mutate.example.com"), webhook("policies", "platform/cluster-controller=policies.example.com"),
+				thing("apiregistration.k8s.io/v1", "APIService", "", "v1.things.example.com")+
+					"spec: {group: things.example.com, version: v1, service: {namespace: platform, name: cluster-controller}}\n",
+			),
+			want: map[string]string{
+				"Deployment/platform/cluster-controller": "foreign", "Deployment/platform/pod-mutator": "foreign",
+				"MutatingWebhookConfiguration/defaults": "unclear", "MutatingWebhookConfiguration/policies": "unclear", "APIService/v1.things.example.com": "unclear",
+			},
+		},
+		{
 			name: "the label of a program on what people made for it",
 			make: yamls(
 				thing("v1", "ConfigMap", "castai-agent", "dashboards", "labels: {app.kubernetes.io/name: castai-agent}"),

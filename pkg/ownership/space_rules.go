@@ -44,10 +44,8 @@ func (v *spaceView) judgeWorkloads() {
 // copied with the path of that; or something says that this component lives here.
 func (v *spaceView) specific(c *Component, w workload) bool {
 	published, _ := v.cat.publishes(w.images)
-	if published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] {
-		return true
-	}
-	return v.cat.specific(c)
+	return published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] || v.chart(w.Object).component != nil ||
+		v.cat.unmistakable(w.Name) || v.cat.unmistakable(w.Labels["app.kubernetes.io/name"])
 }
 
 // foreignMain tells whether the main container of a workload runs something that
@@ -227,7 +225,7 @@ func (v *spaceView) judgeUsed() {
 		if component == nil {
 			component = v.runtimeObject(o)
 		}
-		if alone || r.Kind == "ServiceAccount" || component != nil {
+		if alone || component != nil || r.Kind == "ServiceAccount" && (v.above.accounts[r] || v.called(o.Name) != nil) {
 			v.claim(o, component, e)
 			continue
 		}
@@ -330,7 +328,7 @@ func (v *spaceView) leader(lease *cluster.Object) *cluster.Object {
 // order: client-go empties holderIdentity then (ReleaseOnCancel), so that only
 // where it is tells whose it was.
 func (v *spaceView) released(o *cluster.Object) bool {
-	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || str(o.Body, "spec", "holderIdentity") != "" {
+	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || slices.ContainsFunc(o.Managers, byHand) || str(o.Body, "spec", "holderIdentity") != "" {
 		return false
 	}
 	_, others := v.residents()
