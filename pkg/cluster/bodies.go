@@ -27,7 +27,7 @@ var bodies = map[string][][]string{
 	"services":   {{"spec", "selector"}, {"spec", "type"}},
 	"deployments.apps": append(podFields("spec", "template", "spec"), []string{"spec", "replicas"},
 		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "readyReplicas"}),
-	"statefulsets.apps": append(podFields("spec", "template", "spec"), []string{"spec", "replicas"},
+	"statefulsets.apps": append(podFields("spec", "template", "spec"), []string{"spec", "replicas"}, []string{"spec", "volumeClaimTemplates"},
 		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "readyReplicas"}),
 	"daemonsets.apps": append(podFields("spec", "template", "spec"),
 		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "desiredNumberScheduled"}),

@@ -1,6 +1,7 @@
 package ownership_test
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -167,12 +168,15 @@ func namespaceSituations() []situation {
 		{
 			name: "the volumes of a StatefulSet of Cast AI's, and others",
 			with: func(t testing.TB) *scene {
-				return (&scene{}).yaml(t, workloadYAML("StatefulSet", "castai-logs", "castai-audit-logs-receiver", image+"audit-logs-receiver:v1"))
+				set := workloadYAML("StatefulSet", "castai-logs", "castai-audit-logs-receiver", image+"audit-logs-receiver:v1")
+				return (&scene{}).yaml(t, strings.Replace(set, "spec:\n", "spec:\n  volumeClaimTemplates: [{metadata: {name: data}}]\n", 1))
 			},
-			make: yamls(thing("v1", "PersistentVolumeClaim", "castai-logs", "data-castai-audit-logs-receiver-0"), thing("v1", "PersistentVolumeClaim", "castai-logs", "backup-0"), thing("v1", "PersistentVolumeClaim", "castai-logs", "data-castai-audit-logs-receiver")),
+			make: yamls(thing("v1", "PersistentVolumeClaim", "castai-logs", "data-castai-audit-logs-receiver-0"),
+				thing("v1", "PersistentVolumeClaim", "castai-logs", "copy-of-castai-audit-logs-receiver-0"), thing("v1", "PersistentVolumeClaim", "castai-logs", "backup-0"), thing("v1", "PersistentVolumeClaim", "castai-logs", "data-castai-audit-logs-receiver")),
 			want: map[string]string{
-				"PersistentVolumeClaim/castai-logs/data-castai-audit-logs-receiver-0": "owned it belongs to the StatefulSet castai-audit-logs-receiver",
-				"PersistentVolumeClaim/castai-logs/backup-0":                          "unclear", "PersistentVolumeClaim/castai-logs/data-castai-audit-logs-receiver": "unclear", "Namespace/castai-logs": "foreign",
+				"PersistentVolumeClaim/castai-logs/data-castai-audit-logs-receiver-0":    "owned it belongs to the StatefulSet castai-audit-logs-receiver",
+				"PersistentVolumeClaim/castai-logs/copy-of-castai-audit-logs-receiver-0": "unclear",
+				"PersistentVolumeClaim/castai-logs/backup-0":                             "unclear", "PersistentVolumeClaim/castai-logs/data-castai-audit-logs-receiver": "unclear", "Namespace/castai-logs": "foreign",
 			},
 		},
 		{

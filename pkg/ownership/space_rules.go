@@ -296,8 +296,13 @@ func (v *spaceView) statefulSetOf(claim *cluster.Object) *cluster.Object {
 		return nil
 	}
 	for _, s := range v.workloads {
-		if s.Resource.Kind == "StatefulSet" && strings.HasSuffix(name, "-"+s.Name) && v.owned(s.Object) {
-			return s.Object
+		if s.Resource.Kind != "StatefulSet" || !v.owned(s.Object) {
+			continue
+		}
+		for _, template := range nested(s.Object, "spec", "volumeClaimTemplates") {
+			if name == str(template, "metadata", "name")+"-"+s.Name {
+				return s.Object
+			}
 		}
 	}
 	return nil
