@@ -98,7 +98,8 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 			a.Finalizers, a.Strips = nil, nil // that is what these controllers are for
 			byName[PhaseCleanUp].Actions = append(byName[PhaseCleanUp].Actions, a)
 		}
-		if why := busy(i.Object); o.CleanUp > 0 && why != "" && p.operatorLives() && (isHelmRecord(i.Object) || cat.Graceful(i.Object.Ref())) {
+		operated := isHelmRecord(i.Object) || cat.Graceful(i.Object.Ref())
+		if why := busy(i.Object); o.CleanUp > 0 && why != "" && operated && p.operatorLives() {
 			byName[PhaseOperations].Actions = append(byName[PhaseOperations].Actions, waitFor(i, why))
 		}
 		if t, stops := p.stoppedPod(i); stops {

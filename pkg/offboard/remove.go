@@ -142,7 +142,9 @@ func (m *removal) remove(ctx context.Context, plan *engine.Plan) error {
 // came tells whether an observation has something of Cast AI's that nobody had
 // seen before, and that no tool which keeps a state would make again and again.
 func (m *removal) came(o *Observation) bool {
-	return slices.ContainsFunc(Returned(o.Inventory, m.seen...), func(r Return) bool { return !r.kept && o.IsOwned(r.Ref) })
+	return slices.ContainsFunc(Returned(o.Inventory, m.seen...), func(r Return) bool {
+		return !r.kept && o.IsOwned(r.Ref)
+	})
 }
 
 // staying reports the namespaces that are Cast AI's and not asked to go, and

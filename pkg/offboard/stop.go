@@ -75,7 +75,8 @@ func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engin
 	if len(running) == 0 || m.accepted() {
 		return nil
 	}
-	return fmt.Errorf("still running after its grace period: %s; %w: see to its node, or pass --accept %s to go on regardless",
+	return fmt.Errorf("still running after its grace period: %s; %w: "+
+		"see to its node, or pass --accept %s to go on regardless",
 		strings.Join(running, ", "), engine.ErrGate, BlockerRunning)
 }
 
@@ -83,7 +84,8 @@ func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engin
 // containers have not ended, and its node is there. What can't be seen may run.
 func (m *removal) runs(ctx context.Context, pod cluster.Ref) (node string, runs bool) {
 	t := cluster.Target{Ref: pod, Version: "v1", Resource: "pods"}
-	o, err := m.Cluster.Get(ctx, t, []string{"spec", "nodeName"}, []string{"status", "phase"}, []string{"status", "containerStatuses"})
+	fields := [][]string{{"spec", "nodeName"}, {"status", "phase"}, {"status", "containerStatuses"}}
+	o, err := m.Cluster.Get(ctx, t, fields...)
 	if err != nil {
 		return fmt.Sprintf("unknown (%v)", err), !apierrors.IsNotFound(err)
 	}

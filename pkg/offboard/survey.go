@@ -95,7 +95,9 @@ func (s *Survey) recall(inv *ownership.Inventory, o ownership.Options) map[types
 			whole.Objects = append(whole.Objects, was.Object)
 		}
 	}
-	releases := slices.DeleteFunc(slices.Clone(s.before.releases), func(r cluster.StoredRelease) bool { return there[r.Ref] })
+	releases := slices.DeleteFunc(slices.Clone(s.before.releases), func(r cluster.StoredRelease) bool {
+		return there[r.Ref]
+	})
 	for _, i := range ownership.Judge(&whole, append(releases, s.Releases...), s.Catalogue, o).Owned() {
 		if r := i.Object.Ref(); there[r] && !inv.IsOwned(r) {
 			known[i.Object.UID] = ownership.Proof{Component: i.Component, Evidence: i.For[0]}
