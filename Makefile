@@ -62,7 +62,7 @@ living: ## Build bin/castai-living, the controllers that live in tests
 	CGO_ENABLED=0 go -C test build -trimpath -ldflags "-s -w" -o ../bin/castai-living ./living/cmd/living
 
 .PHONY: alive
-alive: build living controlplane ## Take a living Cast AI out at every moment of its installation (ALIVE=all SEED=)
+alive: build living controlplane ## Take a living Cast AI out at every moment of what goes on in it (ALIVE=all SEED=)
 	ALIVE=$(or $(ALIVE),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 6h ./e2e/alive
 
 .PHONY: attack

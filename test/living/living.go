@@ -96,8 +96,8 @@ func (c *Cluster) Stop() error {
 	return errors.Join(err, c.Cluster.Stop())
 }
 
-// Installer returns the command that installs Cast AI as a user does, in a process of its own.
-func (c *Cluster) Installer(ctx context.Context) (*exec.Cmd, error) {
+// Program returns a command of those that a user runs, in a process of its own: install or uninstall.
+func (c *Cluster) Program(ctx context.Context, name string) (*exec.Cmd, error) {
 	place := map[string]any{
 		"nodeSelector": map[string]any{mark: ""},
 		"tolerations":  []any{map[string]any{"key": mark, "operator": "Exists"}},
@@ -108,7 +108,7 @@ func (c *Cluster) Installer(ctx context.Context) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, c.program, "install") //nolint:gosec // of this project
+	cmd := exec.CommandContext(ctx, c.program, name) //nolint:gosec // of this project
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig(), "POD_NAMESPACE="+Namespace, controllers.ValuesVariable+"="+string(encoded))
 	return cmd, nil
 }
@@ -125,7 +125,7 @@ func webhookPort() int {
 
 // Install installs Cast AI and waits until all of it is there.
 func (c *Cluster) Install(ctx context.Context) error {
-	cmd, err := c.Installer(ctx)
+	cmd, err := c.Program(ctx, "install")
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package living
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -32,21 +34,27 @@ func kinds() []schema.GroupVersionResource {
 	return out
 }
 
-// Moments counts the objects that appear in the cluster from now on.
+// Moments counts what happens in the cluster from now on: objects that appear, or go.
 type Moments struct {
 	mu      sync.Mutex
-	seen    map[types.UID]bool
+	seen    map[moment]bool
 	last    string
 	changed chan struct{} // closed and replaced with every object
 }
 
-// Moments begins to count, until ctx ends.
-func (c *Cluster) Moments(ctx context.Context) (*Moments, error) {
+// moment is that an object appeared, or went.
+type moment struct {
+	what watch.EventType
+	uid  types.UID
+}
+
+// Moments begins to count events of these types, until ctx ends.
+func (c *Cluster) Moments(ctx context.Context, what ...watch.EventType) (*Moments, error) {
 	client, err := metadata.NewForConfig(c.Config)
 	if err != nil {
 		return nil, err
 	}
-	m := &Moments{seen: map[types.UID]bool{}, changed: make(chan struct{})}
+	m := &Moments{seen: map[moment]bool{}, changed: make(chan struct{})}
 	for _, resource := range kinds() {
 		list, err := client.Resource(resource).List(ctx, metav1.ListOptions{})
 		if err != nil {
@@ -59,8 +67,8 @@ func (c *Cluster) Moments(ctx context.Context) (*Moments, error) {
 		go func() {
 			defer w.Stop()
 			for e := range w.ResultChan() {
-				if o, ok := e.Object.(*metav1.PartialObjectMetadata); ok && e.Type == watch.Added {
-					m.add(o.UID, resource.Resource+"/"+o.Name)
+				if o, ok := e.Object.(*metav1.PartialObjectMetadata); ok && slices.Contains(what, e.Type) {
+					m.add(moment{e.Type, o.UID}, string(e.Type)+" "+resource.Resource+"/"+o.Name)
 				}
 			}
 		}()
@@ -68,24 +76,17 @@ func (c *Cluster) Moments(ctx context.Context) (*Moments, error) {
 	return m, nil
 }
 
-func (m *Moments) add(uid types.UID, name string) {
+func (m *Moments) add(what moment, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.seen[uid] {
-		m.seen[uid], m.last = true, name
+	if !m.seen[what] {
+		m.seen[what], m.last = true, name
 		close(m.changed)
 		m.changed = make(chan struct{})
 	}
 }
 
-// Count returns how many objects have appeared.
-func (m *Moments) Count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.seen)
-}
-
-// Wait waits for the n-th object and returns the name of the last one.
+// Wait waits for the n-th moment and says what happened.
 func (m *Moments) Wait(ctx context.Context, n int) (string, error) {
 	for {
 		m.mu.Lock()
@@ -96,8 +97,31 @@ func (m *Moments) Wait(ctx context.Context, n int) (string, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return last, fmt.Errorf("wait for object %d, %d have appeared: %w", n, count, ctx.Err())
+			return last, fmt.Errorf("wait for moment %d, there were %d: %w", n, count, ctx.Err())
 		case <-changed:
+		}
+	}
+}
+
+// Until waits for the n-th moment, or until nothing has happened for so long. It returns how many there were, and what
+// happened last.
+func (m *Moments) Until(ctx context.Context, n int, quiet time.Duration) (int, string, error) {
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for {
+		m.mu.Lock()
+		count, last, changed := len(m.seen), m.last, m.changed
+		m.mu.Unlock()
+		if count >= n {
+			return count, last, nil
+		}
+		select {
+		case <-ctx.Done():
+			return count, last, ctx.Err()
+		case <-timer.C:
+			return count, last, nil
+		case <-changed:
+			timer.Reset(quiet)
 		}
 	}
 }

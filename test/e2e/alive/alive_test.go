@@ -3,16 +3,16 @@ package alive
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
 )
 
 // A settled installation goes, nothing comes back, and its backup brings it to life again.
@@ -33,10 +33,9 @@ func TestSettled(t *testing.T) {
 // objects are how many appear while Cast AI is installed, as measured: about so many moments there are.
 const objects = 66
 
-// At every moment of an installation the same holds. ALIVE says which moments to try: "all", a number of them, which SEED
-// chooses, or a list such as "12,30,". By default it is one in the middle of what the user installs.
+// At every moment of an installation the same holds.
 func TestInstalling(t *testing.T) {
-	for _, moment := range moments(t) {
+	for _, moment := range moments(t, objects) {
 		t.Run(fmt.Sprintf("object %d", moment), func(t *testing.T) {
 			before := cluster.Settled(t)
 			reset(t, before)
@@ -53,10 +52,11 @@ func TestInstalling(t *testing.T) {
 	}
 }
 
-// moments returns the moments to try.
-func moments(t *testing.T) []int {
+// moments returns the moments to try, of so many that there are. ALIVE says which: "all", a number of them, which SEED
+// chooses, or a list such as "12,30,". By default it is one.
+func moments(t *testing.T, there int) []int {
 	t.Helper()
-	which, count := cmp.Or(os.Getenv("ALIVE"), "12,"), objects
+	which := cmp.Or(os.Getenv("ALIVE"), "1")
 	if strings.Contains(which, ",") {
 		var out []int
 		for s := range strings.SplitSeq(strings.Trim(which, ","), ",") {
@@ -64,15 +64,13 @@ func moments(t *testing.T) []int {
 		}
 		return out
 	}
+	count := there
 	if which != "all" {
-		count = min(number(t, which), objects)
+		count = min(number(t, which), there)
 	}
-	seed := os.Getenv("SEED")
-	if seed == "" {
-		seed = strconv.Itoa(rand.IntN(1000)) //nolint:gosec // not a secret
-	}
+	seed := cmp.Or(os.Getenv("SEED"), "1")
 	t.Logf("SEED=%s", seed)
-	all := rand.New(rand.NewPCG(uint64(number(t, seed)), 0)).Perm(objects)[:count] //nolint:gosec // not a secret
+	all := rand.New(rand.NewPCG(uint64(number(t, seed)), 0)).Perm(there)[:count] //nolint:gosec // not a secret
 	for i := range all {
 		all[i]++
 	}
@@ -95,11 +93,11 @@ func interrupt(t *testing.T, n int) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	seen, err := cluster.Moments(ctx)
+	seen, err := cluster.Moments(ctx, watch.Added)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd, err := cluster.Installer(ctx)
+	cmd, err := cluster.Program(ctx, "install")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +109,7 @@ func interrupt(t *testing.T, n int) bool {
 		t.Fatal(err)
 	}
 	t.Logf("object %d is %s", n, name)
-	_ = cmd.Process.Kill() // it may have ended
-	var exit *exec.ExitError
-	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+	if err := kill(cmd); err != nil {
 		t.Fatal(err)
 	}
 	components, err := cluster.Kubectl(ctx, "get", "components.castware.cast.ai", "--namespace=castai-agent", "--output=name", "--ignore-not-found")

@@ -53,6 +53,11 @@ func offboard(t *testing.T, backup string) {
 	begin := time.Now()
 	result := cluster.Admin.Try(t, "offboard", "--yes", "--backup-dir", backup, "-o", "json")
 	t.Logf("offboard ended after %.1f s with exit code %d", time.Since(begin).Seconds(), result.Code)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("offboard from %s said:\n%s", begin.Format(time.RFC3339Nano), result.Stderr)
+		}
+	})
 	if result.Code != 0 {
 		t.Errorf("want exit code 0, got %s", result)
 	}
@@ -87,8 +92,27 @@ func back(t *testing.T, backup string) {
 	t.Helper()
 	cluster.Admin.Expect(t, 0, "restore", backup, "--yes")
 	if err := cluster.Alive(t.Context()); err != nil {
-		t.Error(err)
+		t.Errorf("%v\n%s", err, operatorLog(t))
 	}
+}
+
+// operatorLog returns the end of what the operator has said, and what it works on.
+func operatorLog(t *testing.T) string {
+	t.Helper()
+	pods, err := cluster.Kubectl(t.Context(), "get", "pods", "--namespace", living.Namespace, "--output=name")
+	if err != nil {
+		return err.Error()
+	}
+	var out strings.Builder
+	for pod := range strings.Lines(string(pods)) {
+		name := strings.TrimPrefix(strings.TrimSpace(pod), "pod/")
+		if log := cluster.Node.Log(living.Namespace, name); strings.HasPrefix(name, "castware-operator") {
+			fmt.Fprintf(&out, "%s:\n%s\n", name, log[max(0, len(log)-4000):])
+		}
+	}
+	state, err := cluster.Kubectl(t.Context(), "get", "components,secrets,pods,jobs", "--namespace", living.Namespace, "--show-labels")
+	fmt.Fprintf(&out, "%s%v", state, err)
+	return out.String()
 }
 
 // reset takes out what a test that has failed has left, so that the next one begins as it should.
@@ -97,15 +121,16 @@ func reset(t *testing.T, before compare.Snapshot) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 		defer cancel()
+		var left []string
 		for range 3 {
 			after, err := fixtures.Snapshot(ctx, cluster.Config)
-			if err == nil && len(compare.Changes(before, after)) == 0 {
+			if left = compare.Changes(before, after); err == nil && len(left) == 0 {
 				return
 			}
 			if r, err := cluster.Admin.Castai(ctx, "offboard", "--yes", "--no-backup"); err != nil {
 				t.Fatalf("%v: %s", err, r)
 			}
 		}
-		t.Error("the cluster can't be cleaned for the next test")
+		t.Errorf("the cluster can't be cleaned for the next test:\n%s", strings.Join(left, "\n"))
 	})
 }

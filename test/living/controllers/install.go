@@ -34,3 +34,17 @@ func Install(context.Context) error {
 	}
 	return nil
 }
+
+// Uninstall is somebody at a terminal who removes what Install has installed, as Helm does it.
+func Uninstall(context.Context) error {
+	helm, err := releases.New(namespace(), "helm")
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"castware-components", "castware-operator"} {
+		if err := helm.Uninstall(name); err != nil {
+			return fmt.Errorf("uninstall %s: %w", name, err)
+		}
+	}
+	return nil
+}

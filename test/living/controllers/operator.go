@@ -48,7 +48,7 @@ func Operator(ctx context.Context) error {
 	if certs == nil || err != nil {
 		return err
 	}
-	m, err := newManager("castware-operator-leader", func(o *ctrl.Options) {
+	m, err := newManager("castware-operator.cast.ai", func(o *ctrl.Options) {
 		host, _, _ := strings.Cut(listenOn(0), ":")
 		o.WebhookServer = webhook.NewServer(webhook.Options{Host: host, Port: 9443, CertDir: file(certDir)})
 	})
