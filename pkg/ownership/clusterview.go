@@ -69,7 +69,7 @@ func (v *clusterView) home(ns string) (Evidence, bool) {
 	case named != nil && v.namespace(ns) == nil:
 		return Evidence{Rule: "home", Text: text("Cast AI's namespace %s, which is gone", ns)}, true
 	case named != nil:
-		return Evidence{Rule: "home", Text: text("Cast AI installs into namespace %s (%s)", ns, named.Source), From: v.namespaceRef(ns)}, true
+		return Evidence{Rule: "home", Text: text("Cast AI installs into namespace %s", ns), From: v.namespaceRef(ns)}, true
 	}
 	return Evidence{}, false
 }

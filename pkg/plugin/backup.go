@@ -89,7 +89,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 // sealed prints the digest of a backup that nothing is added to any more: restore
 // asks for it where nobody remembers the folder.
 func (s *saving) sealed(saved *backup.Saved) {
-	_, _ = fmt.Fprintf(s.ErrOut, "The digest of the backup: %s\n", saved.Digest)
+	_, _ = fmt.Fprintf(s.ErrOut, "The digest of the backup:\n  %s\n", saved.Digest)
 }
 
 // open makes the backup and the report in it.
