@@ -68,9 +68,9 @@ func TestProve(t *testing.T) {
 }
 
 // managed is a cluster that Cast AI manages.
-func managed(status string) *State {
+func managed() *State {
 	return &State{API: castai.DefaultURL, ID: id, Nodes: api("a aws:///z/i-1"), Policies: castai.Policies(`{"enabled":true}`),
-		Cluster: castai.Cluster{Id: id, Name: "prod", Status: status, CredentialsId: "c", OrganizationId: "o"}}
+		Cluster: castai.Cluster{Id: id, Name: "prod", Status: ready, CredentialsId: "c", OrganizationId: "o"}}
 }
 
 // Each status has its path.
@@ -119,7 +119,7 @@ func TestJudge(t *testing.T) {
 		{"another cluster", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-2" }, keep, "is not the cluster of the kubeconfig", nil, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := managed(ready)
+			s := managed()
 			if test.change != nil {
 				test.change(s)
 			}
@@ -165,9 +165,9 @@ func TestJudge(t *testing.T) {
 func TestQuestion(t *testing.T) {
 	here := live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"})
 	named := Options{Timeout: time.Minute, Named: true, Asked: true}
-	proven := managed(ready)
+	proven := managed()
 	proven.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1"
-	for s, asks := range map[*State]bool{managed(ready): true, proven: false} {
+	for s, asks := range map[*State]bool{managed(): true, proven: false} {
 		d, err := Judge(s, here, named)
 		if err != nil {
 			t.Fatal(err)
@@ -187,7 +187,7 @@ func phases(d *Decision) []engine.Phase {
 }
 
 func TestOnlyNodesOfCastAIAreNamed(t *testing.T) {
-	s := managed(ready)
+	s := managed()
 	s.Nodes = append(s.Nodes, castai.Node{Name: "mine", AddedBy: "user"})
 	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), Options{DeleteNodes: true, Controller: true, Named: true, Accepted: true})
 	if err != nil {
@@ -199,7 +199,7 @@ func TestOnlyNodesOfCastAIAreNamed(t *testing.T) {
 }
 
 func TestView(t *testing.T) {
-	s := managed(ready)
+	s := managed()
 	s.Nodes = append(s.Nodes, castai.Node{Name: "mine", AddedBy: "user"})
 	v := NewView(s)
 	if v.Policies == nil || !*v.Policies || v.Nodes != 2 || v.MadeNodes != 1 || v.LastSnapshot != nil || v.ReadOnly || v.Problem != "" {
