@@ -65,7 +65,7 @@ func ObserveObject(ctx context.Context, c Reader, t cluster.Target) (*Observatio
 	if len(samples) == 0 {
 		return o, nil
 	}
-	if o.Owners, err = c.Snapshot(ctx, ownersScope()); err != nil {
+	if err := o.findOwners(ctx, c); err != nil {
 		return nil, err
 	}
 	return o, o.sample(ctx, c, samples)

@@ -40,6 +40,10 @@ type Observation struct {
 	// Owners holds what tells who controls what: Leases, roles and bindings. It is
 	// nil if nothing has a finalizer.
 	Owners *cluster.Snapshot
+	// Loose are pods that no workload of the group apps makes, with what tells whether
+	// they are ready and as whom they run. LooseUnreadable: there may be more.
+	Loose           []*cluster.Object
+	LooseUnreadable bool
 	// Samples are one object of each class, looked at more closely.
 	Samples map[Class]Sample
 	// Conversions are definitions whose conversion webhook does not work. They are
@@ -111,7 +115,7 @@ func Observe(ctx context.Context, c Reader, namespaces ...string) (*Observation,
 	}) {
 		return o, nil
 	}
-	if o.Owners, err = c.Snapshot(ctx, ownersScope()); err != nil {
+	if err := o.findOwners(ctx, c); err != nil {
 		return nil, err
 	}
 	return o, o.sample(ctx, c, samples)

@@ -86,6 +86,9 @@ func (s *owners) judge(c *Controller, k Known, finalizer string, found []*worklo
 		if w.ready > 0 {
 			c.Alive, c.doomed = Alive, w.doomed
 			c.Evidence = fmt.Sprintf("%s has %d ready pods, and %s", w, w.ready, w.evidence)
+			if w.Resource.Kind == "Pod" {
+				c.Evidence = fmt.Sprintf("%s is ready, and %s", w, w.evidence)
+			}
 			return
 		}
 	}
@@ -184,7 +187,7 @@ func (s *owners) sawAll() bool {
 	if !sawAll(s.obs.Snapshot, "deployments.apps", "statefulsets.apps", "daemonsets.apps") {
 		return false
 	}
-	return s.obs.Owners != nil && sawAll(s.obs.Owners, ownersScope().Kinds...)
+	return !s.obs.LooseUnreadable && s.obs.Owners != nil && sawAll(s.obs.Owners, ownersScope().Kinds...)
 }
 
 // generic are names that say nothing: what a framework calls its binary or container.
@@ -257,22 +260,38 @@ func (s *owners) workloads() []*workload {
 		}
 		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace]}
 		w.ready, _, _ = unstructured.NestedInt64(o.Body, "status", field)
-		pod := []string{"spec", "template", "spec"}
-		account, _, _ := unstructured.NestedString(o.Body, append(pod, "serviceAccountName")...)
-		if account != "" {
-			w.account = o.Namespace + "/" + account
-			w.names = append(w.names, account)
+		w.runs("spec", "template", "spec")
+		out = append(out, w)
+	}
+	for _, o := range s.obs.Loose {
+		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace]}
+		if owner := o.Controller(); owner != nil {
+			w.names = append(w.names, owner.Name)
 		}
-		containers, _, _ := unstructured.NestedSlice(o.Body, append(pod, "containers")...)
-		for _, item := range containers {
-			if m, ok := item.(map[string]any); ok {
-				name, _ := m["name"].(string)
-				w.names = append(w.names, name)
-			}
+		if isReady(o) {
+			w.ready = 1
 		}
+		w.runs("spec")
 		out = append(out, w)
 	}
 	return out
+}
+
+// runs reads from the specification of its pods as whom a workload runs, and how its
+// containers are called.
+func (w *workload) runs(pod ...string) {
+	account, _, _ := unstructured.NestedString(w.Body, append(slices.Clone(pod), "serviceAccountName")...)
+	if account != "" {
+		w.account = w.Namespace + "/" + account
+		w.names = append(w.names, account)
+	}
+	containers, _, _ := unstructured.NestedSlice(w.Body, append(slices.Clone(pod), "containers")...)
+	for _, item := range containers {
+		if m, ok := item.(map[string]any); ok {
+			name, _ := m["name"].(string)
+			w.names = append(w.names, name)
+		}
+	}
 }
 
 // readyField is where a kind counts its ready pods.
@@ -416,5 +435,6 @@ func renewed(o *cluster.Object, now time.Time) bool {
 	text, _, _ := unstructured.NestedString(o.Body, "spec", "renewTime")
 	at, err := time.Parse(time.RFC3339Nano, text)
 	seconds, _, _ := unstructured.NestedInt64(o.Body, "spec", "leaseDurationSeconds")
-	return err == nil && now.Sub(at) < time.Duration(seconds)*time.Second+leaseSlack
+	// One from the future is no sign of life: nobody holds a Lease by a wrong clock for long.
+	return err == nil && now.Sub(at) > -leaseSlack && now.Sub(at) < time.Duration(seconds)*time.Second+leaseSlack
 }

@@ -71,6 +71,22 @@ func TestOwners(t *testing.T) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("widget-operator-leader", "widget-operator-1", time.Hour)
 		}, Gone, ""},
+		{"a Lease that is held in years to come", func(w *world, _ *cluster.Object) {
+			w.lease("4f2a.example.com", "eve", -24*365*time.Hour)
+		}, Gone, ""},
+		{"a bare pod with the rights", func(w *world, _ *cluster.Object) {
+			w.loose("widget-ctl", "", true)
+			w.lets("example.com", "widgets")
+		}, Alive, "Pod tools/widget-ctl is ready, and ClusterRole writes-example.com lets it write widgets.example.com"},
+		{"a pod of a kind that nobody knows", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.loose("x", "widget-operator", true)
+		}, Alive, "widget-operator is a writer"},
+		{"a bare pod that is not ready", func(w *world, _ *cluster.Object) {
+			w.loose("widget-ctl", "", false)
+			w.lets("example.com", "widgets")
+		}, Gone, "has no ready pod"},
+		{"pods that can't be read", func(w *world, _ *cluster.Object) { w.unseen = true }, AliveUnsure, "not everything"},
 		{"a Lease of somebody else", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("other", "other-1", time.Second)

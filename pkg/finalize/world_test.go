@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -24,6 +25,8 @@ type world struct {
 	samples     map[Class]Sample
 	manager     *cluster.Object
 	conversions []Conversion
+	pods        []*cluster.Object // that no workload makes
+	unseen      bool              // not all of them could be read
 	resources   map[string]*cluster.Resource
 }
 
@@ -58,7 +61,7 @@ func newWorld() *world {
 // obs is what is seen of the world.
 func (w *world) obs() *Observation {
 	return &Observation{Snapshot: w.snap, Owners: w.owners, Samples: w.samples, Manager: w.manager,
-		Conversions: w.conversions}
+		Conversions: w.conversions, Loose: w.pods, LooseUnreadable: w.unseen}
 }
 
 type edit func(*cluster.Object)
@@ -208,6 +211,21 @@ func (w *world) operator(ns, name, account string, ready int64) *cluster.Object 
 			"serviceAccountName": account, "containers": []any{map[string]any{"name": "manager"}},
 		}}}),
 		body("status", map[string]any{"readyReplicas": ready}))
+}
+
+// loose adds a pod in tools, of the ServiceAccount gadgets, that no workload of the
+// group apps makes, but something called owner, if that is not empty.
+func (w *world) loose(name, owner string, ready bool) {
+	o := &cluster.Object{Resource: w.resources["pods"], Namespace: "tools", Name: name, Body: map[string]any{
+		"spec": map[string]any{"serviceAccountName": "gadgets", "containers": []any{map[string]any{"name": "manager"}}},
+	}}
+	if ready {
+		o.Body["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": "True"}}}
+	}
+	if owner != "" {
+		o.Owners = []metav1.OwnerReference{{Kind: "Rollout", Name: owner, UID: "r", Controller: new(true)}}
+	}
+	w.pods = append(w.pods, o)
 }
 
 // lets adds a ClusterRole that lets the ServiceAccount tools/gadgets write something.
