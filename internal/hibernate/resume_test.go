@@ -132,7 +132,7 @@ func TestANodeInTheMaking(t *testing.T) {
 	} {
 		s := situation(t, tc.nodes, func(s *State) {
 			others := slices.DeleteFunc(s.Console.Nodes, func(n castai.Node) bool { return n.Name == tc.node.Name })
-			s.Record.Journal, s.Console.Nodes = journal, append(others, tc.node)
+			s.Record.Journal, s.Console.Nodes = journal, slices.Concat(others, []castai.Node{tc.node})
 			s.match()
 		})
 		r, err := PlanResume(s, ResumeOptions{Run: "r9", By: "me", Repair: false})
