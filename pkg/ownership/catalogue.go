@@ -77,11 +77,23 @@ type Home struct {
 // so that nobody has a reason to put anything into it.
 func (h *Home) generated() bool { return len(h.Labels) > 0 }
 
-// ThirdParty is somebody else's chart that comes with one of Cast AI's.
+// ThirdParty is somebody else's chart that comes with one of Cast AI's. As part
+// of that one's release it goes with it, unless Stays says who relies on it.
 type ThirdParty struct {
-	Chart  string `json:"chart"`
-	Alias  string `json:"alias,omitempty"`
-	Source string `json:"source"`
+	Chart  string   `json:"chart"`
+	Alias  string   `json:"alias,omitempty"`
+	Of     []string `json:"of"` // components
+	Groups []string `json:"groups,omitempty"`
+	Stays  string   `json:"stays,omitempty"`
+	Source string   `json:"source"`
+}
+
+// fate says of what comes from the chart why it is not removed.
+func (t *ThirdParty) fate() string {
+	if t.Stays != "" {
+		return text("it comes from the chart %s, which is not Cast AI's: %s", t.Chart, t.Stays)
+	}
+	return text("it comes from the chart %s, which is not Cast AI's and which others may use", t.Chart)
 }
 
 // liqoGroup is the suffix of the API groups that Cast AI's Liqo shares with everybody's.
@@ -209,9 +221,24 @@ func (c *Catalogue) component(name string) *Component {
 // chartLabel matches the values that Helm's own template gives helm.sh/chart.
 var chartLabel = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*?)-v?(\d+\.\d+\.\d+.*)$`)
 
-// thirdParty returns the entry of a chart, by its name or the alias that it comes under.
-func (c *Catalogue) thirdParty(chart string) bool {
-	return slices.ContainsFunc(c.ThirdParty, func(t ThirdParty) bool { return t.Chart == chart || (t.Alias != "" && t.Alias == chart) })
+// thirdParty returns the entry of a chart, by its name or the alias that it
+// comes under, or nil.
+func (c *Catalogue) thirdParty(chart string) *ThirdParty {
+	return c.third(func(t *ThirdParty) bool { return t.Chart == chart || t.Alias != "" && t.Alias == chart })
+}
+
+// thirdGroup returns the third party that an API group is of, or nil.
+func (c *Catalogue) thirdGroup(group string) *ThirdParty {
+	return c.third(func(t *ThirdParty) bool { return slices.Contains(t.Groups, group) })
+}
+
+func (c *Catalogue) third(match func(*ThirdParty) bool) *ThirdParty {
+	for i := range c.ThirdParty {
+		if match(&c.ThirdParty[i]) {
+			return &c.ThirdParty[i]
+		}
+	}
+	return nil
 }
 
 // group returns the component whose API group it is, exactly.

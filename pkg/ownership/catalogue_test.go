@@ -25,7 +25,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 	knows := map[string]func(string) bool{
 		"chart":         func(s string) bool { return cat.chart(s) != nil },
-		"third-party":   cat.thirdParty,
+		"third-party":   func(chart string) bool { return cat.thirdParty(chart) != nil },
 		"group":         func(s string) bool { return cat.group(s) != nil },
 		"webhook":       func(s string) bool { return cat.webhookName(s) != nil },
 		"finalizer":     cat.OwnFinalizer,

@@ -17,6 +17,9 @@ func (v *clusterView) judgeBindings() {
 		}
 		if ns, e, ok := v.installedBinding(b); ok {
 			component := v.componentOf(b.Object)
+			if component == nil {
+				component = v.signed(b)
+			}
 			v.own(b.Object, component, e)
 			v.item(b.Object).leads = ns
 			v.install(ns, releaseName(b.Object))
@@ -71,12 +74,14 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 	switch {
 	case c.component != nil && marked && (v.corroborated(c, ns) || v.ownAccounts(b)):
 		return ns, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s, and its subjects are there", key, c.value)}, true
-	case c.component != nil && named && (v.corroborated(c, ns) || v.ownAccounts(b)):
+	case c.component != nil && named && (v.corroborated(c, ns) || v.ownAccounts(b) || v.wholeSet(c, ns)):
 		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects have that chart's names", c.value)}, true
 	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && (marked || v.agrees(b.Object)):
 		return ns, Evidence{Rule: "installed", Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.exactly(b.Object).Name)}, true
 	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && b.role.Kind == "ClusterRole" && b.role.Name == b.Name && !v.isHome(ns):
 		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the name of %s", v.exactly(b.Object).Name)}, true
+	case c.value == "" && v.signed(b) != nil:
+		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names of %s", v.signed(b).Name)}, true
 	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil && v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
 		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names that %s gives them", v.cat.runtimeObject(b.Ref()).Name)}, true
 	}
@@ -90,10 +95,73 @@ func (v *clusterView) agrees(o *cluster.Object) bool {
 	return c != nil && c == v.exactly(o)
 }
 
+// signed returns the component after whose programs a binding, its role and all
+// its subjects are called, by names that nobody else gives.
+func (v *clusterView) signed(b *binding) *Component {
+	release := releaseName(b.Object)
+	own := func(r cluster.Ref) *Component {
+		if c := v.unmistakably(r.Name, release); c != nil || !ownName(r.Name) {
+			return c
+		}
+		return v.cat.runtimeObject(r)
+	}
+	c := own(b.Ref())
+	if c == nil || b.others > 0 || own(b.role) != c || slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+		return v.unmistakably(a.Name, release) != c
+	}) {
+		return nil
+	}
+	return c
+}
+
+// wholeSet tells whether a chart with a name that others may use is Cast AI's
+// all the same: at least three bindings have its label and, like their roles,
+// exactly the names of its programs, and two or more lead to this namespace.
+func (v *clusterView) wholeSet(c charted, ns string) bool {
+	set, lead := 0, 0
+	for _, b := range v.bindings {
+		if v.chart(b.Object).value != c.value {
+			continue
+		}
+		release := releaseName(b.Object)
+		if b.Name != b.role.Name || v.named(b.Name, release) != c.component {
+			return false
+		}
+		set++
+		if home, one := b.namespaceOf(); one && home == ns && len(b.accounts) == 1 && v.named(b.accounts[0].Name, release) == c.component {
+			lead++
+		}
+	}
+	return set >= 3 && lead >= 2
+}
+
+// findAliases: a chart of Cast AI's that somebody's own chart gives another name
+// puts this name into its label, and so does a chart that Cast AI took from
+// somebody else. It is an alias if every binding with it is for programs of Cast
+// AI's, and one by its own name and that of its role, too.
+func (v *clusterView) findAliases() {
+	signed, others := map[alias]bool{}, map[alias]bool{}
+	for _, b := range v.bindings {
+		for _, o := range []*cluster.Object{b.Object, v.byRef[b.role]} {
+			if o == nil || v.label(o).component != nil || v.label(o).value == "" {
+				continue
+			}
+			key := alias{v.label(o).chart, releaseName(o)}
+			signed[key] = signed[key] || v.signed(b) != nil
+			others[key] = others[key] || b.others > 0 || slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+				return v.unmistakably(a.Name, releaseName(b.Object)) == nil
+			})
+		}
+	}
+	for key, is := range signed {
+		v.aliases[key] = is && !others[key]
+	}
+}
+
 // ownAccounts tells whether all subjects have names that nobody else gives.
 func (v *clusterView) ownAccounts(b *binding) bool {
 	return !slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
-		return v.cat.accounts[a.Name] == nil && (!v.cat.unmistakable(a.Name) || v.app(a.Name) == nil)
+		return v.unmistakably(a.Name, releaseName(b.Object)) == nil && v.cat.accounts[a.Name] == nil
 	})
 }
 

@@ -41,6 +41,7 @@ func newClusterView(objects []*cluster.Object, cat *Catalogue, trust []string) *
 	v.istio = slices.ContainsFunc(v.byKind["CustomResourceDefinition.apiextensions.k8s.io"], func(o *cluster.Object) bool {
 		return strings.HasSuffix(o.Name, ".istio.io")
 	})
+	v.findAliases()
 	return v
 }
 
@@ -166,8 +167,8 @@ func (v *clusterView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
 	case c.component != nil:
 		return Evidence{}, false
-	case c.thirdParty:
-		return Evidence{Rule: "third-party", Text: text("it comes from the chart %s, which is not Cast AI's and which others may use", c.chart)}, true
+	case c.thirdParty != nil:
+		return Evidence{Rule: "third-party", Text: c.thirdParty.fate()}, true
 	case c.foreign():
 		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", c.value)}, true
 	case marked && !v.isHome(key.namespace):
@@ -250,7 +251,7 @@ func (v *clusterView) installed() map[releaseKey]bool {
 		if !marked {
 			key = releaseKey{v.item(o).leads, o.Labels["app.kubernetes.io/instance"]}
 		}
-		if key.namespace != "" && key.name != "" && v.chart(o).component != nil {
+		if key.namespace != "" && key.name != "" && (v.chart(o).component != nil || v.item(o).leads != "") {
 			v.keys[key] = true
 		}
 	}

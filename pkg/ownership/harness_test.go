@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -253,9 +254,12 @@ func judge(t testing.TB, snap *cluster.Snapshot, records []cluster.StoredRelease
 	return ownership.Judge(snap, asked, cat, opts)
 }
 
+// loaded is the catalogue, which nobody changes.
+var loaded = sync.OnceValues(ownership.LoadCatalogue)
+
 func catalogue(t testing.TB) *ownership.Catalogue {
 	t.Helper()
-	cat, err := ownership.LoadCatalogue()
+	cat, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,19 @@ func (inv *Inventory) with(v Verdict) []*Item {
 	return out
 }
 
+// WhyNot returns the foreign objects that have something to do with Cast AI, or
+// are where it lives, with what says that they are not its own, in the order of
+// their references.
+func (inv *Inventory) WhyNot() []*Item {
+	var out []*Item
+	for _, o := range inv.Objects() {
+		if i := inv.judged.item(o); i != nil && i.Verdict == Foreign && len(i.Against) > 0 && !inv.judged.cluster.noise(o) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // Item returns the entry of an object, or nil if it is foreign.
 func (inv *Inventory) Item(r cluster.Ref) *Item {
 	i, found := slices.BinarySearchFunc(inv.Items, r, func(i *Item, r cluster.Ref) int { return i.Object.Ref().Compare(r) })

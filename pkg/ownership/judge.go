@@ -156,8 +156,11 @@ func (j *judgement) touched(o *cluster.Object, owned map[types.UID]bool) bool {
 		return false
 	}
 	component, _ := j.cluster.marked(o)
+	if component == nil {
+		component = j.cluster.mentions(o.Name)
+	}
 	list := images(spec)
-	return slices.ContainsFunc(list, j.cat.published) || j.cat.mirrored(component, list) != ""
+	return component != nil || slices.ContainsFunc(list, j.cat.published)
 }
 
 // item returns the notes on an object, nil if there are none.
@@ -369,6 +372,10 @@ func (v *clusterView) hints() {
 		}
 		v.hintRelease(o)
 		v.hintName(o)
+		v.hintNames(o)
+	}
+	for _, o := range v.byKind["ClusterRole."+rbac] {
+		explainRole(v.notes, v.boundBy, o)
 	}
 	for _, list := range v.byKind {
 		crd := v.byRef[crdOf(list[0].Resource)]
@@ -392,11 +399,63 @@ func (v *clusterView) hintName(o *cluster.Object) {
 	v.deny(o, Evidence{Rule: "known", Text: "a name alone may be a coincidence, and nothing else in it agrees"})
 }
 
+// doubt says that nothing leads to a namespace.
+func (v *clusterView) doubt(ns string) Evidence {
+	return Evidence{Rule: "trust", Text: text(
+		"nothing cluster-wide says that Cast AI lives in namespace %s: if it does, pass --trust-namespace=%s", ns, ns)}
+}
+
+// hintNames says of what has a name or a label that Cast AI gives, and that
+// others may give as well, why that is not enough. It stays foreign.
+func (v *clusterView) hintNames(o *cluster.Object) {
+	component, mark := v.marked(o)
+	if component == nil {
+		component, mark = v.mentions(o.Name), "a name"
+	}
+	switch {
+	case component != nil:
+		v.deny(o, Evidence{Rule: "name", Text: text("it has %s, as %s has it; others may use it, and nothing else agrees", mark, component.Name)})
+	case v.liqo != liqoCastAI && (v.label(o).chart == "liqo" || v.liqoName(o.Name)):
+		v.deny(o, Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
+	}
+	for _, h := range nested(o, "webhooks") {
+		s := serviceOf(h)
+		if s.Namespace != "" && !v.isHome(s.Namespace) && v.named(s.Name, releaseName(o)) != nil {
+			v.deny(o, v.doubt(s.Namespace))
+		}
+	}
+	if o.Resource.Group != rbac {
+		return
+	}
+	for _, b := range append(slices.Clone(v.boundBy[o.Ref()]), newBinding(o)) {
+		for _, a := range b.accounts {
+			switch {
+			case v.isHome(a.Namespace):
+				v.deny(o, Evidence{Rule: "subjects", Text: text("only the subject %s/%s connects it with Cast AI", a.Namespace, a.Name)})
+			case v.named(a.Name, releaseName(o)) != nil, v.cat.accounts[a.Name] != nil:
+				v.deny(o, v.doubt(a.Namespace))
+			}
+		}
+	}
+}
+
+// explainRole says of a role without a reason that a binding which is no more
+// than suspected to be Cast AI's grants it.
+func explainRole(n *notes, boundBy map[cluster.Ref][]*binding, o *cluster.Object) {
+	if n.noted(o) || n.owned(o) || isBuiltinRole(o) {
+		return
+	}
+	if i := slices.IndexFunc(boundBy[o.Ref()], func(b *binding) bool { return n.noted(b.Object) }); i >= 0 {
+		b := boundBy[o.Ref()][i]
+		n.deny(o, Evidence{Rule: "bound", Text: text("%s %s grants it, of which nothing proves that it is Cast AI's", b.Resource.Kind, b.Name), From: ref(b.Object)})
+	}
+}
+
 // hintRelease notes what Helm marked as part of a release in a home, when the
 // object itself does not say that it is Cast AI's.
 func (v *clusterView) hintRelease(o *cluster.Object) {
 	key, marked := releaseOf(o)
-	ours := v.installed()[key] || v.isHome(key.namespace) && (isCRD(o) || v.chart(o).thirdParty)
+	ours := v.installed()[key] || v.isHome(key.namespace) && (isCRD(o) || v.chart(o).thirdParty != nil)
 	if !marked || !ours || v.chart(o).foreign() {
 		return
 	}
@@ -414,6 +473,13 @@ func (v *clusterView) hintDefinition(o *cluster.Object) {
 	case v.cat.inDomain(group) && v.cat.group(group) == nil:
 		v.hint(o, Evidence{Rule: "group", Text: text("the API group %s is below a domain of Cast AI's", group)})
 		v.deny(o, Evidence{Rule: "group", Text: "it is not one of Cast AI's known groups: it may be yours"})
+	case v.cat.thirdGroup(group) != nil:
+		third := v.cat.thirdGroup(group)
+		for _, component := range third.Of {
+			if from := v.present(component); from != nil {
+				v.deny(o, Evidence{Rule: "third-party", Text: text("%s brings such definitions along: %s", component, third.fate()), From: ref(from)})
+			}
+		}
 	case v.cat.group(group) != nil && strings.HasSuffix(group, liqoGroup) && (v.liqo == liqoBoth || v.liqo == liqoNone):
 		against := "nothing in the cluster tells whose Liqo it was"
 		if v.liqo == liqoBoth {

@@ -108,6 +108,12 @@ func runtimeClassOfOmni(o *cluster.Object) bool {
 	return err == nil && ok
 }
 
+// liqoName tells whether everybody's Liqo gives something cluster-wide this name.
+func (r *reader) liqoName(name string) bool {
+	liqo := r.liqoComponent()
+	return name == "liqo" || strings.HasSuffix(name, ".metrics.liqo.io") || slices.Contains(liqo.Workloads, name) || slices.Contains(liqo.Webhooks, name)
+}
+
 // judgeClasses: Liqo's StorageClass and RuntimeClass, where Liqo is Cast AI's.
 func (v *clusterView) judgeClasses() {
 	liqo := v.liqoComponent()

@@ -71,6 +71,12 @@ func (n *notes) owned(o *cluster.Object) bool {
 	return i != nil && i.Verdict == Owned
 }
 
+// noted tells whether anything but proof is known of an object.
+func (n *notes) noted(o *cluster.Object) bool {
+	i := n.items[o]
+	return i != nil && len(i.Hints)+len(i.Against) > 0
+}
+
 // ownedObjects returns what is owned so far, in the order of references.
 func (n *notes) ownedObjects() []*cluster.Object {
 	var out []*cluster.Object

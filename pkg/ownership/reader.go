@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,12 +24,12 @@ func releaseOf(o *cluster.Object) (releaseKey, bool) {
 type charted struct {
 	value      string
 	chart      string
-	component  *Component // of Cast AI's
-	thirdParty bool       // somebody else's, which Cast AI's charts bring along
+	component  *Component  // of Cast AI's
+	thirdParty *ThirdParty // somebody else's, which Cast AI's charts bring along
 }
 
 // foreign tells whether the label names a chart that is not Cast AI's.
-func (c charted) foreign() bool { return c.value != "" && c.component == nil && !c.thirdParty }
+func (c charted) foreign() bool { return c.value != "" && c.component == nil && c.thirdParty == nil }
 
 // reader reads the marks of single objects, with what the catalogue knows of
 // them. It knows no object but the one that it is asked about.
@@ -38,12 +39,36 @@ type reader struct {
 	charts map[string]charted // by value of the label
 	// What puts things into every namespace here.
 	openshift, istio bool
+	// aliases are charts that are Cast AI's under a name that somebody else gave
+	// them: their label says nothing.
+	aliases map[alias]bool
 }
 
-func newReader(cat *Catalogue) *reader { return &reader{cat: cat, charts: map[string]charted{}} }
+// alias is a chart's name in a release.
+type alias struct{ chart, release string }
 
-// chart reads the label helm.sh/chart.
+func newReader(cat *Catalogue) *reader {
+	return &reader{cat: cat, charts: map[string]charted{}, aliases: map[alias]bool{}}
+}
+
+// within returns a reader for a namespace, which knows the aliases that this one knows.
+func (r *reader) within() *reader {
+	out := *r
+	out.aliases = maps.Clone(r.aliases)
+	return &out
+}
+
+// chart reads the label helm.sh/chart; an alias is no label.
 func (r *reader) chart(o *cluster.Object) charted {
+	c := r.label(o)
+	if c.value != "" && c.component == nil && r.aliases[alias{c.chart, releaseName(o)}] {
+		return charted{}
+	}
+	return c
+}
+
+// label reads the label helm.sh/chart, as it is.
+func (r *reader) label(o *cluster.Object) charted {
 	value := o.Labels["helm.sh/chart"]
 	if value == "" {
 		return charted{}
@@ -127,6 +152,34 @@ func (r *reader) calledAfter(name, release string) *Component {
 		}
 		if c := r.app(chart + rest); c != nil {
 			return c
+		}
+	}
+	return nil
+}
+
+// unmistakably returns the component whose program has a name that nobody else
+// gives: NAME, or RELEASE-NAME.
+func (r *reader) unmistakably(name, release string) *Component {
+	if rest, ok := strings.CutPrefix(name, release+"-"); ok && release != "" && r.app(name) == nil {
+		name = rest
+	}
+	switch c := r.app(name); {
+	case c != nil && r.cat.unmistakable(name):
+		return c
+	case c == nil && ownName(name):
+		return r.cat.accounts[name]
+	}
+	return nil
+}
+
+// mentions returns the component whose name of two words or more is in a longer
+// one, word by word. That raises a question, and proves nothing.
+func (r *reader) mentions(name string) *Component {
+	for _, from := range suffixes(name) {
+		for _, part := range prefixes(from) {
+			if c := r.app(part); c != nil && strings.Contains(part, "-") {
+				return c
+			}
 		}
 	}
 	return nil

@@ -254,8 +254,8 @@ func releaseSituations() []situation {
 			},
 			want: map[string]string{
 				"Secret/castai-agent/castai-credentials":   "owned",
-				"ClusterRole/system:castai-metrics-server": "unclear which is not Cast AI's and which others may use",
-				"DaemonSet/castai-agent/aws-node":          "unclear which is not Cast AI's",
+				"ClusterRole/system:castai-metrics-server": "unclear every autoscaler of the cluster and kubectl top read their metrics from it",
+				"DaemonSet/castai-agent/aws-node":          "unclear it gives every pod of its nodes their network",
 			},
 		},
 		{

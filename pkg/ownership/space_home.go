@@ -133,6 +133,7 @@ func (v *spaceView) hints() {
 			continue
 		}
 		component, mark := v.marked(w.Object)
+		published, image := v.cat.publishes(w.images)
 		switch mirrored := v.cat.mirrored(component, w.images); {
 		case !w.foreignMain(v.cat):
 			v.hint(w.Object, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
@@ -140,9 +141,124 @@ func (v *spaceView) hints() {
 		case mirrored != "":
 			v.hint(w.Object, Evidence{Rule: "image", Text: text("it runs %s and has %s", mirrored, mark)})
 			v.deny(w.Object, v.doubt("it has marks of others, too"))
+		case published != nil:
+			v.hint(w.Object, Evidence{Rule: "image", Text: text("it runs %s, beside images of others", image)})
+			v.deny(w.Object, v.doubt("it has neither the name nor the labels of that component"))
 		}
 	}
+	v.hintBeside()
 	v.hintInstances()
+	v.explainRest()
+}
+
+// explainRest says of all that stays without a reason yet why it does: in a home
+// nobody should have to guess, and elsewhere a name of Cast AI's raises the question.
+func (v *spaceView) explainRest() {
+	for _, o := range v.byKind["Role."+rbac] {
+		explainRole(v.notes, v.boundBy, o)
+	}
+	for _, o := range v.objects {
+		if v.owned(o) || v.noise(o) || v.noted(o) {
+			continue
+		}
+		component, mark := v.marked(o)
+		if component == nil {
+			component, mark = v.mentions(o.Name), "the name of a component"
+		}
+		if component == nil {
+			component = v.cat.accounts[o.Name]
+		}
+		if component == nil {
+			component = v.cat.runtimeObject(o.Ref())
+		}
+		switch {
+		case isReleaseRecord(o) && !v.isHome && len(v.items) > 0:
+			v.deny(o, v.doubt("it is a record of Helm's"))
+		case v.isHome:
+			v.deny(o, Evidence{Rule: "home", Text: text("%s, and nothing connects it with Cast AI", v.home.Text)})
+		case component != nil:
+			v.deny(o, v.doubt(text("it has %s", mark)))
+		case v.liqo != liqoCastAI && v.label(o).chart == "liqo":
+			v.deny(o, Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
+		}
+	}
+}
+
+// hintBeside says of what belongs to workloads that may be Cast AI's that it
+// does: what they use, and what one release or chart put beside them.
+func (v *spaceView) hintBeside() {
+	type part struct{ chart, release string }
+	partOf := func(o *cluster.Object) part { return part{v.label(o).value, releaseName(o)} }
+	maybe := func(o *cluster.Object) bool {
+		return !v.owned(o) && v.items[o] != nil && has(v.items[o].Hints, "image")
+	}
+	parts, releases := map[part]*cluster.Object{}, map[releaseKey]*cluster.Object{}
+	for _, w := range v.workloads {
+		if !maybe(w.Object) {
+			continue
+		}
+		if p := partOf(w.Object); p.chart != "" {
+			parts[p] = w.Object
+		}
+	}
+	for o, i := range v.items {
+		if key, marked := releaseOf(o); marked && (i.Verdict == Owned || len(i.Hints) > 0) && (releases[key] == nil || releases[key].Ref().Compare(o.Ref()) > 0) {
+			releases[key] = o
+		}
+	}
+	for _, o := range v.objects {
+		if v.owned(o) || v.noise(o) || v.noted(o) {
+			continue
+		}
+		key, _ := releaseOf(o)
+		if isReleaseRecord(o) {
+			key = releaseKey{v.name, o.Labels["name"]}
+		}
+		beside := releases[key]
+		if beside == nil {
+			beside = parts[partOf(o)]
+		}
+		if i := slices.IndexFunc(v.usedBy()[o.Ref()], maybe); beside == nil && i >= 0 {
+			beside = v.usedBy()[o.Ref()][i]
+		}
+		if beside == nil {
+			beside = v.boundFor(o, maybe)
+		}
+		if beside == nil {
+			beside = v.besideName(o, maybe)
+		}
+		if beside != nil {
+			v.deny(o, Evidence{Rule: "beside", Text: text("it belongs to %s %s, and nothing else says that it is Cast AI's", beside.Resource.Kind, beside.Name), From: ref(beside)})
+		}
+	}
+}
+
+// besideName returns the workload that match is true for and whose name an
+// object has, alone or before a dash.
+func (v *spaceView) besideName(o *cluster.Object, match func(*cluster.Object) bool) *cluster.Object {
+	for _, w := range v.workloads {
+		if match(w.Object) && (o.Name == w.Name || strings.HasPrefix(o.Name, w.Name+"-")) {
+			return w.Object
+		}
+	}
+	return nil
+}
+
+// boundFor returns the workload that match is true for and that a RoleBinding, or
+// the binding of a Role, serves.
+func (v *spaceView) boundFor(o *cluster.Object, match func(*cluster.Object) bool) *cluster.Object {
+	bindings := v.boundBy[o.Ref()]
+	if o.Ref().GroupKind().String() == "RoleBinding."+rbac {
+		bindings = []*binding{newBinding(o)}
+	}
+	for _, b := range bindings {
+		for _, a := range b.accounts {
+			if i := slices.IndexFunc(v.usedBy()[a], match); i >= 0 {
+				return v.usedBy()[a][i]
+			}
+		}
+	}
+	return nil
 }
 
 // doubt says why a mark is not enough: outside of homes, because of where it is.

@@ -8,27 +8,29 @@ import (
 
 // chartOf returns the component whose chart an object of a release comes from:
 // the innermost chart that the catalogue knows. third is the chart of somebody
-// else that it comes from instead.
-func (v *spaceView) chartOf(r *release, o releaseObject) (component *Component, third string) {
+// else that this one brings along, if the object comes from there.
+func (v *spaceView) chartOf(r *release, o releaseObject) (component *Component, third *ThirdParty) {
 	charts := []string{r.Chart}
 	for _, c := range o.source[min(1, len(o.source)):] { // the outermost is the release's own
-		if name := r.aliases[c]; name != "" && len(charts) == 1 && !v.cat.thirdParty(c) {
+		if name := r.aliases[c]; name != "" && len(charts) == 1 && v.cat.thirdParty(c) == nil {
 			c = name
 		}
 		charts = append(charts, c)
 	}
 	for i, c := range slices.Backward(charts) {
-		if v.cat.thirdParty(c) && i > 0 {
-			return nil, c
+		if t := v.cat.thirdParty(c); t != nil && i > 0 && third == nil {
+			third = t
+			continue
 		}
-		if component = v.cat.chartWithin(c, charts[:i]); component != nil {
-			return component, ""
+		if component = v.cat.chartWithin(c, charts[:i]); component == nil {
+			component = v.cat.chart(c)
 		}
-		if component = v.cat.chart(c); component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) || slices.ContainsFunc(charts[:i], v.cat.unmistakable)) {
-			return component, ""
+		if component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) || slices.ContainsFunc(charts[:i+1], v.cat.unmistakable)) {
+			return component, third
 		}
+		component = nil
 	}
-	return nil, ""
+	return nil, third
 }
 
 // ownRelease tells whether a release is Cast AI's as a whole.
@@ -41,8 +43,8 @@ func (v *spaceView) ownRelease(r *release) bool {
 // inside of a release of somebody else's.
 func (v *spaceView) listedByOwnChart(o *cluster.Object) bool {
 	return slices.ContainsFunc(v.listed[o.Ref()], func(l listing) bool {
-		component, _ := v.chartOf(l.release, l.object)
-		return component != nil
+		component, third := v.chartOf(l.release, l.object)
+		return component != nil && third == nil
 	})
 }
 
@@ -80,6 +82,8 @@ func (v *spaceView) judgeListing(o *cluster.Object, l listing) {
 	switch {
 	case marked && key != l.release.key():
 		// Another release has taken the object over.
+	case component != nil && third != nil:
+		v.judgeThird(o, component, third, e)
 	case component != nil && !tenantCanDelete(o):
 		v.judgeGuarded(o, component, e)
 	case component != nil && (marked || v.agrees(o)):
@@ -87,10 +91,20 @@ func (v *spaceView) judgeListing(o *cluster.Object, l listing) {
 	case component != nil:
 		v.hint(o, e)
 		v.deny(o, Evidence{Rule: "release", Text: "it has no marks of that release, and a list alone proves nothing"})
-	case third != "" && v.ownRelease(l.release) && marked:
-		v.hint(o, e)
-		v.deny(o, Evidence{Rule: "third-party", Text: text("it comes from the chart %s, which is not Cast AI's and which others may use", third)})
 	}
+}
+
+// judgeThird judges what a chart of Cast AI's has from somebody else's chart: it
+// goes with that chart's release, unless others rely on it or the administrator
+// of the namespace could not have deleted it.
+func (v *spaceView) judgeThird(o *cluster.Object, component *Component, third *ThirdParty, e Evidence) {
+	_, marked := releaseOf(o)
+	if third.Stays == "" && slices.Contains(third.Of, component.Name) && marked && tenantCanDelete(o) {
+		v.own(o, component, e)
+		return
+	}
+	v.hint(o, e)
+	v.deny(o, Evidence{Rule: "third-party", Text: third.fate()})
 }
 
 // judgeGuarded judges an object that the administrator of a namespace could not
@@ -196,6 +210,9 @@ func (v *spaceView) judgeInstalled() {
 func (v *spaceView) judgeApp(o *cluster.Object) {
 	name := o.Labels["app.kubernetes.io/name"]
 	component := v.app(name)
+	if component == nil {
+		component = v.aliased(o)
+	}
 	_, workload := podSpec(o)
 	if component == nil || workload || v.owned(o) || !tenantCanDelete(o) || v.judgedByUse(o) || !v.byName() && v.installedAs(o) == "" {
 		return
@@ -203,14 +220,29 @@ func (v *spaceView) judgeApp(o *cluster.Object) {
 	if len(o.Owners) > 0 || o.Resource.Group == "" && o.Resource.Kind == "Pod" {
 		return
 	}
-	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the label app.kubernetes.io/name=%s", v.name, name), From: v.home.From}
+	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the marks of %s", v.name, component.Name), From: v.home.From}
 	named := v.called(o.Name) != nil || v.cat.accounts[o.Name] == component || v.runtimeObject(o) == component
-	if v.installedAs(o) == "" && (!named || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
+	if v.aliased(o) == nil && v.installedAs(o) == "" && (!named || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
 		v.hint(o, e)
 		v.deny(o, Evidence{Rule: "app-label", Text: "neither its name nor a release says that Cast AI made it"})
 		return
 	}
 	v.claim(o, component, e)
+}
+
+// aliased returns the component that an object with the label of an alias is
+// called after: NAME or NAME-anything, with a name that nobody else gives.
+func (v *spaceView) aliased(o *cluster.Object) *Component {
+	c, release := v.label(o), releaseName(o)
+	if c.value == "" || !v.aliases[alias{c.chart, release}] {
+		return nil
+	}
+	for _, name := range prefixes(o.Name) {
+		if component := v.unmistakably(name, release); component != nil {
+			return component
+		}
+	}
+	return nil
 }
 
 // judgedByUse tells whether it is whom an object serves that says whose it is.

@@ -33,7 +33,7 @@ func (v *spaceView) judgeWorkloads() {
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
 		case published != nil && !w.foreignMain(v.cat) && v.byName():
 			v.claim(w.Object, published, Evidence{Rule: "workload", Text: text("it is in namespace %s and runs %s", v.name, image)})
-		case account != nil && v.owned(account) && (v.called(w.Name) != nil || component != nil && slices.Contains(component.Accounts, account.Name)):
+		case account != nil && (v.owned(account) || v.above.accounts[account.Ref()]) && (v.called(w.Name) != nil || component != nil && slices.Contains(component.Accounts, account.Name)):
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
 		}
 	}
@@ -46,6 +46,27 @@ func (v *spaceView) specific(c *Component, w workload) bool {
 	published, _ := v.cat.publishes(w.images)
 	return published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] || v.chart(w.Object).component != nil ||
 		v.cat.unmistakable(w.Name) || v.cat.unmistakable(w.Labels["app.kubernetes.io/name"])
+}
+
+// findAliases: a chart of Cast AI's that somebody's own chart gives another name
+// puts this name into its label. It is an alias if a workload here with it runs
+// only what Cast AI publishes, and every other one runs the own image of a
+// component beside others, or has a name that nobody else gives.
+func (v *spaceView) findAliases() {
+	own, others := map[alias]bool{}, map[alias]bool{}
+	for _, w := range v.workloads {
+		c := v.label(w.Object)
+		if w.owner || c.value == "" || c.component != nil {
+			continue
+		}
+		component, _ := v.cat.publishes(w.images)
+		key := alias{c.chart, releaseName(w.Object)}
+		own[key] = own[key] || component != nil && !w.foreignMain(v.cat)
+		others[key] = others[key] || component == nil && v.unmistakably(w.Name, key.release) == nil
+	}
+	for key, is := range own {
+		v.aliases[key] = v.aliases[key] || is && !others[key]
+	}
 }
 
 // foreignMain tells whether the main container of a workload runs something that
@@ -80,10 +101,7 @@ func (v *spaceView) judgeBindings() {
 		if v.owned(b.Object) || known == 0 {
 			continue
 		}
-		component, _ := v.marked(b.Object)
-		if component == nil {
-			component = v.cat.runtimeObject(b.Ref())
-		}
+		component := v.madeFor(b.Object)
 		doubt := "whoever may bind roles in this namespace can have made it, and no mark of its own says that Cast AI did"
 		if component != nil {
 			doubt = "whoever may bind roles in this namespace can have made it, with its name and labels"
@@ -103,6 +121,18 @@ func (v *spaceView) judgeBindings() {
 	}
 }
 
+// madeFor returns the component that the labels or the name of a role or a
+// binding are of.
+func (v *spaceView) madeFor(o *cluster.Object) *Component {
+	if c, _ := v.marked(o); c != nil {
+		return c
+	}
+	if c := v.cat.runtimeObject(o.Ref()); c != nil {
+		return c
+	}
+	return v.unmistakably(o.Name, releaseName(o))
+}
+
 // judgeRoles: a Role to which only bindings of Cast AI's lead, and that says by
 // its labels or its name that it was made for them.
 func (v *spaceView) judgeRoles() {
@@ -117,14 +147,13 @@ func (v *spaceView) judgeRoles() {
 				owned++
 			}
 		}
-		component, _ := v.marked(o)
-		named := component != nil || v.cat.runtimeObject(o.Ref()) != nil
+		component := v.madeFor(o)
 		switch {
 		case owned == 0:
 		case owned < len(bindings):
 			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
-		case named && v.markable(), v.isHome && (forAccount(o, bindings) || sameStem(o, bindings)):
+		case component != nil && v.markable(), v.isHome && (forAccount(o, bindings) || sameStem(o, bindings)):
 			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 		default:
 			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})

@@ -41,7 +41,7 @@ type listing struct {
 
 func newSpaceView(name string, objects []*cluster.Object, above *clusterView, releases []*release) *spaceView {
 	v := &spaceView{
-		reader: above.reader, index: newIndex(objects), notes: newNotes(name), name: name, above: above,
+		reader: above.reader.within(), index: newIndex(objects), notes: newNotes(name), name: name, above: above,
 		releases: releases, listed: map[cluster.Ref][]listing{}, names: map[string]bool{},
 	}
 	v.home, v.isHome = above.home(name)
@@ -51,6 +51,7 @@ func newSpaceView(name string, objects []*cluster.Object, above *clusterView, re
 		}
 	}
 	if v.isHome {
+		v.findAliases()
 		v.list()
 	}
 	return v
@@ -117,8 +118,8 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
 	case c.component != nil:
 		return Evidence{}, false
-	case c.thirdParty:
-		return Evidence{Rule: "third-party", Text: text("it comes from the chart %s, which is not Cast AI's and which others may use", c.chart)}, true
+	case c.thirdParty != nil:
+		return Evidence{Rule: "third-party", Text: c.thirdParty.fate()}, true
 	case c.foreign():
 		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", c.value)}, true
 	case marked && !tenantCanDelete(o):
@@ -138,7 +139,7 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 
 func (v *spaceView) listedByOthers(o *cluster.Object) (Evidence, bool) {
 	for _, l := range v.listed[o.Ref()] {
-		if component, _ := v.chartOf(l.release, l.object); component == nil {
+		if component, third := v.chartOf(l.release, l.object); component == nil || third != nil {
 			return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart), From: &l.release.Stored}, true
 		}
 	}
