@@ -20,6 +20,9 @@ func (t *Text) Inventory(inv *ownership.Inventory, wide bool) {
 	t.summary(inv)
 	t.Blockers(inv.Blockers)
 	t.unclear(inv)
+	if n := len(inv.WhyNot()); n > 0 {
+		t.line("\n%s of others: near Cast AI's, or like them. status --why-not says why they stay.", count(n, "object"))
+	}
 	t.homes(inv)
 	t.Impact(inv)
 	t.unreadable(inv.Unreadable)

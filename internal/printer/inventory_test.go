@@ -49,3 +49,24 @@ func TestInventoryFitsATerminal(t *testing.T) {
 		t.Errorf("-o wide cuts:\n%s", out)
 	}
 }
+
+// What stays although it looks like Cast AI's is named with the reason.
+func TestWhyNot(t *testing.T) {
+	inv, _ := planned(t, 1)
+	item := *inv.Owned()[0]
+	item.Against = []ownership.Evidence{{Rule: "release", Text: "it belongs to the Helm release shop/shop"}}
+	var out bytes.Buffer
+	text := NewText(&out)
+	if text.WhyNot([]*ownership.Item{&item}); text.Err() != nil {
+		t.Fatal(text.Err())
+	}
+	for _, want := range []string{"Not Cast AI's: 1 object", item.Object.Ref().String(), "against  it belongs to the Helm release"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if NewText(&out).WhyNot(nil); !strings.Contains(out.String(), "No object of others") {
+		t.Errorf("nothing to name is said so: %s", out.String())
+	}
+}

@@ -169,6 +169,23 @@ func (t *Text) unclear(inv *ownership.Inventory) {
 	}
 	t.line("")
 	t.heading("Unclear: %s. They stay, unless you name them with --include.", count(len(items), "object"))
+	t.reasons(items)
+}
+
+// WhyNot lists what has to do with Cast AI, or is where it lives, and is not its
+// own, with what says so.
+func (t *Text) WhyNot(items []*ownership.Item) {
+	t.line("")
+	if len(items) == 0 {
+		t.line("No object of others has anything to do with Cast AI.")
+		return
+	}
+	t.heading("Not Cast AI's: %s. They stay.", count(len(items), "object"))
+	t.reasons(items)
+}
+
+// reasons shows objects with what speaks for and against their being Cast AI's.
+func (t *Text) reasons(items []*ownership.Item) {
 	for _, i := range items {
 		t.line("  %s", i.Object.Ref())
 		for _, e := range i.Hints {

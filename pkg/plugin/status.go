@@ -19,6 +19,7 @@ type statusOptions struct {
 	output string
 	object string
 	trust  []string
+	whyNot bool
 	api    apiFlags
 	fleet  fleet
 }
@@ -42,6 +43,9 @@ func newStatus(r *Root) *cobra.Command {
 			# Every object with its evidence
 			%[1]s status -o wide
 
+			# What is near Cast AI's or like it, and stays, and why?
+			%[1]s status --why-not
+
 			# Whose is this ClusterRole, and how do we know?
 			%[1]s status ClusterRole/castai-agent
 
@@ -53,6 +57,7 @@ func newStatus(r *Root) *cobra.Command {
 		RunE:              run(o),
 	}
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
+	cmd.Flags().BoolVar(&o.whyNot, "why-not", false, "Only show what has to do with Cast AI and is not its own, and why")
 	trustVar(cmd.Flags(), &o.trust)
 	o.api.addFlags(cmd.Flags())
 	o.fleet.addFlags(cmd.Flags())
@@ -81,6 +86,9 @@ func (o *statusOptions) Validate() error {
 	}
 	if err := o.fleet.validate(o.output); err != nil {
 		return err
+	}
+	if o.whyNot && (o.object != "" || o.output != "" || o.fleet.wanted()) {
+		return usage(errors.New("--why-not shows text about one cluster: leave --output, the object and other clusters out"))
 	}
 	if o.object != "" && o.fleet.wanted() {
 		return usage(errors.New("an object is explained in one cluster: name that with --context"))
@@ -120,6 +128,10 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 			return printer.Print(o.Out, o.output, printer.NewExplanation(inv.Server, e))
 		}
 		text.Explanation(e)
+		return text.Err()
+	}
+	if o.whyNot {
+		text.WhyNot(inv.WhyNot())
 		return text.Err()
 	}
 	view, err := o.api.view(cmd.Context(), inv)
