@@ -70,15 +70,15 @@ func TestTheOrderOfAPlan(t *testing.T) {
 		}
 	}
 	order := []string{
-		offboard.PhaseStop, offboard.PhaseAdmission, offboard.PhaseResources, offboard.PhaseRoles, offboard.PhaseCluster,
-		offboard.PhaseDefinitions, offboard.PhaseNamespaces,
+		offboard.PhaseStop, offboard.PhaseAdmission, offboard.PhaseResources, offboard.PhaseRoles,
+		offboard.PhaseDefinitions, offboard.PhaseNamespaces, offboard.PhaseRoots,
 	}
 	if !slices.Equal(phases, order) {
 		t.Errorf("the phases are %q", phases)
 	}
 	want := map[string]string{
 		"MutatingWebhookConfiguration": offboard.PhaseAdmission, "Recommendation": offboard.PhaseResources,
-		"ClusterRole": offboard.PhaseRoles, "ClusterRoleBinding": offboard.PhaseCluster,
+		"ClusterRole": offboard.PhaseRoles, "ClusterRoleBinding": offboard.PhaseRoots,
 		"CustomResourceDefinition": offboard.PhaseDefinitions, "ServiceAccount": offboard.PhaseNamespaces,
 		"Namespace": offboard.PhaseNamespaces, "Deployment": offboard.PhaseNamespaces,
 	}

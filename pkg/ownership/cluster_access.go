@@ -138,20 +138,20 @@ func (v *clusterView) wholeSet(c charted, ns string) bool {
 // findAliases: a chart of Cast AI's that somebody's own chart gives another name
 // puts this name into its label, and so does a chart that Cast AI took from
 // somebody else. It is an alias if every binding with it is for programs of Cast
-// AI's, and one by its own name and that of its role, too.
+// AI's, and one by its own name and that of its role, too. A role that alone has
+// such a label, beside a binding with another one, has changed hands.
 func (v *clusterView) findAliases() {
 	signed, others := map[alias]bool{}, map[alias]bool{}
 	for _, b := range v.bindings {
-		for _, o := range []*cluster.Object{b.Object, v.byRef[b.role]} {
-			if o == nil || v.label(o).component != nil || v.label(o).value == "" {
-				continue
-			}
-			key := alias{v.label(o).chart, releaseName(o)}
-			signed[key] = signed[key] || v.signed(b) != nil
-			others[key] = others[key] || b.others > 0 || slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
-				return v.unmistakably(a.Name, releaseName(b.Object)) == nil
-			})
+		label := v.label(b.Object)
+		if label.component != nil || label.value == "" {
+			continue
 		}
+		key := alias{label.chart, releaseName(b.Object)}
+		signed[key] = signed[key] || v.signed(b) != nil
+		others[key] = others[key] || b.others > 0 || slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
+			return v.unmistakably(a.Name, releaseName(b.Object)) == nil
+		})
 	}
 	for key, is := range signed {
 		v.aliases[key] = is && !others[key]
