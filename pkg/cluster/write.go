@@ -25,6 +25,9 @@ type DeleteOptions struct {
 	ResourceVersion string
 	// DryRun lets the server go through all its checks and change nothing.
 	DryRun bool
+	// Orphan lets the garbage collector take the object out of the owners of others,
+	// instead of deleting them.
+	Orphan bool
 	// Once sends the request one time only: what it rests on may be otherwise by
 	// the next time (see TryLater).
 	Once bool
@@ -33,10 +36,14 @@ type DeleteOptions struct {
 // Delete asks for the deletion of exactly the object that t was made from: the
 // server refuses with a Conflict when the UID is another one by now, or the
 // resourceVersion, if the options name one (Preconditions, k8s.io/apimachinery
-// pkg/apis/meta/v1). An object that is gone already is NotFound. Dependents follow in the background.
+// pkg/apis/meta/v1). An object that is gone already is NotFound. Dependents
+// follow in the background, unless they are to be orphaned.
 func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
-	background := metav1.DeletePropagationBackground
-	opts := metav1.DeleteOptions{PropagationPolicy: &background, GracePeriodSeconds: o.GracePeriodSeconds, DryRun: dryRun(o.DryRun)}
+	propagation := metav1.DeletePropagationBackground
+	if o.Orphan {
+		propagation = metav1.DeletePropagationOrphan
+	}
+	opts := metav1.DeleteOptions{PropagationPolicy: &propagation, GracePeriodSeconds: o.GracePeriodSeconds, DryRun: dryRun(o.DryRun)}
 	if t.UID != "" {
 		opts.Preconditions = &metav1.Preconditions{UID: &t.UID}
 		if o.ResourceVersion != "" {

@@ -79,6 +79,8 @@ type Action struct {
 	Do func(ctx context.Context, tell func(message string)) error `json:"-"`
 	// Annotations are those of a namespace to be created.
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// Orphan: what names the object as its owner is not deleted with it.
+	Orphan bool `json:"orphan,omitempty"`
 	// GracePeriodSeconds overrides the object's own grace period.
 	GracePeriodSeconds *int64 `json:"gracePeriodSeconds,omitempty"`
 }

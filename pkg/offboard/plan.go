@@ -79,6 +79,7 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 	for _, i := range inv.Owned() {
 		p.byUID[i.Object.UID] = i
 	}
+	p.strangers = p.dependentsOfOthers()
 	for _, i := range inv.Owned() {
 		if o.CleanUp > 0 && cat.Graceful(i.Object.Ref()) && p.controllersLive(i) {
 			p.cleans[i.Component] = true
@@ -122,7 +123,7 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 	slices.SortStableFunc(byName[PhaseNamespaces].Actions, func(a, b engine.Action) int {
 		return last(a.Target.Kind == "Namespace") - last(b.Target.Kind == "Namespace")
 	})
-	plan := &engine.Plan{Notes: notes(inv, o.Stays)}
+	plan := &engine.Plan{Notes: append(notes(inv, o.Stays), p.spared()...)}
 	for _, phase := range phases {
 		if len(phase.Actions)+len(phase.WaitFor) > 0 {
 			plan.Phases = append(plan.Phases, phase)
@@ -183,6 +184,8 @@ type planner struct {
 	there map[types.UID]*cluster.Object // everything
 	// cleans are the components whose controllers are asked to clean up.
 	cleans map[string]bool
+	// strangers are objects of others whose owners are all Cast AI's, by these.
+	strangers map[types.UID][]cluster.Ref
 }
 
 // phaseOf says in which phase an owned object is removed, or "" if Kubernetes
@@ -247,6 +250,9 @@ func (p *planner) remove(i *ownership.Item) engine.Action {
 		if p.cat.OwnFinalizer(f) {
 			a.Finalizers = append(a.Finalizers, f)
 		}
+	}
+	if len(p.strangers[o.UID]) > 0 {
+		a.Orphan, a.Command = true, a.Command+" --cascade=orphan"
 	}
 	return a
 }

@@ -46,9 +46,17 @@ func dependentOn(o *cluster.Object, find func(metav1.OwnerReference) *Item) (dep
 // controller made, and nothing lists, is left to Kubernetes.
 func (d dependence) own(n *notes, cat *Catalogue, o *cluster.Object, unlisted bool) {
 	n.own(o, cat.component(d.owner.Component), d.evidence)
-	if d.made && unlisted {
+	if d.made && unlisted && (madeAgain(o) || d.owner.Dependent) {
 		n.item(o).Dependent, n.changed = true, true
 	}
+}
+
+// madeAgain tells whether Kubernetes' own controllers make an object of this kind
+// for its owner, and would make it again: nobody misses it in a backup.
+func madeAgain(o *cluster.Object) bool {
+	return slices.Contains([]string{
+		"Pod", "ReplicaSet.apps", "ControllerRevision.apps", "Job.batch", "Endpoints", "EndpointSlice.discovery.k8s.io",
+	}, o.Ref().GroupKind().String())
 }
 
 // holdsMore tells whether more than the object goes with it: what is in a
@@ -57,13 +65,13 @@ func holdsMore(o *cluster.Object) bool {
 	return isCRD(o) || o.Resource.Group == "" && slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
 }
 
-// attached tells whether somebody else made an object that has an owner, but no
-// controller: it runs their images, or a person's tool wrote it.
+// attached tells whether somebody else made an object that has an owner: it runs
+// their images, unless a controller made it, or a person's tool wrote it.
 func attached(r *reader, o *cluster.Object) (Evidence, bool) {
-	if o.Controller() != nil {
+	if madeAgain(o) && o.Controller() != nil {
 		return Evidence{}, false
 	}
-	if spec, ok := podSpec(o); ok {
+	if spec, ok := podSpec(o); ok && o.Controller() == nil {
 		if list := images(spec); !slices.ContainsFunc(list, r.cat.published) {
 			return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(list, "no image"))}, true
 		}

@@ -139,3 +139,27 @@ metadata: {name: hung-onto-it, namespace: castai-agent, `+owner+`}]}
 		t.Errorf("%s is %s", kept, explain(t, inv, kept))
 	}
 }
+
+// Whoever writes an object says who its controller is: what a person's tool wrote
+// is no work of Cast AI's controllers, and what these made and Kubernetes does not
+// make again is in the plan, and so in the backup.
+func TestAControllerReferenceProvesNothing(t *testing.T) {
+	s := new(scene).yaml(t, anAgent+`---
+apiVersion: v1
+kind: Secret
+metadata:
+  {name: mine, namespace: castai-agent, managedFields: [{manager: kubectl-create}], `+owner+`, controller: true}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: made, namespace: castai-agent, managedFields: [{manager: castai-agent}], `+owner+`, controller: true}]}
+`)
+	inv := s.take(t, ownership.Options{})
+	mine, made := cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "mine"}, cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "made"}
+	if inv.IsOwned(mine) {
+		t.Errorf("%s is owned", explain(t, inv, mine))
+	}
+	if planned := deleted(t, inv); !slices.Contains(planned, made) {
+		t.Errorf("%s goes without being in the plan", made)
+	}
+}
