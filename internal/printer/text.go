@@ -426,7 +426,11 @@ func (t *Text) verdict(inv *ownership.Inventory, outcomes []engine.Outcome) {
 	if n := len(inv.Unclear()); n > 0 {
 		unclear = fmt.Sprintf(" Unclear, and left alone: %s. status says why.", count(n, "object"))
 	}
+	unfinished := offboard.Unfinished(&engine.Report{Outcomes: outcomes})
 	switch {
+	case inv.Clean() && len(unfinished) > 0:
+		t.line("Not finished in %s: %s. The first is %s: %s.%s", inv.Server.DisplayName(), count(len(unfinished), "object"),
+			unfinished[0].Object, cmp.Or(unfinished[0].Message, "it did not go"), unclear)
 	case inv.Clean():
 		t.relief("Clean: nothing of Cast AI's is in %s.%s", inv.Server.DisplayName(), unclear)
 	case Clean(inv):

@@ -36,6 +36,21 @@ func finish(r *engine.Report, after *ownership.Inventory) {
 	}
 }
 
+// Unfinished returns what a run was to delete, or to take back in objects of users,
+// and did not: with it nothing is clean, whoever the object seems to belong to by
+// now.
+func Unfinished(r *engine.Report) []engine.Outcome {
+	var out []engine.Outcome
+	for i, o := range r.Outcomes {
+		again := slices.ContainsFunc(r.Outcomes[i+1:], func(later engine.Outcome) bool { return later.Verb == o.Verb && later.Object == o.Object })
+		bad := o.Result == engine.ResultFailed || o.Result == engine.ResultLeft
+		if bad && !again && (removes(o.Verb) || o.Phase == PhaseRevert) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 func removes(v engine.Verb) bool {
 	return v == engine.Delete || v == engine.StripFinalizers || v == engine.Finalize
 }

@@ -1,6 +1,7 @@
 package offboard
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -41,5 +42,29 @@ func TestOutcomesAgreeWithTheLastLook(t *testing.T) {
 	r := &engine.Report{Outcomes: []engine.Outcome{outcome("", engine.ResultLeft, "gone.test")}}
 	if finish(r, after); len(r.Outcomes) > 0 {
 		t.Errorf("what was only waited for, and is gone, is reported: %+v", r.Outcomes)
+	}
+}
+
+// A run that was refused a deletion, or could not take back what Cast AI wrote, has
+// not finished, though nothing tells any more that the object is Cast AI's.
+func TestWhatWasRefusedIsUnfinished(t *testing.T) {
+	outcome := func(verb engine.Verb, phase, name string, result engine.Result) engine.Outcome {
+		return engine.Outcome{Verb: verb, Phase: phase, Object: cluster.Ref{Kind: "Thing", Name: name}, Result: result}
+	}
+	r := &engine.Report{Outcomes: []engine.Outcome{
+		outcome(engine.Patch, PhaseStop, "stopped", engine.ResultFailed), // it is deleted later, or that fails
+		outcome(engine.Delete, PhaseRoles, "refused", engine.ResultFailed),
+		outcome(engine.Delete, PhaseContents, "hangs", engine.ResultLeft),
+		outcome(engine.Delete, PhaseContents, "late", engine.ResultLeft),
+		outcome(engine.Delete, PhaseNamespaces, "late", engine.ResultDone),
+		outcome(engine.Patch, PhaseRevert, "marked", engine.ResultFailed),
+		outcome(engine.Delete, PhaseRoles, "gone", engine.ResultGone),
+	}}
+	var names []string
+	for _, o := range Unfinished(r) {
+		names = append(names, o.Object.Name)
+	}
+	if want := []string{"refused", "hangs", "marked"}; !slices.Equal(names, want) {
+		t.Errorf("%q are unfinished, not %q", names, want)
 	}
 }

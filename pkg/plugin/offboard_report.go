@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,12 +55,25 @@ func (o *offboardOptions) report(ctx context.Context, result *offboard.Result, e
 		return unfinished
 	case r.Count(engine.ResultKept) > 0:
 		return fmt.Errorf("%w: %s", errLeft, kept(r))
-	case after != nil:
+	case after != nil && leftError(after) != nil:
 		return leftError(after)
+	case after != nil:
+		return unfinishedError(r)
 	case r.Count(engine.ResultFailed) > 0:
 		return fmt.Errorf("the server refused %d of the writes", r.Count(engine.ResultFailed))
 	}
 	return nil
+}
+
+// unfinishedError says what was to go, or to be taken back, and was not.
+func unfinishedError(r *engine.Report) error {
+	all := offboard.Unfinished(r)
+	if len(all) == 0 {
+		return nil
+	}
+	o := all[0]
+	return fmt.Errorf("%w or changed: %s, of which the first is %s (%s): see to that, and run it again",
+		errLeft, objects(len(all)), o.Object, cmp.Or(o.Message, "it did not go"))
 }
 
 // kept names what was not deleted after all.
