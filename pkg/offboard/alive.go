@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -49,8 +50,8 @@ func ready(inv *ownership.Inventory, component string) []*cluster.Object {
 
 // leases returns the Leases that the component's ready pods may hold and that
 // may still be renewed: in their namespaces, not held by pods of another
-// workload, and not far behind the newest Lease of the cluster, whose time is
-// the server's.
+// workload, and not far behind the newest Lease in kube-system, which only
+// administrators and the control plane write: its time is the server's.
 func leases(inv *ownership.Inventory, component string) []*cluster.Object {
 	workloads := ready(inv, component)
 	var candidates []*cluster.Object
@@ -59,7 +60,7 @@ func leases(inv *ownership.Inventory, component string) []*cluster.Object {
 		if o.Resource.GroupResource().String() != "leases.coordination.k8s.io" {
 			continue
 		}
-		if at := renewed(o); at.After(newest) {
+		if at := renewed(o); o.Namespace == metav1.NamespaceSystem && at.After(newest) {
 			newest = at
 		}
 		holder, _, _ := unstructured.NestedString(o.Body, "spec", "holderIdentity")

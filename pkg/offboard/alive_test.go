@@ -129,6 +129,24 @@ func TestLivingControllersCleanUp(t *testing.T) {
 	})
 }
 
+// A tenant's Lease from the future does not make a living controller count as dead.
+func TestALeaseOfATenantTellsNoTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := serve(t, operator(time.Now())+`
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: mine, namespace: shop}
+spec: {holderIdentity: me, renewTime: "2999-01-01T00:00:00.000000Z"}
+`)
+		w.runner.CleanUp = time.Minute
+		w.live(25 * time.Second)
+		if _, err := w.offboard(t); err != nil || stripped(w) {
+			t.Errorf("the operator was not let clean up: %v, %v", err, w.Writes())
+		}
+	})
+}
+
 // Where none lives, not a second is spent: a Lease that nobody has renewed for
 // long is no reason to wait, and one that just stopped only for its next renewal.
 func TestDeadControllersGetNoTime(t *testing.T) {

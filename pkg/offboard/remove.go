@@ -197,10 +197,67 @@ func part(plan *engine.Plan, in func(name string) bool) *engine.Plan {
 
 // run carries out a part of the plan and adds to the report.
 func (m *removal) run(ctx context.Context, plan *engine.Plan) (*engine.Report, error) {
-	report, err := engine.Run(ctx, m.Cluster, m.onlySaved(plan), engine.Options{Changed: m.changed, OnEvent: m.event})
+	report, err := engine.Run(ctx, m.Cluster, m.onlyOurs(ctx, m.onlySaved(plan)), engine.Options{Changed: m.changed, OnEvent: m.event})
 	m.report.Outcomes = append(m.report.Outcomes, report.Outcomes...)
 	m.report.Phases = append(m.report.Phases, report.Phases...)
 	return report, err
+}
+
+// onlyOurs makes sure that nothing is stopped that has changed hands since it was
+// judged.
+func (m *removal) onlyOurs(ctx context.Context, plan *engine.Plan) *engine.Plan {
+	out := &engine.Plan{Notes: plan.Notes}
+	for _, phase := range plan.Phases {
+		if halting(phase.Name) {
+			phase.Actions = slices.Clone(phase.Actions)
+			for i := range phase.Actions {
+				if a := &phase.Actions[i]; a.Change != nil {
+					a.Change = m.ifStillOurs(ctx, *a)
+				}
+			}
+		}
+		out.Phases = append(out.Phases, phase)
+	}
+	return out
+}
+
+// ifStillOurs returns the change of an action, or, for an object that is no longer
+// in the state that was judged and no longer Cast AI's, a Keep error.
+func (m *removal) ifStillOurs(ctx context.Context, a engine.Action) func(*cluster.Object) (map[string]any, error) {
+	return func(o *cluster.Object) (map[string]any, error) {
+		if o.ResourceVersion == a.Target.ResourceVersion {
+			return a.Change(o)
+		}
+		live, err := m.read(ctx, a.Target)
+		if err != nil {
+			return nil, err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if _, ours := m.judgeAgain(live); !ours {
+			return nil, engine.Keep(noLonger)
+		}
+		return a.Change(o)
+	}
+}
+
+// noLonger is why an object that was judged to be Cast AI's stays.
+const noLonger = "somebody changed it meanwhile, and it is no longer certain that it is Cast AI's"
+
+// judgeAgain judges a state of an object that is another one than was judged, and
+// returns the inventory that says whose it is. The rest of the cluster is taken as
+// it was judged: some of what tells whose the object is may be gone.
+func (m *removal) judgeAgain(live *cluster.Object) (inv *ownership.Inventory, ours bool) {
+	inv = m.now.Inventory
+	if was := inv.Item(live.Ref()); was != nil && sameEvidence(was.Object, live) {
+		return inv, inv.IsOwned(live.Ref())
+	}
+	inv = m.now.survey.with(live).Judge(m.Judge)
+	if inv.IsOwned(live.Ref()) {
+		return inv, true
+	}
+	m.keep(live)
+	return inv, false
 }
 
 // unsaved is no resourceVersion of any object.
@@ -335,8 +392,7 @@ func (m *removal) observeHomes(ctx context.Context) (*finalize.Observation, erro
 }
 
 // changed judges and saves an object anew that is no longer in the state that
-// was judged, and returns the state that may be deleted. The rest of the cluster
-// is taken as it was judged: some of what tells whose the object is may be gone.
+// was judged, and returns the state that may be deleted.
 func (m *removal) changed(ctx context.Context, a engine.Action) (cluster.Target, error) {
 	live, err := m.read(ctx, a.Target)
 	if err != nil {
@@ -344,13 +400,9 @@ func (m *removal) changed(ctx context.Context, a engine.Action) (cluster.Target,
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	inv := m.now.Inventory
-	if was := inv.Item(a.Target.Ref); was == nil || !sameEvidence(was.Object, live) {
-		inv = m.now.survey.with(live).Judge(m.Judge)
-		if !inv.IsOwned(a.Target.Ref) {
-			m.keep(live)
-			return cluster.Target{}, engine.Keep("somebody changed it meanwhile, and it is no longer certain that it is Cast AI's")
-		}
+	inv, ours := m.judgeAgain(live)
+	if !ours {
+		return cluster.Target{}, engine.Keep(noLonger)
 	}
 	a.Target = live.Target()
 	if m.Saver == nil {
