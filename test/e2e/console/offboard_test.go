@@ -45,7 +45,7 @@ func TestEverything(t *testing.T) {
 		w.unchanged(func() {
 			r := w.castai(0, append(all, "--dry-run=client")...)
 			has(t, r.Stdout, "Disconnect the cluster from Cast AI's console: 3 steps", "call    policies-off: turn all policies off", "delete the 2 nodes", "Suspend the hibernate CronJobs", "Remove the cluster from Cast AI's console: 1 step")
-			has(t, r.Stderr, "status ready, agent online", "it is this cluster: you have named it, and 3 of 3 nodes are machines that the API knows")
+			has(t, r.Stderr, "status ready, agent online", "you say that it is this cluster, and 3 of 3 nodes are machines that the API knows")
 			t.Log(r.Stdout)
 			var plan printer.Plan
 			w.castai(0, append(all, "--dry-run=client", "-o", "json")...).Document(t, &plan)
