@@ -35,7 +35,7 @@ func (b *Backup) grants(plan *engine.Plan) ([]Grant, error) {
 	var out []Grant
 	for _, phase := range plan.Phases {
 		for _, a := range phase.Actions {
-			if a.Verb != engine.Apply && a.Verb != engine.Create || a.Target.Group != rbacv1.GroupName {
+			if !puts(a.Verb) || a.Target.Group != rbacv1.GroupName {
 				continue
 			}
 			u, err := b.object(entries[a.Target.Ref])

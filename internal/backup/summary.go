@@ -21,7 +21,7 @@ func (b *Backup) Differences(plan *engine.Plan) []Difference {
 	applied := map[cluster.Ref]bool{}
 	for _, phase := range plan.Phases {
 		for _, a := range phase.Actions {
-			applied[a.Target.Ref] = a.Verb == engine.Apply
+			applied[a.Target.Ref] = puts(a.Verb)
 		}
 	}
 	var out []Difference
@@ -42,6 +42,9 @@ func (b *Backup) Differences(plan *engine.Plan) []Difference {
 	return out
 }
 
+// puts tells whether an action puts an object back.
+func puts(v engine.Verb) bool { return v == engine.Create || v == engine.Apply }
+
 // Checkable returns the part of a plan that the server can judge before
 // anything is done, and how many actions are not in it: those in namespaces and
 // of kinds that the plan itself puts back.
@@ -49,7 +52,7 @@ func Checkable(plan *engine.Plan) (part *engine.Plan, unchecked int) {
 	made := map[string]bool{}
 	for _, phase := range plan.Phases {
 		for _, a := range phase.Actions {
-			if t := a.Target; a.Verb == engine.Apply && t.Namespace == "" {
+			if t := a.Target; puts(a.Verb) && t.Namespace == "" {
 				made[t.GVR().GroupResource().String()+"/"+t.Name] = true
 			}
 		}

@@ -316,7 +316,7 @@ func entries(inv *ownership.Inventory, plan *engine.Plan) map[cluster.Ref]*Entry
 				e.Patches = append(e.Patches, a.Patch)
 			case engine.Delete, engine.StripFinalizers, engine.Finalize:
 				e.Deleted = true
-			case engine.CreateNamespace, engine.Apply, engine.Call:
+			case engine.CreateNamespace, engine.Apply, engine.Create, engine.Call:
 			}
 		}
 	}
