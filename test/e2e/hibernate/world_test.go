@@ -85,10 +85,15 @@ func essentials() string {
 	}
 	return namespace("castai-agent") + namespace("monitoring") + namespace("shop") + namespace("batch") +
 		deployment(workload("Deployment", "kube-system", "coredns", 2, "      tolerations: [{key: CriticalAddonsOnly, operator: Exists}]")) +
-		deployment(workload("Deployment", "castai-agent", "castai-agent", 1, "      priorityClassName: system-cluster-critical")) +
-		deployment(workload("Deployment", "castai-agent", "castai-cluster-controller", 2, "      priorityClassName: system-cluster-critical")) +
+		ours(deployment(workload("Deployment", "castai-agent", "castai-agent", 1, "      priorityClassName: system-cluster-critical")), "agent") +
+		ours(deployment(workload("Deployment", "castai-agent", "castai-cluster-controller", 2, "      priorityClassName: system-cluster-critical")), "cluster-controller") +
 		deployment(workload("Deployment", "shop", "ingress", 1, "      priorityClassName: system-cluster-critical")) +
 		workload("StatefulSet", "monitoring", "prometheus", 1, "") + daemons + proxy
+}
+
+// ours is a workload that runs an image of Cast AI's.
+func ours(workload, image string) string {
+	return strings.Replace(workload, "registry.example.com/c:1", "us-docker.pkg.dev/castai-hub/library/"+image+":v1", 1)
 }
 
 func users(deployments, replicas int) string {

@@ -32,7 +32,7 @@ func TestOneObject(t *testing.T) {
 	}
 	was := state(t, widgets, ns, "other") + state(t, namespaces, "", ns)
 	r := admin.Expect(t, 4, "unstick", "widget/w", "-n", ns, "--diagnose")
-	if !strings.Contains(r.Stdout, "Widget.example.com/"+ns+"/w is being deleted") || !strings.Contains(r.Stdout, hold) {
+	if !strings.Contains(r.Stdout, "Widget.example.com/"+ns+"/w: its deletion began") || !strings.Contains(r.Stdout, hold) {
 		t.Errorf("%s", r)
 	}
 	admin.Expect(t, 0, "unstick", "widgets.example.com", "w", "-n", ns, "--dry-run=server")
