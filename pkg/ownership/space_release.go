@@ -28,7 +28,6 @@ func (v *spaceView) chartOf(r *release, o releaseObject) (component *Component, 
 		if component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) || slices.ContainsFunc(charts[:i+1], v.cat.unmistakable)) {
 			return component, third
 		}
-		component = nil
 	}
 	return nil, third
 }
