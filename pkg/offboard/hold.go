@@ -170,7 +170,7 @@ func alien(snap *cluster.Snapshot, inv *ownership.Inventory, namespace string, k
 	var strangers []*cluster.Object
 	for _, o := range snap.Objects {
 		switch {
-		case o.Namespace == namespace && !known[o.UID] && !controlled(o, known) && !inv.Noise(o):
+		case o.Namespace == namespace && !known[o.UID] && !controlled(o, known) && !addresses(o, inv) && !inv.Noise(o):
 			strangers = append(strangers, o)
 		case o.Resource.GroupResource().String() == volumes && losesData(o, namespace, known):
 			return fmt.Sprintf("%s holds the data of a claim in it that nobody judged", o.Ref())
@@ -184,6 +184,13 @@ func alien(snap *cluster.Snapshot, inv *ownership.Inventory, namespace string, k
 	default:
 		return fmt.Sprintf("%s and %d more are in it, and came or changed hands since it was judged", strangers[0].Ref(), n-1)
 	}
+}
+
+// addresses tells whether kube-controller-manager made the Endpoints of a Service
+// that goes: it makes them again until that has gone.
+func addresses(o *cluster.Object, inv *ownership.Inventory) bool {
+	return o.Resource.GroupResource().String() == "endpoints" && slices.Equal(o.Managers, []string{"kube-controller-manager"}) &&
+		inv.IsOwned(cluster.Ref{Kind: "Service", Namespace: o.Namespace, Name: o.Name})
 }
 
 // controlled tells whether a controller makes an object for one that is known.

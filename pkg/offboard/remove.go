@@ -82,6 +82,7 @@ type removal struct {
 	mu     sync.Mutex
 	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID
 	kept   map[types.UID]bool   // what was judged to be Cast AI's, and stays all the same
+	held   map[types.UID]bool   // what was kept for what it would have taken along
 	stayed []cluster.Target     // what was to be deleted, and had not gone when its phase ended
 }
 
@@ -124,7 +125,7 @@ func (m *removal) remove(ctx context.Context, plan *engine.Plan) error {
 		if err != nil {
 			return err
 		}
-		if round == maxRounds || m.Only != nil || !m.came(o) { // what is new is in no plan
+		if round == maxRounds || m.Only != nil || !m.came(o) && !m.freed(o) { // what is new is in no plan
 			m.after = o.Inventory
 			return nil
 		}
@@ -144,6 +145,19 @@ func (m *removal) remove(ctx context.Context, plan *engine.Plan) error {
 func (m *removal) came(o *Observation) bool {
 	return slices.ContainsFunc(Returned(o.Inventory, m.seen...), func(r Return) bool {
 		return !r.kept && o.IsOwned(r.Ref)
+	})
+}
+
+// freed tells whether something that was kept may go by now: what came into a
+// namespace and held it has gone again.
+func (m *removal) freed(o *Observation) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.kept) > 0 {
+		return false // what could not be saved, say, holds it still
+	}
+	return slices.ContainsFunc(part(m.plan(o), removing).Phases, func(p engine.Phase) bool {
+		return p.Name != PhaseRoots && slices.ContainsFunc(p.Actions, func(a engine.Action) bool { return m.held[a.Target.UID] })
 	})
 }
 
@@ -289,13 +303,27 @@ func (m *removal) event(e engine.Event) {
 		m.asked = e.Time
 	case engine.Failed, engine.Kept, engine.Left:
 		if e.Verb == engine.Delete && e.Phase != nil && removing(e.Phase.Name) {
-			m.mu.Lock()
-			m.stayed = append(m.stayed, e.Target)
-			m.mu.Unlock()
+			m.stays(e)
 		}
 	}
 	if m.OnEvent != nil {
 		m.OnEvent(e)
+	}
+}
+
+// stays notes what was to be deleted and is there. What is only kept because
+// something else is holds nothing itself.
+func (m *removal) stays(e engine.Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e.Phase.Name != PhaseRoots && e.Phase.Name != PhaseLast {
+		m.stayed = append(m.stayed, e.Target)
+	}
+	if e.Type == engine.Kept {
+		if m.held == nil {
+			m.held = map[types.UID]bool{}
+		}
+		m.held[e.Target.UID] = true
 	}
 }
 
