@@ -74,24 +74,28 @@ func run(ctx context.Context, out io.Writer, root, only string, sample int, seed
 		return errors.New("there is no such mutant")
 	}
 	survived := 0
+	var broken []error
 	for _, m := range mutants {
 		began := time.Now()
 		killed, err := m.try(ctx, root)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.Name, err)
-		}
 		word := "killed  "
-		if !killed {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			broken = append(broken, fmt.Errorf("%s: %w", m.Name, err))
+			word = "BROKEN  "
+		case !killed:
 			survived++
 			word = "SURVIVED"
 		}
 		_, _ = fmt.Fprintf(out, "%s %s (%s) in %s\n", word, m.Name, m.Rule, time.Since(began).Round(100*time.Millisecond))
 	}
-	_, _ = fmt.Fprintf(out, "%d of %d mutants killed\n", len(mutants)-survived, len(mutants))
+	_, _ = fmt.Fprintf(out, "%d of %d mutants killed\n", len(mutants)-survived-len(broken), len(mutants))
 	if survived > 0 {
-		return fmt.Errorf("no unit test guards %d rules", survived)
+		broken = append(broken, fmt.Errorf("no unit test guards %d rules", survived))
 	}
-	return nil
+	return errors.Join(broken...)
 }
 
 // load reads the list, and refuses one that does not fit the files any more.
