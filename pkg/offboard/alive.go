@@ -210,17 +210,40 @@ func waitFor(i *ownership.Item, why string) engine.Action {
 	}
 }
 
-// operations gives the actions of the phase that waits for the operator what they do.
-func (m *removal) operations(plan *engine.Plan) {
+// begin carries out what comes before anything is stopped. As long as that was
+// waiting for an operator that works, it looks again: what the operator has made
+// since is to be known before it cleans up. All that takes the time of one phase.
+// It returns the plan of the last look.
+func (m *removal) begin(ctx context.Context, plan *engine.Plan) (*engine.Plan, error) {
+	end := time.Now().Add(m.CleanUp)
+	for {
+		first := m.onlyAlive(ctx, part(plan, m.beginning))
+		waits := m.operations(first, time.Until(end))
+		if _, err := m.run(ctx, first); err != nil || !waits {
+			return plan, err
+		}
+		var err error
+		if plan, err = m.again(ctx); err != nil || !time.Now().Before(end) {
+			return plan, err
+		}
+	}
+}
+
+// operations gives the actions of the phase that waits for the operator what they
+// do, and the phase its time. It returns whether there is such a phase.
+func (m *removal) operations(plan *engine.Plan, timeout time.Duration) (waits bool) {
 	for i := range plan.Phases {
-		if plan.Phases[i].Name != PhaseOperations {
+		phase := &plan.Phases[i]
+		if phase.Name != PhaseOperations {
 			continue
 		}
-		for j := range plan.Phases[i].Actions {
-			a := &plan.Phases[i].Actions[j]
+		waits, phase.Timeout = true, timeout
+		for j := range phase.Actions {
+			a := &phase.Actions[j]
 			a.Do = func(ctx context.Context, tell func(string)) error { return m.idle(ctx, a.Target, tell) }
 		}
 	}
+	return waits
 }
 
 // idle waits until nobody says any more that he works on the object, or it is

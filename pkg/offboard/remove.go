@@ -95,10 +95,11 @@ func (m *removal) course(ctx context.Context, shown *engine.Plan) error {
 	if err := m.save(ctx, shown); err != nil {
 		return err
 	}
-	first := m.onlyAlive(ctx, part(shown, m.stopping))
-	m.operations(first)
-	plan, err := m.halt(ctx, first, shown)
+	plan, err := m.begin(ctx, shown)
 	if err != nil {
+		return err
+	}
+	if plan, err = m.halt(ctx, m.onlyAlive(ctx, part(plan, stopping)), plan); err != nil {
 		return err
 	}
 	err = m.remove(ctx, plan)
@@ -176,37 +177,6 @@ func (m *removal) staying(shown *engine.Plan) {
 			})
 		}
 	}
-}
-
-// The phases before anything of the plan is deleted.
-var (
-	halts = []string{PhaseRecreators, PhaseOperators, PhaseStop}
-	early = append([]string{PhaseOperations, PhaseCleanUp}, halts...)
-)
-
-// halting phases stop workloads, and removing ones delete what is in the cluster.
-func halting(name string) bool { return slices.Contains(halts, name) }
-
-func removing(name string) bool {
-	return !slices.Contains(early, name) &&
-		slices.ContainsFunc(phases(Options{}), func(p engine.Phase) bool { return p.Name == name })
-}
-
-// stopping are the phases up to those that stop workloads, with what the console
-// put before them. What it does at the end is left to Console.Finish.
-func (m *removal) stopping(name string) bool {
-	return !removing(name) && name != PhaseRevert && (m.Console == nil || !m.Console.Finishes(name))
-}
-
-// part returns the phases that are in a part of the plan.
-func part(plan *engine.Plan, in func(name string) bool) *engine.Plan {
-	out := &engine.Plan{}
-	for _, phase := range plan.Phases {
-		if in(phase.Name) {
-			out.Phases = append(out.Phases, phase)
-		}
-	}
-	return out
 }
 
 // run carries out a part of the plan and adds to the report.

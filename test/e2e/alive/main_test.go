@@ -82,7 +82,8 @@ func clean(t *testing.T, before compare.Snapshot) {
 		case <-timer.C:
 		}
 		if changes := compare.Changes(before, cluster.Snapshot(t)); len(changes) > 0 {
-			t.Errorf("%s:\n%s", when.name, strings.Join(changes, "\n"))
+			why := cluster.Admin.Try(t, "status", "--why-not")
+			t.Errorf("%s:\n%s\n%s", when.name, strings.Join(changes, "\n"), why.Stdout)
 		}
 	}
 }
