@@ -54,7 +54,7 @@ func (s *Saved) Add(ctx context.Context, from Reader, inv *ownership.Inventory, 
 		}
 	}
 	s.writer = w
-	s.index.Dependents, s.index.Unreadable = dependents(inv, w.entries), inv.Unreadable
+	s.index.Dependents, s.index.Unreadable = dependents(inv, w.entries, s.index.Dependents), inv.Unreadable
 	s.index.Plan = merged(s.index.Plan, plan)
 	return s.rewrite(targets)
 }

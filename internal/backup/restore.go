@@ -202,6 +202,8 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *e
 		return nil, fmt.Sprintf("namespace %s is being deleted: run it again when that is gone", e.Namespace), true
 	case e.Namespace != "" && s.taken[e.Namespace] && !overwrite:
 		return nil, fmt.Sprintf("namespace %s is another one, which somebody has made since: --overwrite puts it there", e.Namespace), true
+	case st.found == nil && !e.Deleted && slices.Contains(b.Index.Dependents, e.Ref):
+		return nil, "", false // it went with its owner, which makes another one
 	case st.found == nil && !e.Deleted:
 		return nil, "the offboarding only changed it, and somebody has deleted it since", false
 	case st.found == nil && stranger != "" && !overwrite:

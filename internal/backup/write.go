@@ -103,7 +103,7 @@ func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *eng
 	}
 	index := &Index{
 		APIVersion: APIVersion, Kind: Kind, Cluster: inv.Server, Time: now, Tool: o.Tool, SecretsLeftOut: o.WithoutSecrets,
-		Objects: []Entry{}, Dependents: dependents(inv, w.entries), Unreadable: inv.Unreadable, Plan: *plan,
+		Objects: []Entry{}, Dependents: dependents(inv, w.entries, nil), Unreadable: inv.Unreadable, Plan: *plan,
 	}
 	saved = &Saved{Dir: o.Dir, path: dir, index: index, writer: w}
 	saved.list()
@@ -323,12 +323,19 @@ func entries(inv *ownership.Inventory, plan *engine.Plan) map[cluster.Ref]*Entry
 	return out
 }
 
-// dependents lists what goes with the objects of the plan without being in it.
-func dependents(inv *ownership.Inventory, entries map[cluster.Ref]*Entry) []cluster.Ref {
+// dependents lists what goes with the objects of the plan without being deleted
+// by it. before is what earlier plans of the run left to go.
+func dependents(inv *ownership.Inventory, entries map[cluster.Ref]*Entry, before []cluster.Ref) []cluster.Ref {
 	var out []cluster.Ref
+	for _, r := range before {
+		if e := entries[r]; e != nil && !e.Deleted {
+			out = append(out, r) // it was stopped, and may have gone since
+		}
+	}
 	for _, i := range inv.Owned() {
-		if entries[i.Object.Ref()] == nil {
-			out = append(out, i.Object.Ref())
+		r := i.Object.Ref()
+		if e := entries[r]; (e == nil || i.Dependent && !e.Deleted) && !slices.Contains(out, r) {
+			out = append(out, r)
 		}
 	}
 	return out

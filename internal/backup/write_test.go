@@ -98,7 +98,12 @@ metadata: {name: agent-leader-election-lock, namespace: castai-agent}
 // world is a small cluster with Cast AI, and the plan that removes it.
 func world(t *testing.T) (*content, *ownership.Inventory, *engine.Plan) {
 	t.Helper()
-	objects, snap := clustertest.World(t, castai)
+	return worldOf(t, castai)
+}
+
+func worldOf(t *testing.T, manifest string) (*content, *ownership.Inventory, *engine.Plan) {
+	t.Helper()
+	objects, snap := clustertest.World(t, manifest)
 	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)

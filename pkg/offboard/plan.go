@@ -267,7 +267,7 @@ var stopFields = [][]string{
 func (p *planner) stop(i *ownership.Item) (phase string, a engine.Action, ok bool) {
 	o := i.Object
 	patch := stopPatch(o)
-	if i.Dependent || patch == nil {
+	if patch == nil {
 		return "", a, false
 	}
 	phase = PhaseStop
@@ -352,7 +352,7 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 		if up == nil {
 			return "", false
 		}
-		if phase, _, ok := p.stop(up); ok && up.Object.Resource.Kind != "CronJob" {
+		if phase, _, ok := p.stop(up); ok && up.Object.Resource.Kind != "CronJob" { // whose Jobs may have ended
 			return phase, true
 		}
 		o = up.Object
