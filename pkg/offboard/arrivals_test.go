@@ -91,13 +91,17 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: sre@example.c
 // A role that others bind, too, goes when it is made again as it was; one that
 // somebody makes under its name for himself stays.
 func TestWhatOthersUseGoesAgain(t *testing.T) {
+	const same = "{helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}"
 	for name, test := range map[string]struct {
 		labels string
+		more   string // comes with it
 		stays  bool
 	}{
-		"by the same chart":  {"{helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}", false},
-		"by another chart":   {"{helm.sh/chart: acme-1.0.0}", true},
-		"without any labels": {"{}", true},
+		"by the same chart":                 {same, "", false},
+		"by the same chart, and seen twice": {same, strings.TrimPrefix(fighter, "\n---\n"), false},
+		"by another chart":                  {"{helm.sh/chart: acme-1.0.0}", "", true},
+		"by another chart, and seen twice":  {"{helm.sh/chart: acme-1.0.0}", strings.TrimPrefix(fighter, "\n---\n"), true},
+		"without any labels":                {"{}", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -110,7 +114,7 @@ func TestWhatOthersUseGoesAgain(t *testing.T) {
 					}
 					w.Drop(r)
 					w.add(t, fmt.Sprintf("{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, "+
-						"metadata: {name: castai-agent, uid: again, labels: %s}}", test.labels))
+						"metadata: {name: castai-agent, uid: again, labels: %s}}\n---\n%s", test.labels, test.more))
 				})
 				if _, err := w.offboard(t); err != nil {
 					t.Fatal(err)

@@ -38,12 +38,15 @@ type Survey struct {
 	Trust     []string
 	// before is what earlier looks of the same run found, nil for the first one.
 	before *memory
+	// recalled is what is Cast AI's only because of that.
+	recalled map[types.UID]ownership.Proof
 }
 
 // memory is what of Cast AI's was there in earlier looks of a run.
 type memory struct {
 	items    map[cluster.Ref]*ownership.Item // the last state of each object
 	releases []cluster.StoredRelease
+	recalled map[types.UID]ownership.Proof // in the last of these looks
 }
 
 // Look reads the cluster and all records that judging it needs; trust are the
@@ -69,6 +72,7 @@ func (s *Survey) Judge(o ownership.Options) *ownership.Inventory {
 		return inv
 	}
 	o.Known = s.recall(inv, o)
+	s.recalled = o.Known
 	if len(o.Known) == 0 {
 		return inv
 	}
@@ -84,7 +88,11 @@ func (s *Survey) recall(inv *ownership.Inventory, o ownership.Options) map[types
 	for _, object := range s.Snapshot.Objects {
 		r := object.Ref()
 		there[r] = true
-		if was := s.before.items[r]; was != nil && !inv.IsOwned(r) && madeAgain(was.Object, object) {
+		was := s.before.items[r]
+		if was == nil || inv.IsOwned(r) || !sameChart(was.Object, object) {
+			continue
+		}
+		if _, recalled := s.before.recalled[object.UID]; recalled || was.Object.UID != object.UID {
 			known[object.UID] = ownership.Proof{Component: was.Component, Evidence: was.For[0]}
 		}
 	}
@@ -106,18 +114,20 @@ func (s *Survey) recall(inv *ownership.Inventory, o ownership.Options) map[types
 	return known
 }
 
-// madeAgain tells whether an object was made by the chart that made the one of
+// sameChart tells whether an object was made by the chart that made the one of
 // this name before. Without Helm's marks, which a controller does not put back,
 // the bindings of others would make it unclear whose it is.
-func madeAgain(was, o *cluster.Object) bool {
+func sameChart(was, o *cluster.Object) bool {
 	const chart = "helm.sh/chart"
-	return was.UID != o.UID && o.Labels[chart] != "" && o.Labels[chart] == was.Labels[chart]
+	return o.Labels[chart] != "" && o.Labels[chart] == was.Labels[chart]
 }
 
 // remember lets what an earlier look found, and those before it, count in this
 // one.
 func (s *Survey) remember(earlier *Observation) {
-	s.before = &memory{items: map[cluster.Ref]*ownership.Item{}, releases: earlier.survey.Releases}
+	s.before = &memory{
+		items: map[cluster.Ref]*ownership.Item{}, releases: earlier.survey.Releases, recalled: earlier.survey.recalled,
+	}
 	if old := earlier.survey.before; old != nil {
 		maps.Copy(s.before.items, old.items)
 		s.before.releases = slices.Concat(old.releases, s.before.releases)
