@@ -21,8 +21,8 @@ import (
 // The cluster that the tests share, one after the other, with things of others in it. Each leaves it as it was.
 var cluster *living.Cluster
 
-// quiet is how long nothing may come back after an offboarding.
-const quiet = 30 * time.Second
+// quiet is how long nothing may come back after an offboarding: the controllers look every second or two.
+const quiet = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
