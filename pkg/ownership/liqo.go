@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -82,8 +83,8 @@ func (v *clusterView) liqoPlaces() map[string]*cluster.Object {
 type places struct{ sure, maybe map[string]bool }
 
 // omniPlaces: castai-omni by its name, which alone says nothing of a Liqo; and
-// where the release of the RuntimeClass that only omni has is installed, or the
-// agent's binding leads.
+// where the release of the RuntimeClass that only omni has is installed, or,
+// beside such a class, the agent's binding or the user's word leads.
 func (v *clusterView) omniPlaces() places {
 	out := places{map[string]bool{}, map[string]bool{"castai-omni": true}}
 	for _, o := range v.byKind["RuntimeClass.node.k8s.io"] {
@@ -92,13 +93,17 @@ func (v *clusterView) omniPlaces() places {
 			out.sure[key.namespace] = true
 		}
 	}
+	if len(out.sure) == 0 {
+		return out
+	}
 	for _, b := range v.bindings {
 		for _, a := range b.accounts {
-			if c := v.cat.app(a.Name); c != nil && c.Name == "omni-agent" && len(out.sure) > 0 {
+			if c := v.cat.app(a.Name); c != nil && c.Name == "omni-agent" {
 				out.maybe[a.Namespace] = true
 			}
 		}
 	}
+	maps.Copy(out.maybe, v.trust)
 	return out
 }
 

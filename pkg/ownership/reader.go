@@ -79,14 +79,19 @@ func (r *reader) label(o *cluster.Object) charted {
 	}
 	c = charted{value: value, chart: value}
 	if m := chartLabel.FindStringSubmatch(value); m != nil {
-		c.chart, c.component = m[1], r.cat.chart(m[1])
-		c.thirdParty = r.cat.thirdParty(m[1])
-		if m[1] == "liqo" && r.liqo == liqoCastAI {
-			c.component = r.liqoComponent()
-		}
+		c.chart, c.component, c.thirdParty = m[1], r.chartNamed(m[1]), r.cat.thirdParty(m[1])
 	}
 	r.charts[value] = c
 	return c
+}
+
+// chartNamed returns the component of a chart of that name under any roof. That
+// of Liqo is everybody's, and counts where Liqo is Cast AI's.
+func (r *reader) chartNamed(name string) *Component {
+	if name == "liqo" && r.liqo == liqoCastAI {
+		return r.liqoComponent()
+	}
+	return r.cat.chart(name)
 }
 
 // liqoComponent returns the catalogue's entry for Liqo.

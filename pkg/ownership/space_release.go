@@ -23,7 +23,7 @@ func (v *spaceView) chartOf(r *release, o releaseObject) (component *Component, 
 			continue
 		}
 		if component = v.cat.chartWithin(c, charts[:i]); component == nil {
-			component = v.cat.chart(c)
+			component = v.chartNamed(c)
 		}
 		if component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) || slices.ContainsFunc(charts[:i+1], v.cat.unmistakable)) {
 			return component, third
