@@ -220,6 +220,22 @@ func NewExplanation(s cluster.Server, e *ownership.Explanation) *Explanation {
 	return &Explanation{TypeMeta{APIVersion, "Explanation"}, NewMetadata(s), *e}
 }
 
+// WhyNot is the document of status --why-not.
+type WhyNot struct {
+	TypeMeta `json:",inline"`
+	Metadata Metadata `json:"metadata"`
+	// Foreign is what has to do with Cast AI, or is where it lives, and is not its own.
+	Foreign []Object `json:"foreign"`
+}
+
+// NewWhyNot makes the document of what an inventory says is not Cast AI's.
+func NewWhyNot(inv *ownership.Inventory) *WhyNot {
+	return &WhyNot{TypeMeta{APIVersion, "WhyNot"}, NewMetadata(inv.Server), objects(inv.WhyNot())}
+}
+
+// Objects returns what is not Cast AI's.
+func (d *WhyNot) Objects() []cluster.Ref { return refsOf(d.Foreign) }
+
 // Objects returns what is Cast AI's, and then what is unclear.
 func (d *Inventory) Objects() []cluster.Ref {
 	return append(refsOf(d.Owned), refsOf(d.Unclear)...)

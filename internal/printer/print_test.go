@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
 func TestFormatsOfKubectl(t *testing.T) {
@@ -43,5 +44,18 @@ func TestFormatsOfKubectl(t *testing.T) {
 	}
 	if err := Print(&bytes.Buffer{}, "name", "no document"); err == nil || !strings.Contains(err.Error(), "not about objects") {
 		t.Errorf("%v", err)
+	}
+}
+
+// What is not Cast AI's is a list, be it empty, and -o name names it.
+func TestWhyNotIsADocument(t *testing.T) {
+	doc := &WhyNot{Foreign: []Object{{Ref: cluster.Ref{Kind: "Secret", Namespace: "shop", Name: "s"}}}}
+	var out bytes.Buffer
+	if err := Print(&out, "name", doc); err != nil || out.String() != "secret/s\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	out.Reset()
+	if err := Print(&out, "jsonpath={.foreign}", NewWhyNot(&ownership.Inventory{})); err != nil || out.String() != "[]\n" {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }

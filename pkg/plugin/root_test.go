@@ -19,6 +19,7 @@ func TestManners(t *testing.T) {
 		{"status a b c", ExitUsage, "TYPE NAME"},
 		{"status clusterrole/x y", ExitUsage, "TYPE NAME"},
 		{"status clusterrole", ExitUsage, "KIND[.GROUP]/[NAMESPACE/]NAME"},
+		{"status --why-not -o wide", ExitUsage, "leave -o wide"},
 		{"status -n shop", ExitUsage, "--namespace only says where an object is"},
 		{"verify -n shop", ExitUsage, "--namespace means nothing to it"},
 		{"offboard --namespace=shop", ExitUsage, "--namespace means nothing to it"},

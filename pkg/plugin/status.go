@@ -87,8 +87,8 @@ func (o *statusOptions) Validate() error {
 	if err := o.fleet.validate(o.output); err != nil {
 		return err
 	}
-	if o.whyNot && (o.object != "" || o.output != "" || o.fleet.wanted()) {
-		return usage(errors.New("--why-not shows text about one cluster: leave --output, the object and other clusters out"))
+	if o.whyNot && (o.object != "" || o.output == "wide" || o.fleet.wanted()) {
+		return usage(errors.New("--why-not shows all of one cluster: leave -o wide, the object and other clusters out"))
 	}
 	if o.object != "" && o.fleet.wanted() {
 		return usage(errors.New("an object is explained in one cluster: name that with --context"))
@@ -131,6 +131,9 @@ func (o *statusOptions) Run(cmd *cobra.Command) error {
 		return text.Err()
 	}
 	if o.whyNot {
+		if o.output != "" {
+			return printer.Print(o.Out, o.output, printer.NewWhyNot(inv))
+		}
 		text.WhyNot(inv.WhyNot())
 		return text.Err()
 	}

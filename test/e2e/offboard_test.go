@@ -58,6 +58,11 @@ func TestOffboard(t *testing.T) {
 		}
 		admin.Expect(t, 0, "status")
 		admin.Expect(t, 0, "status", "-o", "wide")
+		var whyNot printer.WhyNot
+		admin.Expect(t, 0, "status", "--why-not", "-o", "json").Document(t, &whyNot)
+		if i := slices.IndexFunc(whyNot.Foreign, func(o printer.Object) bool { return len(o.Against) == 0 }); len(whyNot.Foreign) == 0 || i >= 0 {
+			t.Errorf("--why-not names %d objects of others, and no reason for number %d", len(whyNot.Foreign), i)
+		}
 		var e printer.Explanation
 		admin.Expect(t, 0, "status", "ClusterRole/castai-agent", "-o", "json").Document(t, &e)
 		if e.Verdict != "owned" || len(e.For) == 0 {

@@ -25,6 +25,7 @@ func documents() map[string]reflect.Type {
 		"Inventory": reflect.TypeFor[printer.Inventory](), "Plan": reflect.TypeFor[printer.Plan](), "Report": reflect.TypeFor[printer.Report](),
 		"Explanation": reflect.TypeFor[printer.Explanation](), "Restore": reflect.TypeFor[printer.Restore](),
 		"Summary":     reflect.TypeFor[printer.Summary](),
+		"WhyNot":      reflect.TypeFor[printer.WhyNot](),
 		"Backups":     reflect.TypeFor[printer.Backups](),
 		"Hibernation": reflect.TypeFor[printer.Hibernation](),
 		"Diagnosis":   reflect.TypeFor[printer.Diagnosis](), backup.Kind: reflect.TypeFor[backup.Index](),
