@@ -23,7 +23,7 @@ func podFields(prefix ...string) [][]string {
 // place, for Helm releases (Client.HelmReleases).
 var bodies = map[string][][]string{
 	"namespaces": {{"spec"}, {"status"}},
-	"nodes":      {{"spec"}, {"status", "conditions"}, {"status", "nodeInfo", "kubeletVersion"}},
+	"nodes":      {{"spec"}, {"status", "conditions"}, {"status", "nodeInfo"}},
 	"services":   {{"spec", "selector"}, {"spec", "type"}},
 	"deployments.apps": append(podFields("spec", "template", "spec"), []string{"spec", "replicas"},
 		[]string{"spec", "template", "metadata", "labels"}, []string{"status", "readyReplicas"}),

@@ -115,7 +115,7 @@ func (j *judgement) blockers() []Blocker {
 // namespace that is no home is none, but for kube-system: whoever may write
 // there must not hold up an offboarding of everything else.
 func (j *judgement) blocks(o *cluster.Object) []string {
-	if o.Namespace != "" && !j.cluster.isHome(o.Namespace) && o.Namespace != "kube-system" {
+	if !j.counts(o.Namespace) {
 		return j.blocksAnywhere(o)
 	}
 	kind := o.Ref().GroupKind()
@@ -146,6 +146,12 @@ func (j *judgement) blocks(o *cluster.Object) []string {
 		names = append(names, blockerKarpenter)
 	}
 	return names
+}
+
+// counts tells whether what is in a namespace may be a reason to ask: that is so
+// in the cluster's scope, in homes, and in kube-system.
+func (j *judgement) counts(ns string) bool {
+	return ns == "" || ns == "kube-system" || j.cluster.isHome(ns)
 }
 
 // blocksAnywhere: a live migration is in the namespace of the pod that it moves.

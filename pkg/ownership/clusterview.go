@@ -18,6 +18,9 @@ type clusterView struct {
 	trust map[string]bool // namespaces that the user vouches for
 	// homes are the namespaces that cluster-scoped evidence says Cast AI lives in.
 	homes map[string]Evidence
+	// proven are those of all homes that not only a name tells of: whoever may make
+	// namespaces may give one any name.
+	proven map[string]bool
 	// accounts are the ServiceAccounts that bindings of Cast AI's name.
 	accounts map[cluster.Ref]bool
 	// lives are the components of which an installation leads to a namespace.
@@ -30,11 +33,11 @@ type clusterView struct {
 func newClusterView(objects []*cluster.Object, cat *Catalogue, trust []string) *clusterView {
 	v := &clusterView{
 		reader: newReader(cat), index: newIndex(objects), notes: newNotes(""), trust: map[string]bool{},
-		homes: map[string]Evidence{}, accounts: map[cluster.Ref]bool{}, lives: map[string]map[*Component]bool{},
+		homes: map[string]Evidence{}, proven: map[string]bool{}, accounts: map[cluster.Ref]bool{}, lives: map[string]map[*Component]bool{},
 		releases: map[string]map[string]bool{}, catalogued: map[string]*Home{},
 	}
 	for _, ns := range trust {
-		v.trust[ns] = true
+		v.trust[ns], v.proven[ns] = true, true
 	}
 	v.liqo = v.whoseLiqo()
 	v.openshift = len(v.byKind["SecurityContextConstraints.security.openshift.io"]) > 0
@@ -89,6 +92,7 @@ func (v *clusterView) addHome(ns string, c *Component, from *cluster.Object) {
 	if ns == "" {
 		return
 	}
+	v.proven[ns] = true
 	if c != nil && !v.lives[ns][c] {
 		if v.lives[ns] == nil {
 			v.lives[ns] = map[*Component]bool{}

@@ -87,11 +87,12 @@ var syncers = []syncer{
 //
 // An object of a tool counts where the tool itself lives, in homes of Cast AI,
 // and where a mark on an object of Cast AI names it: otherwise, whoever may write
-// one in a namespace could hold up every offboarding.
+// one in a namespace could hold up every offboarding. So could whoever may write
+// custom resources of Cast AI's in a namespace of his own: these count in homes.
 func (j *judgement) reconcilers() []Reconciler {
 	var ours []*cluster.Object
 	for _, o := range j.objects {
-		if j.owned(o) {
+		if j.owned(o) && j.counts(o.Namespace) {
 			ours = append(ours, o)
 		}
 	}

@@ -230,7 +230,23 @@ func (s *scene) snapshot(t testing.TB) *cluster.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, o := range snap.Objects {
+		if o.Resource.Kind == "ConfigMap" {
+			fill(o, s.find("ConfigMap", o.Namespace, o.Name))
+		}
+	}
 	return snap
+}
+
+// fill gives an object of a snapshot what is read in addition of those that may
+// name the cluster.
+func fill(o *cluster.Object, u *unstructured.Unstructured) {
+	if u == nil || len(ownership.IdentityRecords(&cluster.Snapshot{Objects: []*cluster.Object{o}})) == 0 {
+		return
+	}
+	if data, found, err := unstructured.NestedMap(u.Object, "data"); found && err == nil {
+		o.Body = map[string]any{"data": data}
+	}
 }
 
 // take judges the scene as the plugin would: only the records that

@@ -44,7 +44,8 @@ func IdentityRecords(snap *cluster.Snapshot) []*cluster.Object {
 	return out
 }
 
-// identity collects what the cluster says of itself.
+// identity collects what the cluster says of itself, in homes that more than
+// their names prove.
 func (j *judgement) identity() Identity {
 	var id Identity
 	url := func(s string) {
@@ -58,8 +59,8 @@ func (j *judgement) identity() Identity {
 		}
 	}
 	for _, o := range j.ownedObjects() {
-		if o.Namespace != "" && !j.cluster.isHome(o.Namespace) {
-			continue // whoever may write there could name any cluster
+		if o.Namespace != "" && !j.cluster.proven[o.Namespace] {
+			continue // whoever may write there, or make such a namespace, could name any cluster
 		}
 		switch o.Ref().GroupKind().String() {
 		case "ConfigMap":

@@ -24,17 +24,19 @@ const (
 // whoseLiqo decides whose the Liqo in this cluster is: Cast AI's fork has the
 // same names for everything as upstream Liqo, so none of them tells. What tells
 // is where it lives, as bindings and webhooks say, and what only Cast AI's has:
-// the RuntimeClass that selects omni.cast.ai/type, and tenant namespaces omni-*.
+// the RuntimeClass that selects omni.cast.ai/type, and, where omni's own API is
+// defined, tenant namespaces omni-*. Upstream's may be called that, too.
 func (v *clusterView) whoseLiqo() liqoOwner {
 	liqo, omni := v.liqoPlaces(), v.omniPlaces()
 	castAI, foreign := len(omni.sure) > 0, false
+	defined := v.omniDefined()
 	for _, o := range v.byKind["Namespace"] {
 		tenant := o.Labels["liqo.io/tenant-namespace"] == "true"
 		named := slices.ContainsFunc(v.cat.Namespaces, func(h Home) bool {
 			match, err := path.Match(h.Name, o.Name)
 			return err == nil && match && h.Liqo
 		})
-		castAI = castAI || tenant && named
+		castAI = castAI || defined && tenant && named
 	}
 	for ns := range liqo {
 		if omni.sure[ns] || omni.maybe[ns] {
@@ -52,6 +54,15 @@ func (v *clusterView) whoseLiqo() liqoOwner {
 		return liqoForeign
 	}
 	return liqoNone
+}
+
+// omniDefined tells whether a definition of omni's own API group is here.
+func (v *clusterView) omniDefined() bool {
+	return slices.ContainsFunc(v.byKind["CustomResourceDefinition.apiextensions.k8s.io"], func(o *cluster.Object) bool {
+		_, group, _ := strings.Cut(o.Name, ".")
+		c := v.cat.group(group)
+		return c != nil && c.Name == "omni-agent"
+	})
 }
 
 // liqoPlaces are the namespaces that a Liqo lives in: those of its
@@ -157,20 +168,19 @@ const omniProvider = "castai-omni://"
 
 // judgeNodes: virtual nodes of Cast AI's Liqo. A kubelet writes labels, taints
 // and the provider id of its own node, so none of these proves anything: the
-// node must be one that Liqo's binding liqo-node-NAME, whose subject is the
+// node must be the one that Liqo's binding liqo-node-NAME, whose subject is the
 // virtual kubelet vk-NAME in a namespace that Liqo made, is for. A node with a
 // machine behind it is never owned.
 func (v *clusterView) judgeNodes() {
 	virtual := v.virtualNodes()
 	for _, o := range v.byKind["Node"] {
 		provider := str(o.Body, "spec", "providerID")
-		b := virtual[o.Name]
-		switch {
-		case b != nil && o.Labels["liqo.io/type"] == "virtual-node" && (provider == "" || strings.HasPrefix(provider, omniProvider)):
+		switch b := virtual[o]; {
+		case b != nil:
 			v.own(o, v.liqoComponent(), Evidence{Rule: "node", Text: text("it is the virtual node of %s %s", b.Resource.Kind, b.Name), From: ref(b.Object)})
-		case strings.HasPrefix(provider, omniProvider), provider == "" && o.Labels["liqo.io/type"] == "virtual-node" && v.liqo == liqoCastAI:
+		case strings.HasPrefix(provider, omniProvider), looksVirtual(o) && v.liqo == liqoCastAI:
 			v.hint(o, Evidence{Rule: "node", Text: "it looks like a virtual node of Cast AI (liqo.io/type or providerID)"})
-			v.deny(o, Evidence{Rule: "node", Text: "a kubelet may write that, and no binding liqo-node-* of Cast AI's Liqo is for it"})
+			v.deny(o, v.notVirtual(o))
 		case provider == "" && hasTaint(o, "scheduling.cast.ai/pod-pinning-preparing"):
 			v.hint(o, Evidence{Rule: "node", Text: "castai-pod-pinner prepares nodes with this taint (scheduling.cast.ai/pod-pinning-preparing)"})
 			v.deny(o, Evidence{Rule: "node", Text: "a machine may be about to join as this node"})
@@ -178,11 +188,38 @@ func (v *clusterView) judgeNodes() {
 	}
 }
 
-// virtualNodes are the bindings of virtual kubelets, by the names that their
-// nodes may have: Liqo calls the binding liqo-node-NAME and the ServiceAccount
-// vk-NAME (liqo pkg/vkMachinery), Cast AI's fork the node omni-NAME or NAME.
-func (v *clusterView) virtualNodes() map[string]*binding {
-	out := map[string]*binding{}
+// looksVirtual tells whether a node says of itself that it is a virtual one.
+func looksVirtual(o *cluster.Object) bool {
+	provider := str(o.Body, "spec", "providerID")
+	return o.Labels["liqo.io/type"] == "virtual-node" && (provider == "" || strings.HasPrefix(provider, omniProvider))
+}
+
+// notVirtual says why a node that looks like a virtual one need not be one.
+func (v *clusterView) notVirtual(o *cluster.Object) Evidence {
+	if field := machine(o); field != "" {
+		return Evidence{Rule: "node", Text: text("status.nodeInfo.%s says that a machine is behind it", field)}
+	}
+	return Evidence{Rule: "node", Text: "a kubelet may write that, and no binding liqo-node-* of Cast AI's Liqo is for it"}
+}
+
+// machine returns the field of status.nodeInfo by which the kubelet of a machine
+// tells of it, or "". Virtual kubelets fill in the version, the operating system
+// and the architecture only (liqo pkg/virtualKubelet/liqoNodeProvider).
+func machine(o *cluster.Object) string {
+	for _, field := range []string{"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"} {
+		if str(o.Body, "status", "nodeInfo", field) != "" {
+			return field
+		}
+	}
+	return ""
+}
+
+// virtualNodes are the nodes of virtual kubelets, with their bindings: Liqo calls
+// the binding liqo-node-NAME and the ServiceAccount vk-NAME (liqo
+// pkg/vkMachinery), and Cast AI's fork the node omni-NAME or NAME. A binding is
+// for one node.
+func (v *clusterView) virtualNodes() map[*cluster.Object]*binding {
+	out := map[*cluster.Object]*binding{}
 	for _, b := range v.bindings {
 		name, ok := strings.CutPrefix(b.Name, "liqo-node-")
 		ns, one := b.namespaceOf()
@@ -190,7 +227,12 @@ func (v *clusterView) virtualNodes() map[string]*binding {
 		if !ok || !one || !v.owned(b.Object) || home == nil || !home.generated() || b.accounts[0].Name != "vk-"+name {
 			continue
 		}
-		out[name], out["omni-"+name] = b, b
+		for _, called := range []string{"omni-" + name, name} {
+			if o := v.byRef[cluster.Ref{Kind: "Node", Name: called}]; o != nil && looksVirtual(o) && machine(o) == "" {
+				out[o] = b
+				break
+			}
+		}
 	}
 	return out
 }

@@ -164,6 +164,7 @@ func (st *stage) judge(t testing.TB, writes []write) *ownership.Inventory {
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, w)
 		}
+		fill(o, u)
 		snap.Objects = append(snap.Objects, o)
 	}
 	slices.SortFunc(snap.Objects, func(a, b *cluster.Object) int { return a.Ref().Compare(b.Ref()) })

@@ -225,7 +225,7 @@ func liqoSituations() []situation {
 			name: "an upstream Liqo beside remains of Cast AI's", with: small,
 			make: func(t testing.TB, s *scene) {
 				upstream(t, s)
-				s.yaml(t, "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: omni-edge, labels: {liqo.io/tenant-namespace: \"true\"}}\n")
+				s.yaml(t, "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: omni-edge, labels: {liqo.io/tenant-namespace: \"true\"}}\n"+crd("omni.cast.ai", "Edge", "edges", "Namespaced"))
 			},
 			want: map[string]string{
 				"CustomResourceDefinition/foreignclusters.core.liqo.io": "unclear a Liqo that is not Cast AI's uses it, too",

@@ -1,0 +1,116 @@
+package ownership_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/ownership"
+)
+
+const (
+	virtualLabel = "labels: {liqo.io/type: virtual-node}"
+	kubeletInfo  = "status: {nodeInfo: {kubeletVersion: v1.36.3, operatingSystem: linux, architecture: amd64}}\n"
+)
+
+// A node with a machine is nobody's virtual node, whatever its kubelet says of
+// it, and a binding is for one node.
+func TestAMachineIsNoVirtualNode(t *testing.T) {
+	for _, field := range []string{"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"} {
+		inv := castAI(t).yaml(t, thing("v1", "Node", "", "edge-1", virtualLabel)+"status: {nodeInfo: {"+field+": x}}\n").
+			take(t, ownership.Options{})
+		wantVerdict(t, inv, "Node/edge-1", "unclear; hint [node] it looks like a virtual node")
+		wantVerdict(t, inv, "Node/edge-1", "status.nodeInfo."+field)
+		wantVerdict(t, inv, "Node/omni-edge-1", "owned")
+		only := castAI(t)
+		node := only.find("Node", "", "omni-edge-1").Object
+		node["status"] = map[string]any{"nodeInfo": map[string]any{field: "x"}}
+		wantVerdict(t, only.take(t, ownership.Options{}), "Node/omni-edge-1", "unclear")
+	}
+	both := castAI(t).yaml(t, thing("v1", "Node", "", "edge-1", virtualLabel)+kubeletInfo).take(t, ownership.Options{})
+	wantVerdict(t, both, "Node/edge-1", "unclear")
+	wantVerdict(t, both, "Node/omni-edge-1", "owned")
+	alone := castAI(t)
+	alone.find("Node", "", "omni-edge-1").SetName("edge-1")
+	wantVerdict(t, alone.take(t, ownership.Options{}), "Node/edge-1", "owned")
+}
+
+// wantVerdict checks that what is said of an object has a text in it.
+func wantVerdict(t *testing.T, inv *ownership.Inventory, name, want string) {
+	t.Helper()
+	r, err := cluster.ParseRef(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := explain(t, inv, r); !strings.Contains(got, want) || strings.Contains(want, "owned") != strings.HasPrefix(got, "owned") {
+		t.Errorf("%s: %s\nwant %s", name, got, want)
+	}
+}
+
+// A namespace that begins as those of Cast AI's Liqo do may be a tenant namespace
+// of anybody's Liqo.
+func TestANamespaceDoesNotTellWhoseLiqoItIs(t *testing.T) {
+	const tenant = "labels: {liqo.io/tenant-namespace: \"true\", liqo.io/remote-cluster-id: retail}"
+	users := func() *scene {
+		s := &scene{}
+		return s.yaml(t, thing("v1", "Namespace", "", "omni-retail", tenant)+
+			crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+thing("v1", "Secret", "omni-retail", "wireguard")+
+			thing("storage.k8s.io/v1", "StorageClass", "", "liqo")+"provisioner: liqo.io/storage\n")
+	}
+	inv := users().take(t, ownership.Options{})
+	for _, name := range []string{
+		"Namespace/omni-retail", "Secret/omni-retail/wireguard", "StorageClass/liqo",
+		"CustomResourceDefinition/foreignclusters.core.liqo.io",
+	} {
+		r, err := cluster.ParseRef(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if inv.IsOwned(r) {
+			t.Errorf("%s: %s", name, explain(t, inv, r))
+		}
+	}
+	omni := users().yaml(t, crd("omni.cast.ai", "Edge", "edges", "Namespaced")).take(t, ownership.Options{})
+	wantVerdict(t, omni, "CustomResourceDefinition/foreignclusters.core.liqo.io", "owned")
+}
+
+// Whoever may make namespaces can give one any name: what is in it names no
+// cluster.
+func TestANamespaceOfThatNameProvesNoIdentity(t *testing.T) {
+	cat := catalogue(t)
+	for _, home := range cat.Namespaces {
+		name := strings.ReplaceAll(home.Name, "*", "eve")
+		forged := thing("v1", "Namespace", "", name) +
+			thing("v1", "ConfigMap", name, "castai-agent-metadata") + "data: {CLUSTER_ID: " + otherCluster + "}\n" +
+			strings.ReplaceAll(named(), "namespace: shop", "namespace: "+name)
+		if inv := (&scene{}).yaml(t, forged).take(t, ownership.Options{}); len(inv.Identity.Sources) > 0 || inv.Identity.APIURL != "" {
+			t.Errorf("%s alone: %+v", name, inv.Identity)
+		}
+		if name == "castai-agent" {
+			continue // where the agent lives
+		}
+		agent := small(t).yaml(t, thing("v1", "ConfigMap", "castai-agent", "castai-agent-metadata")+"data: {CLUSTER_ID: mine}\n")
+		inv := agent.yaml(t, forged).take(t, ownership.Options{})
+		if inv.Identity.Conflict || inv.Identity.ClusterID != "mine" {
+			t.Errorf("%s beside the agent: %+v", name, inv.Identity)
+		}
+	}
+}
+
+// Who may write custom resources of Cast AI's in a namespace of his own can't say
+// that a tool manages Cast AI.
+func TestMarksOnTenantsCustomResourcesDoNotBlock(t *testing.T) {
+	for _, meta := range []string{
+		"annotations: {argocd.argoproj.io/tracking-id: \"x:y\"}", "labels: {app.terraform.io/managed: \"true\"}",
+		"managedFields: [{manager: kustomize-controller}]",
+		"labels: {kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: shop}",
+	} {
+		inv := castAI(t).yaml(t, thing("autoscaling.cast.ai/v1", "Recommendation", "shop", "mine", meta)+
+			thing("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "shop", "apps")).take(t, ownership.Options{})
+		for _, b := range inv.Blockers {
+			if b.Name == "gitops" {
+				t.Errorf("%s: %+v", meta, b)
+			}
+		}
+	}
+}
