@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -125,9 +126,9 @@ func (m *removal) onlyAlive(ctx context.Context, plan *engine.Plan) *engine.Plan
 	alive := map[string]bool{}
 	lives := func(component string) bool {
 		live, known := alive[component]
-		if !known {
+		if !known && !m.dead[component] {
 			live = m.lives(ctx, component)
-			alive[component] = live
+			alive[component], m.dead[component] = live, !live
 		}
 		return live
 	}
@@ -177,10 +178,13 @@ func (m *removal) operators() []string {
 	return out
 }
 
+// untouched is what busy says of a Component that the operator has not begun with.
+const untouched = "it has no condition yet"
+
 // busy says what somebody is doing to an object: to a Helm release, by the label
 // of its record (status, helm.sh/helm/v3 pkg/storage/driver/secrets.go), or to a
 // custom resource, by its condition Progressing (as castware-operator 0.10.1 was
-// seen to set it). It is empty if nobody says that.
+// seen to set it, as soon as it begins with one). It is empty if nobody says that.
 func busy(o *cluster.Object) string {
 	if isHelmRecord(o) {
 		if status := o.Labels["status"]; strings.HasPrefix(status, "pending-") || status == "uninstalling" {
@@ -193,6 +197,9 @@ func busy(o *cluster.Object) string {
 		if condition, _ := c.(map[string]any); condition["type"] == "Progressing" && condition["status"] == "True" {
 			return fmt.Sprintf("its condition Progressing says %v", condition["reason"])
 		}
+	}
+	if len(conditions) == 0 {
+		return untouched
 	}
 	return ""
 }
@@ -210,28 +217,29 @@ func waitFor(i *ownership.Item, why string) engine.Action {
 	}
 }
 
-// begin carries out what comes before anything is stopped. As long as that was
-// waiting for an operator that works, it looks again: what the operator has made
-// since is to be known before it cleans up. All that takes the time of one phase.
-// It returns the plan of the last look.
+// begin carries out what comes before anything is stopped. As long as that sees an
+// operator end some work, it looks again: what the operator has made since is to
+// be known before it cleans up, and it may have begun with something else. All
+// that takes the time of one phase. It returns the plan of the last look.
 func (m *removal) begin(ctx context.Context, plan *engine.Plan) (*engine.Plan, error) {
-	end := time.Now().Add(m.CleanUp)
-	for {
+	for end := time.Now().Add(m.CleanUp); ; {
 		first := m.onlyAlive(ctx, part(plan, m.beginning))
-		waits := m.operations(first, time.Until(end))
+		ended, waits := m.operations(first, time.Until(end))
 		if _, err := m.run(ctx, first); err != nil || !waits {
 			return plan, err
 		}
 		var err error
-		if plan, err = m.again(ctx); err != nil || !time.Now().Before(end) {
+		if plan, err = m.again(ctx); err != nil || !ended.Load() || !time.Now().Before(end) {
 			return plan, err
 		}
 	}
 }
 
 // operations gives the actions of the phase that waits for the operator what they
-// do, and the phase its time. It returns whether there is such a phase.
-func (m *removal) operations(plan *engine.Plan, timeout time.Duration) (waits bool) {
+// do, and the phase its time. It returns whether there is such a phase, and what
+// will tell whether one of them has seen work end.
+func (m *removal) operations(plan *engine.Plan, timeout time.Duration) (ended *atomic.Bool, waits bool) {
+	ended = &atomic.Bool{}
 	for i := range plan.Phases {
 		phase := &plan.Phases[i]
 		if phase.Name != PhaseOperations {
@@ -240,39 +248,48 @@ func (m *removal) operations(plan *engine.Plan, timeout time.Duration) (waits bo
 		waits, phase.Timeout = true, timeout
 		for j := range phase.Actions {
 			a := &phase.Actions[j]
-			a.Do = func(ctx context.Context, tell func(string)) error { return m.idle(ctx, a.Target, tell) }
+			a.Do = func(ctx context.Context, tell func(string)) error {
+				idle, err := m.idle(ctx, a.Target, tell)
+				if idle {
+					ended.Store(true)
+				}
+				return err
+			}
 		}
 	}
-	return waits
+	return ended, waits
 }
 
 // idle waits until nobody says any more that he works on the object, or it is
-// gone. The end of ctx is the phase's time.
-func (m *removal) idle(ctx context.Context, t cluster.Target, tell func(string)) error {
+// gone, and then returns true. What nobody has begun with is not waited for longer
+// than a controller needs to see it. The end of ctx is the phase's time.
+func (m *removal) idle(ctx context.Context, t cluster.Target, tell func(string)) (bool, error) {
 	var fields [][]string
 	if t.Group != "" { // of a Helm record only the labels are read
 		fields = [][]string{{"status", "conditions"}}
 	}
-	for said := ""; ; {
+	for said, begun := "", time.Now(); ; {
 		o, err := m.Cluster.Get(ctx, t, fields...)
 		switch {
 		case cluster.IsGone(err, t):
-			return nil
+			return true, nil
 		case err != nil && ctx.Err() != nil:
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		case err != nil:
-			return err
+			return false, err
 		}
 		why := busy(o)
-		if why == "" {
-			return nil
-		}
-		if why != said {
+		switch {
+		case why == "":
+			return true, nil
+		case why == untouched && time.Since(begun) > reactionTime:
+			return false, nil
+		case why != said:
 			said = why
 			tell(why)
 		}
 		if err := pause(ctx, poll); err != nil {
-			return err
+			return false, err
 		}
 	}
 }

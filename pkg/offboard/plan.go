@@ -99,7 +99,7 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 			a.Finalizers, a.Strips = nil, nil // that is what these controllers are for
 			byName[PhaseCleanUp].Actions = append(byName[PhaseCleanUp].Actions, a)
 		}
-		operated := isHelmRecord(i.Object) || cat.Graceful(i.Object.Ref())
+		operated := isHelmRecord(i.Object) || cat.Graceful(i.Object.Ref()) && cat.Recreates(i.Component)
 		if why := busy(i.Object); o.CleanUp > 0 && why != "" && operated && p.operatorLives() {
 			byName[PhaseOperations].Actions = append(byName[PhaseOperations].Actions, waitFor(i, why))
 		}

@@ -52,7 +52,7 @@ type Result struct {
 // alone if not.
 func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) (*Result, error) {
 	own := *r // what the user names is pinned as it goes on
-	m := &removal{Runner: &own, now: o, named: named(o, r.Judge.Include), seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now()}
+	m := &removal{Runner: &own, now: o, named: named(o, r.Judge.Include), seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now(), dead: map[string]bool{}}
 	err := m.course(ctx, plan)
 	result := &Result{Report: m.report, Before: m.now.Inventory, After: m.after}
 	if errors.Is(err, engine.ErrGate) && (r.Console == nil || !r.Console.Gated(m.report)) {
@@ -78,6 +78,7 @@ type removal struct {
 	report *engine.Report
 	after  *ownership.Inventory      // what is left; nil before everything was removed
 	asked  time.Time                 // when the last deletion was
+	dead   map[string]bool           // components that did not live when they were needed
 	named  map[cluster.Ref]types.UID // of what the user named, when it was confirmed
 	mu     sync.Mutex
 	saved  map[types.UID]string // resourceVersions in the plan that is carried out, by UID

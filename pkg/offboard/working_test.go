@@ -12,7 +12,7 @@ import (
 
 // What the operator installs while its work is waited for is known before it
 // cleans up: a re-creator is stopped, and further work is waited for, within the
-// same time.
+// same time, also if it has not begun yet.
 func TestWorkInProgressIsLookedAtAgain(t *testing.T) {
 	const working = `
 apiVersion: castware.cast.ai/v1alpha1
@@ -20,9 +20,11 @@ kind: Component
 metadata: {name: %s, namespace: castai-agent}
 status: {conditions: [{type: %s, status: "True", reason: Installing}]}
 `
-	for name, test := range map[string]struct{ second, waited time.Duration }{
-		"the second ends":       {10 * time.Second, 20 * time.Second},
-		"the second never ends": {time.Hour, time.Minute},
+	for name, test := range map[string]struct{ begins, second, waited time.Duration }{
+		"the second ends":         {0, 10 * time.Second, 20 * time.Second},
+		"the second never ends":   {0, time.Hour, time.Minute},
+		"the second begins late":  {3 * time.Second, 10 * time.Second, 20 * time.Second},
+		"the second never begins": {time.Hour, 2 * time.Hour, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -41,9 +43,10 @@ status: {conditions: [{type: %s, status: "True", reason: Installing}]}
 					})
 				}
 				after(10*time.Second, func() {
-					w.add(t, fmt.Sprintf(working, "castai-evictor", "Available")+"---"+fmt.Sprintf(working, "cluster-controller", "Progressing")+
-						strings.TrimPrefix(fighter, "\n"))
+					next := strings.Split(fmt.Sprintf(working, "cluster-controller", "Progressing"), "status:")[0]
+					w.add(t, fmt.Sprintf(working, "castai-evictor", "Available")+"---"+next+strings.TrimPrefix(fighter, "\n"))
 				})
+				after(10*time.Second+test.begins, func() { w.add(t, fmt.Sprintf(working, "cluster-controller", "Progressing")) })
 				after(10*time.Second+test.second, func() { w.add(t, fmt.Sprintf(working, "cluster-controller", "Available")) })
 				stopped := time.Time{}
 				w.when("patch deployments.apps", func() { stopped = time.Now() })
