@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
@@ -71,26 +70,14 @@ func (w *Workload) mayRunOn(n *Node) bool {
 	})
 }
 
-// size is what pods request.
-type size struct{ cpu, memory, pods resource.Quantity }
-
-func (s *size) add(spec *corev1.PodSpec) {
-	for i := range spec.Containers {
-		requests := spec.Containers[i].Resources.Requests
-		s.cpu.Add(requests[corev1.ResourceCPU])
-		s.memory.Add(requests[corev1.ResourceMemory])
-	}
-	s.pods.Add(*resource.NewQuantity(1, resource.DecimalSI))
-}
-
 // room tells whether a node has room for a pod of each of the workloads that has
 // none on a node that stays; if it has not, why names what is lacking. What runs
 // on the node already stays there.
 func (s *State) room(n *Node, essential []*Workload, stays map[string]bool) (why string) {
-	var used size
+	used := corev1.ResourceList{}
 	for _, p := range s.Pods {
 		if p.Spec.NodeName == n.Object.Name {
-			used.add(&p.Spec)
+			request(used, &p.Spec)
 		}
 	}
 	for _, w := range essential {
@@ -99,19 +86,26 @@ func (s *State) room(n *Node, essential []*Workload, stays map[string]bool) (why
 			return w.owns(p) && on != "" && (on == n.Object.Name || !w.daemon() && stays[on])
 		})
 		if !there && w.mayRunOn(n) {
-			used.add(&w.Template.Spec)
+			request(used, &w.Template.Spec)
 		}
 	}
 	var lacking []string
-	for _, r := range []struct {
-		name corev1.ResourceName
-		need resource.Quantity
-	}{{corev1.ResourceCPU, used.cpu}, {corev1.ResourceMemory, used.memory}, {corev1.ResourcePods, used.pods}} {
-		if has, known := n.Status.Allocatable[r.name]; known && r.need.Cmp(has) > 0 {
-			lacking = append(lacking, fmt.Sprintf("%s of %s", r.need.String(), r.name)+" with "+has.String()+" there")
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods} {
+		need := used[name]
+		if has, known := n.Status.Allocatable[name]; known && need.Cmp(has) > 0 {
+			lacking = append(lacking, fmt.Sprintf("%s of %s", need.String(), name)+" with "+has.String()+" there")
 		}
 	}
 	return strings.Join(lacking, ", ")
+}
+
+// request adds what a pod requests.
+func request(used corev1.ResourceList, spec *corev1.PodSpec) {
+	for name, q := range requests(spec) {
+		sum := used[name]
+		sum.Add(q)
+		used[name] = sum
+	}
 }
 
 // Missing returns the workloads that have no running pod on the nodes that stay,

@@ -28,8 +28,12 @@ var evenings = []struct {
 	{name: "the API refuses one request to delete a node", fails: true},
 	{
 		name: "a namespace is kept whose pods run on two of the nodes", keep: []string{"monitoring"},
-		manifests: "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: monitoring}\n" +
+		manifests: monitoring +
 			aPod("monitoring/one", "n1", "one", "{name: c, image: i}", true) + aPod("monitoring/two", "n2", "two", "{name: c, image: i}", true),
+	},
+	{
+		name: "one is kept whose six replicas run on six, and fit on two", keep: []string{"monitoring"},
+		manifests: monitoring + replicas("web", large, "", "n0", "n1", "n2", "n3", "n4", "n5"),
 	},
 }
 
@@ -48,6 +52,7 @@ func firstHour(t *testing.T, which int, ours bool) (hours float64, nodes int) {
 		}
 		n := evening(t, manifests...)
 		n.drains = 2 * time.Minute
+		n.replaces(n.schedule)
 		for i := range tonight.inFlight {
 			name, config := fmt.Sprintf("late-%d", i), castai.NodeConfig{InstanceType: "m7g.xlarge"}
 			n.order(name, config)

@@ -99,6 +99,9 @@ func clusterRules() []any {
 	return []any{
 		rule("", []string{"nodes"}, "get", "list", "watch", "patch"),
 		rule("", []string{"pods"}, "list", "watch"),
+		// Replicas of the namespaces to keep move to fewer nodes.
+		rule("", []string{"pods/eviction"}, "create"),
+		rule("policy", []string{"poddisruptionbudgets"}, "list"),
 		rule("", []string{"namespaces"}, "get", "list"),
 		rule("apps", []string{"daemonsets", "deployments", "statefulsets"}, "get", "list", "patch"),
 	}

@@ -21,7 +21,7 @@ type PauseOptions struct {
 	Foreign bool
 	// JobNode is the name of the node that this runs on, in a Job.
 	JobNode string
-	// Keep is how NamespacesToKeep are kept: KeepNodes, also if empty, or KeepOnePod.
+	// Keep is how NamespacesToKeep are kept; empty: KeepPods.
 	Keep string
 	// Accept are the names of the refusals that the user goes on against.
 	Accept []string
@@ -78,6 +78,8 @@ type Pause struct {
 	// Remove are the nodes to be removed, and Keep those that stay beside Node.
 	Remove []*Node
 	Keep   []KeptNode
+	// Move are workloads to be kept that have pods on nodes that go.
+	Move []Move
 	// Last is the node that this runs on, if it goes: it goes last.
 	Last *Node
 	// Essential are the workloads that run through the pause, and Tolerate those
@@ -127,7 +129,7 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 			return &Pause{Already: p.resting}, nil
 		case p.Journal.Node != nil, p.Journal.Adopted:
 		default:
-			return nil, refuse("there is no node that a pause could remove: Cast AI made none of those that are not protected (--include-foreign-nodes removes others, too)")
+			return nil, refuse("there is no node that a pause could remove. %s. --include-foreign-nodes and --keep=%s remove more", p.whyNone(), KeepOnePod)
 		}
 	}
 	if err := p.lost(s, o); err != nil {
@@ -308,27 +310,17 @@ func (p *Pause) chosen(n *Node) bool {
 
 // sort says which nodes are removed, and why others are not.
 func (p *Pause) sort(s *State, o PauseOptions) {
-	kept := s.keptPods(o)
+	var could []*Node
 	for _, n := range s.Nodes {
-		why := ""
-		switch {
+		switch why := p.whyStays(n, o); {
 		case n == p.Node:
-			continue
-		case n.Console == nil:
-			why = "Cast AI does not know it"
-		case p.resting != "" && slices.Contains(p.Journal.Kept, n.Object.Name):
-			why = "the pause that is on keeps it"
-		case o.ProtectRemovalDisabled && n.protected():
-			why = "protected: " + removalDisabled
-		case !n.own() && !o.Foreign:
-			why = "Cast AI did not make it"
-		default:
-			why = whyKept(kept[n.Object.Name])
-		}
-		if why != "" {
+		case why != "":
 			p.Keep = append(p.Keep, KeptNode{n, why})
-			continue
+		default:
+			could = append(could, n)
 		}
+	}
+	for _, n := range p.keepNodes(s, o, could) {
 		if n.Object.Name == o.JobNode {
 			p.Last = n
 			continue
@@ -340,6 +332,37 @@ func (p *Pause) sort(s *State, o PauseOptions) {
 			p.Tolerate = append(p.Tolerate, w)
 		}
 	}
+}
+
+// whyNone says why none of the nodes goes.
+func (p *Pause) whyNone() string {
+	byReason := map[string][]string{}
+	for _, k := range p.Keep {
+		byReason[k.Why] = append(byReason[k.Why], k.Object.Name)
+	}
+	if len(p.Keep) == 0 {
+		return "The only one is the one to sleep on"
+	}
+	var out []string
+	for _, why := range slices.Sorted(maps.Keys(byReason)) {
+		out = append(out, names(byReason[why], func(s string) string { return s })+": "+why)
+	}
+	return strings.Join(out, ". ")
+}
+
+// whyStays says why a node does not go, whatever runs on it; empty: it could go.
+func (p *Pause) whyStays(n *Node, o PauseOptions) string {
+	switch {
+	case n.Console == nil:
+		return "Cast AI does not know it"
+	case p.resting != "" && slices.Contains(p.Journal.Kept, n.Object.Name):
+		return "the pause that is on keeps it"
+	case o.ProtectRemovalDisabled && n.protected():
+		return "protected: " + removalDisabled
+	case !n.own() && !o.Foreign:
+		return "Cast AI did not make it"
+	}
+	return ""
 }
 
 // going returns all the nodes that go.

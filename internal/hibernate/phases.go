@@ -21,6 +21,7 @@ const (
 	phaseCordon     = "cordon"
 	phaseTolerate   = "tolerate"
 	phaseEssential  = "essential"
+	phaseMove       = "move"
 	phaseRemove     = "remove"
 	phaseUntaint    = "untaint"
 	phaseWake       = "wake"
@@ -123,7 +124,7 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 			phases = append(phases, phase)
 		}
 	}
-	return phases
+	return append(phases, r.moving(p)...)
 }
 
 // cordoning is the phase in which nothing new may start any more on what goes.

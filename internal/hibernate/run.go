@@ -33,6 +33,7 @@ type Cluster interface {
 	engine.Cluster
 	Snapshot(ctx context.Context, scope cluster.Scope) (*cluster.Snapshot, error)
 	Await(ctx context.Context, r *cluster.Resource, namespace string, fields [][]string, done func([]*cluster.Object) (bool, error)) error
+	Evict(ctx context.Context, pod cluster.Target) error
 	Hold(ctx context.Context, namespace, name, holder string, tell func(holder string)) (held context.Context, release func(), err error)
 }
 
@@ -144,7 +145,9 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 	}
 	if err == nil && p.Node != nil {
 		if err = r.run(ctx, report, r.fallAsleep(p)); err == nil && !r.DryRun {
-			// Nothing new starts on what goes any more: what is there now, counts.
+			// Nothing new starts on what goes any more: what is there now, counts. What
+			// could not move keeps its node.
+			o.Keep = stillKept(o.Keep)
 			var now *Pause
 			if now, err = r.again(ctx, o); err == nil {
 				p = now

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -23,6 +24,8 @@ type State struct {
 	Nodes     []*Node
 	Workloads []*Workload
 	Pods      []*Pod
+	// Budgets are the PodDisruptionBudgets, as far as they could be read.
+	Budgets []*policyv1.PodDisruptionBudget
 	// CronJobs are those in the namespace that pause or resume, and Running their
 	// Jobs that have not ended.
 	CronJobs []*CronJob
@@ -94,6 +97,16 @@ func podFields() [][]string {
 	return [][]string{{"spec", "nodeName"}, {"spec", "containers"}, {"status", "phase"}, {"status", "conditions"}}
 }
 
+// placeFields are those that a scheduler looks at, beside podFields.
+func placeFields() (out [][]string) {
+	for _, field := range []string{
+		"initContainers", "overhead", "resources", "nodeSelector", "affinity", "tolerations", "volumes", "topologySpreadConstraints", "schedulerName", "resourceClaims",
+	} {
+		out = append(out, []string{"spec", field})
+	}
+	return out
+}
+
 func nodeFields() [][]string {
 	return [][]string{{"status", "allocatable"}, {"metadata", "managedFields"}, markFields}
 }
@@ -102,14 +115,23 @@ func workloadFields() [][]string {
 	return [][]string{{"spec", "selector"}, tolerations, {"status"}, {"metadata", "managedFields"}, markFields}
 }
 
+// needed are the kinds without which nothing is decided.
+func needed() []string {
+	return []string{"nodes", "pods", "namespaces", "deployments.apps", "statefulsets.apps", "daemonsets.apps"}
+}
+
+// budgets say beforehand which pods can't be evicted. Who may not read them learns it
+// when they are evicted.
+const budgets = "poddisruptionbudgets.policy"
+
 // Scope is what a state needs of a cluster, beside the state ConfigMap: of what
 // pauses clusters, what is in the namespace.
 func Scope(namespace string) cluster.Scope {
-	whole := []string{"nodes", "pods", "namespaces", "deployments.apps", "statefulsets.apps", "daemonsets.apps"}
+	whole := needed()
 	return cluster.Scope{
-		Namespaces: []string{namespace}, Whole: whole, Kinds: append(otherKinds(), whole...),
+		Namespaces: []string{namespace}, Whole: append([]string{budgets}, whole...), Kinds: slices.Concat(otherKinds(), []string{budgets}, whole),
 		Bodies: map[string][][]string{
-			"nodes": nodeFields(), "pods": podFields(), "cronjobs.batch": {{"spec"}}, "jobs.batch": jobFields(),
+			"nodes": nodeFields(), "pods": append(podFields(), placeFields()...), budgets: {{"spec", "selector"}, {"status", "disruptionsAllowed"}}, "cronjobs.batch": {{"spec"}}, "jobs.batch": jobFields(),
 			"deployments.apps": workloadFields(), "statefulsets.apps": workloadFields(), "daemonsets.apps": workloadFields(),
 		},
 	}
@@ -137,7 +159,7 @@ func Readable(snap *cluster.Snapshot, kinds ...string) error {
 // NewState reads a snapshot of Scope, the state ConfigMap (nil: there is none),
 // and what Cast AI says (nil: it was not asked).
 func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, console *Console) (*State, error) {
-	err := Readable(snap, Scope(namespace).Whole...)
+	err := Readable(snap, needed()...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +186,13 @@ func NewState(snap *cluster.Snapshot, namespace string, state *cluster.Object, c
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				s.Pods = append(s.Pods, p)
 			}
+		case "PodDisruptionBudget.policy":
+			b := &policyv1.PodDisruptionBudget{}
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Body, b); err != nil {
+				return nil, fmt.Errorf("%s can't be read: %w", o.Ref(), err)
+			}
+			b.ObjectMeta = meta(o, nil)
+			s.Budgets = append(s.Budgets, b)
 		case "Namespace":
 			s.Namespaces = append(s.Namespaces, o.Name)
 		case "CronJob.batch", "Job.batch":
@@ -414,4 +443,12 @@ func names[T any](list []T, name func(T) string) string {
 		out = append(out, name(item))
 	}
 	return strings.Join(out, ", ")
+}
+
+// count is a number of things for a person.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -56,6 +56,22 @@ func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
 	return c.metadata.Resource(t.GVR()).Namespace(t.Namespace).Delete(ctx, t.Name, opts)
 }
 
+// Evict asks for the eviction of exactly the pod that t was made from. It is
+// TooManyRequests as long as a PodDisruptionBudget does not allow it, NotFound if the
+// pod is gone, and a Conflict if another one has its name (EvictionREST.Create in
+// k8s.io/kubernetes v1.36.3 pkg/registry/core/pod/storage/eviction.go).
+func (c *Client) Evict(ctx context.Context, t Target) error {
+	eviction := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "policy/v1", "kind": "Eviction", "metadata": map[string]any{"name": t.Name, "namespace": t.Namespace},
+	}}
+	if t.UID != "" {
+		eviction.Object["deleteOptions"] = map[string]any{"preconditions": map[string]any{"uid": string(t.UID)}}
+	}
+	ctx = context.WithValue(ctx, single{}, true)
+	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Create(ctx, eviction, metav1.CreateOptions{FieldManager: FieldManager}, "eviction")
+	return err
+}
+
 // MergePatch applies an RFC 7386 patch. The UID of the target goes into the
 // patch, so that the server refuses it for an object of the same name that was
 // made since: that is a Conflict, although the server calls it Invalid

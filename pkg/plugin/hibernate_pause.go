@@ -215,7 +215,7 @@ func (o *nightOptions) agreed(ctx context.Context, s *hibernate.State, phases []
 	if err := o.show(s, phases, plan); err != nil || o.dryRun == dryRunClient {
 		return false, err
 	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate", append(engine.Rights(&engine.Plan{Phases: phases}), watching(o.namespace())...)); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-hibernate", append(hibernate.Rights(phases), watching(o.namespace())...)); err != nil {
 		return false, err
 	}
 	if o.dryRun == dryRunNone {
@@ -300,7 +300,7 @@ func newHibernatePause(r *Root) *cobra.Command {
 	f.StringVar(&o.settings.Node, "hibernate-node", "", "Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
 	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through the pause, beside kube-system and Cast AI's")
-	f.StringVar(&o.keep, "keep", hibernate.KeepNodes, "How those are kept: "+hibernate.KeepNodes+" leaves the nodes alone that their pods run on, "+hibernate.KeepOnePod+" moves one pod of each of their workloads to the node to sleep on")
+	f.StringVar(&o.keep, "keep", hibernate.KeepPods, "How those are kept: "+hibernate.KeepHelp())
 	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
 	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
 	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")

@@ -1,13 +1,19 @@
 package clustertest
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -177,4 +183,45 @@ func (s *Server) cleanUp() {
 			s.write(crd)
 		}
 	}
+}
+
+// evict deletes a pod, unless a PodDisruptionBudget does not allow it (EvictionREST in
+// k8s.io/kubernetes v1.36.3 pkg/registry/core/pod/storage/eviction.go).
+func (s *Server) evict(w http.ResponseWriter, r *Request) {
+	var eviction policyv1.Eviction
+	if err := json.Unmarshal(r.Body, &eviction); err != nil {
+		s.fail(w, apierrors.NewBadRequest(err.Error()))
+		return
+	}
+	var budgets int
+	if pod := s.objects[key{r.kind.GroupKind(), r.Namespace, r.Name}]; pod != nil {
+		for _, b := range s.all(schema.GroupKind{Group: "policy", Kind: "PodDisruptionBudget"}) {
+			var budget policyv1.PodDisruptionBudget
+			err := runtime.DefaultUnstructuredConverter.FromUnstructured(b.Object, &budget)
+			selector, bad := metav1.LabelSelectorAsSelector(budget.Spec.Selector)
+			if err != nil || bad != nil || budget.Namespace != r.Namespace || !selector.Matches(labels.Set(pod.GetLabels())) {
+				continue
+			}
+			if budgets++; budget.Status.DisruptionsAllowed < 1 {
+				s.fail(w, apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0))
+				return
+			}
+		}
+	}
+	if budgets > 1 {
+		const words = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+		s.fail(w, apierrors.NewInternalError(errors.New(words)))
+		return
+	}
+	var o metav1.DeleteOptions
+	if eviction.DeleteOptions != nil {
+		o = *eviction.DeleteOptions
+	}
+	if _, _, err := s.delete(r, o); err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.answer(w, http.StatusCreated, metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess,
+	})
 }

@@ -209,6 +209,10 @@ func (s *Server) do(w http.ResponseWriter, req *http.Request, r *Request) *strea
 		return k.Group == r.Group && k.Version == r.Version && k.resource == r.Resource &&
 			(k.namespaced || r.Namespace == "")
 	})
+	if r.kind != nil && r.Verb == "create" && r.Resource == "pods" && r.Subresource == "eviction" {
+		s.evict(w, r)
+		return nil
+	}
 	if r.kind == nil || r.Subresource != "" && !slices.Contains(r.kind.subresources(), r.Subresource) {
 		if s.kindOf(func(k *kind) bool { return k.Group == r.Group && k.Version == r.Version && !k.custom }) == nil {
 			http.NotFound(w, req)
