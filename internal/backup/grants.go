@@ -93,8 +93,7 @@ func grant(r cluster.Ref, object map[string]any, saved map[cluster.Ref]*Entry) (
 	}
 	var allows []string
 	for _, rule := range role.Rules {
-		allows = append(allows, fmt.Sprintf("%s on %s", strings.Join(rule.Verbs, ","),
-			strings.Join(slices.Concat(rule.Resources, rule.NonResourceURLs), ",")))
+		allows = append(allows, strings.Join(rule.Verbs, ",")+" on "+objects(rule))
 		g.Wide = g.Wide || everything(rule)
 	}
 	if role.AggregationRule != nil {
@@ -103,6 +102,24 @@ func grant(r cluster.Ref, object map[string]any, saved map[cluster.Ref]*Entry) (
 	}
 	g.Text = "allows " + cmp.Or(strings.Join(allows, "; "), "nothing")
 	return g, nil
+}
+
+// objects says what a rule is about, as kubectl auth can-i names it: TYPE.GROUP and URLs.
+func objects(r rbacv1.PolicyRule) string {
+	if slices.Contains(r.Resources, "*") && slices.Contains(r.APIGroups, "*") {
+		return "everything"
+	}
+	var names []string
+	for _, group := range r.APIGroups {
+		for _, resource := range r.Resources {
+			names = append(names, strings.TrimSuffix(resource+"."+group, "."))
+		}
+	}
+	text := strings.Join(append(names, r.NonResourceURLs...), ", ")
+	if len(r.ResourceNames) > 0 {
+		text += " named " + strings.Join(r.ResourceNames, ", ")
+	}
+	return text
 }
 
 // builtInRole tells whether Kubernetes has a role of that name of itself

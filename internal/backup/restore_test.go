@@ -305,8 +305,10 @@ func TestGrant(t *testing.T) {
 		{"an account of another namespace", "RoleBinding", "castai-agent", binding("castai-agent", m{"kind": "ServiceAccount", "namespace": "shop", "name": "castai-agent"}), true, "shop/castai-agent"},
 		{"nobody", "RoleBinding", "castai-agent", binding("castai-agent"), false, "to nobody"},
 		{"some rights", "ClusterRole", "", rule("get", "", "pods"), false, "allows get on pods"},
-		{"all rights", "ClusterRole", "", rule("*", "*", "*"), true, "* on *"},
-		{"rights to more rights", "Role", "x", rule("escalate", "rbac.authorization.k8s.io", "roles"), true, "escalate on roles"},
+		{"all rights", "ClusterRole", "", rule("*", "*", "*"), true, "* on everything"},
+		{"a group", "ClusterRole", "", rule("get", "apps", "deployments"), false, "get on deployments.apps"},
+		{"URLs", "ClusterRole", "", m{"rules": []any{m{"verbs": []any{"get"}, "nonResourceURLs": []any{"/metrics"}}}}, false, "get on /metrics"},
+		{"rights to more rights", "Role", "x", rule("escalate", "rbac.authorization.k8s.io", "roles"), true, "escalate on roles.rbac.authorization.k8s.io"},
 		{"aggregated", "ClusterRole", "", m{"aggregationRule": m{"clusterRoleSelectors": []any{}}}, true, "aggregates"},
 	} {
 		got, err := grant(cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: test.kind, Namespace: test.namespace, Name: "r"}, test.object, saved)

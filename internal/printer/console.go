@@ -13,7 +13,7 @@ func (t *Text) Console(v *console.View) {
 	t.line("\nAt Cast AI's console:")
 	rows := [][]string{{"  cluster", fmt.Sprintf("%s (%s) at %s", cmp.Or(v.Name, "?"), cmp.Or(v.ID, "id unknown"), cmp.Or(v.API, "the API"))}}
 	if v.Problem != "" {
-		t.table(append(rows, []string{"  unknown", v.Problem}))
+		t.facts(append(rows, []string{"  unknown", v.Problem}))
 		return
 	}
 	status := cmp.Or(v.Status, "unknown")
@@ -30,5 +30,5 @@ func (t *Text) Console(v *console.View) {
 	if v.Policies != nil {
 		rows = append(rows, []string{"  policies", map[bool]string{true: "on", false: "off"}[*v.Policies]})
 	}
-	t.table(append(rows, []string{"  nodes", fmt.Sprintf("%d, %d of them made by Cast AI", v.Nodes, v.MadeNodes)}))
+	t.facts(append(rows, []string{"  nodes", fmt.Sprintf("%d, %d of them made by Cast AI", v.Nodes, v.MadeNodes)}))
 }

@@ -162,9 +162,9 @@ func freedTotals(r *engine.Report) string {
 	for _, c := range []struct {
 		verb  engine.Verb
 		words string
-	}{{engine.Delete, "deleted"}, {engine.StripFinalizers, "whose finalizers were removed"}, {engine.Finalize, "finalized"}} {
+	}{{engine.Delete, "deleted"}, {engine.StripFinalizers, "finalizers removed from"}, {engine.Finalize, "finalized"}} {
 		if n := r.Count(engine.ResultDone, c.verb); n > 0 {
-			parts = append(parts, count(n, "object")+" "+c.words)
+			parts = append(parts, c.words+" "+count(n, "object"))
 		}
 	}
 	if n := r.Count(engine.ResultFailed); n > 0 {
@@ -177,7 +177,7 @@ func freedTotals(r *engine.Report) string {
 	for _, p := range r.Phases {
 		total += p.Elapsed
 	}
-	return fmt.Sprintf("%s, in %s", strings.Join(parts, ", "), seconds(total))
+	return fmt.Sprintf("%s, in %s", capital(strings.Join(parts, ", ")), seconds(total))
 }
 
 // capital begins a sentence with a title: "Namespace shop".

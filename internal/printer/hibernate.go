@@ -145,7 +145,7 @@ func (t *Text) Hibernation(doc *Hibernation) {
 	if len(shown) == 0 {
 		rows = append(rows, []string{"Schedule", "not installed"})
 	}
-	t.table(rows)
+	t.facts(rows)
 	t.runs(shown)
 	if doc.Managed != nil {
 		t.managed(doc.Managed)

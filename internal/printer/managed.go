@@ -89,5 +89,5 @@ func (t *Text) managed(m *Managed) {
 	if len(lacking) > 0 {
 		rows = append(rows, []string{"  Lack a toleration", strings.Join(lacking, ", ")})
 	}
-	t.table(append(rows, []string{"  Which way", m.Way.String()}))
+	t.facts(append(rows, []string{"  Which way", m.Way.String()}))
 }

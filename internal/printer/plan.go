@@ -144,9 +144,9 @@ var verbStyles = map[string][]style{
 // list writes names behind a beginning, in styles, wrapped between them and
 // indented.
 func (t *Text) list(begin string, names []string, styles ...style) {
-	const indent = 11
 	width := cmp.Or(t.width, lineWidth)
 	begin = Escape(begin)
+	indent := min(11, displaywidth.String(begin)) // of the column of names
 	line := begin
 	write := func(line string) {
 		if rest, first := strings.CutPrefix(line, begin); first && len(styles) > 0 {

@@ -102,11 +102,15 @@ func (p *Progress) tell(e engine.Event) {
 			p.text.line("  done in %s", seconds(e.Time.Sub(p.started)))
 			return
 		}
-		verb := "done"
+		result := "done"
 		if p.dryRun {
-			verb = "accepted"
+			result = "accepted"
 		}
-		p.text.line("  %s in %s", fmt.Sprintf("%d of %d %s", e.Done, e.Total, verb), seconds(e.Time.Sub(p.started)))
+		if e.Done < e.Total {
+			// Pods that are waited for count here, too.
+			result = fmt.Sprintf("%d of %d steps %s", e.Done, e.Total, result)
+		}
+		p.text.line("  %s in %s", result, seconds(e.Time.Sub(p.started)))
 	case engine.Requested, engine.Done, engine.Waiting:
 		if e.Verb == engine.Call && e.Type == engine.Waiting && !p.dryRun {
 			p.text.line("  %s: %s", e.Operation, e.Message)

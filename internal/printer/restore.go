@@ -88,7 +88,7 @@ func (t *Text) RestorePlan(s cluster.Server, all []*backup.Backup, r *backup.Res
 	for _, b := range all {
 		rows = append(rows, []string{"Backup", fmt.Sprintf("%s, of %s, with %s", b.Dir, b.Index.Time.Format(time.RFC3339), count(len(b.Index.Objects), "object"))})
 	}
-	t.table(rows)
+	t.facts(rows)
 	t.grants(r.Grants)
 	t.conflicts(r.Conflicts)
 	for n := range r.Plan.Phases {
@@ -108,8 +108,7 @@ func (t *Text) RestorePlan(s cluster.Server, all []*backup.Backup, r *backup.Res
 		}
 	}
 	if len(r.Plan.Phases) > 0 {
-		t.line("\nNot in any backup: what controllers make for these objects (they make it again), and the console of Cast AI:")
-		t.line("the cluster shows up there again once its agent has connected.")
+		t.line("\nNot in any backup: what controllers make for these objects (they make it again), and the console of Cast AI (the cluster shows up there again once its agent has connected).")
 	}
 }
 

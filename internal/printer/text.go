@@ -39,6 +39,10 @@ func (t *Text) Err() error { return t.err }
 // line writes one line. Strings among the arguments are escaped.
 func (t *Text) line(format string, args ...any) { t.styled(format, args) }
 
+// Note writes a line for a person beside a document. Strings among the arguments
+// are escaped.
+func (t *Text) Note(format string, args ...any) { t.styled(format, args) }
+
 // heading writes a line that begins something, alarm one about what went wrong,
 // and relief one about what went well.
 func (t *Text) heading(format string, args ...any) { t.styled(format, args, bold) }
@@ -57,16 +61,16 @@ func (t *Text) styled(format string, args []any, styles ...style) {
 			args[i] = Escape(s)
 		}
 	}
-	text := t.wrap(fmt.Sprintf(format, args...))
+	text := t.wrap(fmt.Sprintf(format, args...), 0)
 	if len(styles) > 0 {
 		text = t.terminal.paint(text, styles...)
 	}
 	_, t.err = io.WriteString(t.w, text+"\n")
 }
 
-// wrap breaks lines that are wider than the terminal between words, and indents
-// what follows a little more.
-func (t *Text) wrap(text string) string {
+// wrap breaks lines that are wider than the terminal between words. What follows
+// begins in the column hang; 0: a little more to the right than the line.
+func (t *Text) wrap(text string, hang int) string {
 	if t.width == 0 || displaywidth.String(text) <= t.width {
 		return text
 	}
@@ -74,11 +78,11 @@ func (t *Text) wrap(text string) string {
 	for line := range strings.SplitSeq(text, "\n") {
 		rest := strings.TrimLeft(line, " ")
 		indent := strings.Repeat(" ", len(line)-len(rest))
-		current := indent
+		current, next := indent, cmp.Or(strings.Repeat(" ", hang), indent+"  ")
 		for word := range strings.SplitSeq(rest, " ") {
 			if used := displaywidth.String(current); strings.TrimSpace(current) != "" && used+1+displaywidth.String(word) > t.width {
 				out = append(out, current)
-				current = indent + "  "
+				current = next
 			}
 			if strings.TrimSpace(current) != "" {
 				current += " "
@@ -88,6 +92,19 @@ func (t *Text) wrap(text string) string {
 		out = append(out, current)
 	}
 	return strings.Join(out, "\n")
+}
+
+// facts writes labels, and beside each what is true of it, on as many lines as it takes.
+func (t *Text) facts(rows [][]string) {
+	var widest int
+	for _, row := range rows {
+		widest = max(widest, displaywidth.String(Escape(row[0])))
+	}
+	for _, row := range rows {
+		label := Escape(row[0])
+		label += strings.Repeat(" ", widest+2-displaywidth.String(label))
+		t.raw(t.wrap(strings.TrimRight(label+Escape(row[1]), " "), widest+2))
+	}
 }
 
 // table writes rows in aligned columns.
@@ -145,7 +162,7 @@ func (t *Text) identity(inv *ownership.Inventory) {
 		}
 		rows = append(rows, []string{label, r})
 	}
-	t.table(rows)
+	t.facts(rows)
 }
 
 func (t *Text) homes(inv *ownership.Inventory) {

@@ -284,9 +284,9 @@ func (l *ladder) force(ctx context.Context, c *climb, d *Diagnosis) (title strin
 		return fmt.Sprintf("Remove what blocks %%s: %s", targets(actions)), append(actions, nudge(d, o)...), 0
 	}
 	if actions = l.may(ctx, clearActions(d, false)); len(actions) > 0 {
-		title = fmt.Sprintf("Clear finalizers that nobody removes from %s in %%s", objects(len(actions)))
+		title = fmt.Sprintf("Remove finalizers that nobody else removes from %s in %%s", objects(len(actions)))
 		if d.Object != nil {
-			title = fmt.Sprintf("Clear finalizers that nobody removes from %s, for %%s", objects(len(actions)))
+			title = fmt.Sprintf("Remove finalizers that nobody else removes from %s, for %%s", objects(len(actions)))
 		}
 		return title, append(actions, nudge(d, o)...), 0
 	}

@@ -443,9 +443,9 @@ func TestTitles(t *testing.T) {
 		w.add("configmaps", name, "x", deleting, held("example.com/hold"))
 	}
 	for want, names := range map[string][]string{
-		"Clear finalizers that nobody removes from 1 object in namespace a":           {"a"},
-		"Clear finalizers that nobody removes from 1 object in namespaces a, b and c": {"a", "b", "c"},
-		"Clear finalizers that nobody removes from 1 object in 4 namespaces":          {"a", "b", "c", "d"},
+		"Remove finalizers that nobody else removes from 1 object in namespace a":           {"a"},
+		"Remove finalizers that nobody else removes from 1 object in namespaces a, b and c": {"a", "b", "c"},
+		"Remove finalizers that nobody else removes from 1 object in 4 namespaces":          {"a", "b", "c", "d"},
 	} {
 		step, err := start(t, w, options(), names...).phase.Next(t.Context(), nil)
 		if err != nil || step.Title != want {

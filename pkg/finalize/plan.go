@@ -153,9 +153,9 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 		}
 	}
 	add("unblock", "Remove what blocks", unique(unblock))
-	add("clear", "Clear finalizers that nobody removes", unique(clear))
+	add("clear", "Remove finalizers that nobody else removes", unique(clear))
 	if !check {
-		add("later", "Clear finalizers later, if nobody else does", unique(later))
+		add("later", "Remove finalizers later, if nobody else does", unique(later))
 	}
 	add("finalize", "Finalize", final)
 	if !check {

@@ -89,7 +89,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 // sealed prints the digest of a backup that nothing is added to any more: restore
 // asks for it where nobody remembers the folder.
 func (s *saving) sealed(saved *backup.Saved) {
-	_, _ = fmt.Fprintf(s.ErrOut, "The digest of the backup:\n  %s\n", saved.Digest)
+	printer.NewText(s.ErrOut).Note("The digest of the backup:\n  %s", saved.Digest)
 }
 
 // open makes the backup and the report in it.
@@ -107,8 +107,14 @@ func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownershi
 	} else if s.secrets {
 		secrets = "No Secret is in it."
 	}
-	if _, err := fmt.Fprintf(s.ErrOut, "Backup: %d objects in %s. %s\nTo put them back: %s restore %s\n",
-		saved.Objects, printer.Escape(saved.Dir), secrets, s.Name, printer.Escape(saved.Dir)); err != nil {
+	objects := "objects"
+	if saved.Objects == 1 {
+		objects = "object"
+	}
+	note := printer.NewText(s.ErrOut)
+	note.Note("Backup: %d %s in %s. %s", saved.Objects, objects, saved.Dir, secrets)
+	note.Note("To put them back: %s restore %s", s.Name, saved.Dir)
+	if err := note.Err(); err != nil {
 		return nil, nil, err
 	}
 	if err := s.continued(saved); err != nil {

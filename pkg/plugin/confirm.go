@@ -30,7 +30,12 @@ func (r *Root) confirm(ctx context.Context, yes bool, question, word string) err
 // reads the answer goes on after an interrupt, until the process ends.
 func ask(ctx context.Context, in io.Reader, out io.Writer, question, word string) error {
 	short := shortName(word)
-	if _, err := fmt.Fprintf(out, "\n%s\nType %s to go on: ", printer.Escape(question), printer.Escape(short)); err != nil {
+	text := printer.NewText(out)
+	text.Note("\n%s", question)
+	if err := text.Err(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "Type %s to go on: ", printer.Escape(short)); err != nil {
 		return err
 	}
 	type line struct {

@@ -153,7 +153,7 @@ func TestLivingOperator(t *testing.T) {
 			mark(t, o.name, ns, "w", o.finalizer())
 			begin(t, ns)
 			r := admin.Expect(t, 0, "unstick-ns", ns, "--diagnose")
-			if !strings.Contains(r.Stdout, "which is alive") || strings.Contains(r.Stdout, "Clear finalizers") {
+			if !strings.Contains(r.Stdout, "which is alive") || strings.Contains(r.Stdout, "Remove finalizers") {
 				t.Errorf("diagnosis: %s", r)
 			}
 			start := time.Now()
