@@ -94,10 +94,6 @@ func NewInventory(inv *ownership.Inventory) *Inventory {
 	return doc
 }
 
-// Clean tells whether nothing of Cast AI's is left, as far as can be known:
-// what could not be read is not clean.
-func Clean(inv *ownership.Inventory) bool { return len(inv.Owned()) == 0 && len(inv.Unreadable) == 0 }
-
 func namespaces(inv *ownership.Inventory) []Namespace {
 	var out []Namespace
 	for _, h := range inv.Homes {
@@ -178,6 +174,8 @@ type Report struct {
 	Audit []string `json:"audit,omitempty"`
 	// Left is what of Cast AI's was found afterwards.
 	Left []Object `json:"left"`
+	// Remains is what has an identity of Cast AI's and stays for others.
+	Remains []Remaining `json:"remains,omitempty"`
 	// Returned is what somebody made, or made again, meanwhile.
 	Returned   []offboard.Return    `json:"returned,omitempty"`
 	Unreadable []cluster.Unreadable `json:"unreadable,omitempty"`
@@ -187,6 +185,26 @@ type Report struct {
 	Stuck []*finalize.Diagnosis `json:"objects,omitempty"`
 	// Error says why the run ended early.
 	Error string `json:"error,omitempty"`
+}
+
+// Remaining is an object with an identity of Cast AI's that stays for others.
+type Remaining struct {
+	cluster.Ref `json:",inline"`
+	// For is what is in it, of a namespace.
+	For []cluster.Ref `json:"for,omitempty"`
+}
+
+// remaining says for whom what remains does.
+func remaining(inv *ownership.Inventory) []Remaining {
+	var out []Remaining
+	for _, r := range inv.Remains {
+		left := Remaining{Ref: r}
+		if r.Kind == "Namespace" && r.Group == "" {
+			left.For = inv.Holds(r.Name)
+		}
+		out = append(out, left)
+	}
+	return out
 }
 
 // NewReport makes the document of a run. after is the inventory taken when it
@@ -200,7 +218,7 @@ func NewReport(s cluster.Server, r *engine.Report, after *ownership.Inventory, r
 		doc.Phases = []engine.PhaseTime{}
 	}
 	if after != nil {
-		doc.Left, doc.Unreadable = objects(after.Owned()), after.Unreadable
+		doc.Left, doc.Remains, doc.Unreadable = objects(after.Owned()), remaining(after), after.Unreadable
 	}
 	if err != nil {
 		doc.Error = err.Error()

@@ -232,58 +232,77 @@ func verbName(p *engine.Phase, a engine.Action) string {
 type Unusual struct {
 	Object cluster.Ref `json:"object"`
 	Why    []string    `json:"why"`
+	rank   int         // what is most likely to be somebody else's comes first
 }
 
 // FindUnusual picks from a plan what is not the ordinary case of an object with
-// a name of Cast AI's in a namespace of its own.
+// a name of Cast AI's in a namespace that it lives in, what is most likely to be
+// somebody else's first.
 func FindUnusual(inv *ownership.Inventory, plan *engine.Plan) []Unusual {
-	homes := map[string]bool{}
+	p := places{alone: map[string]bool{}, lives: inv.LivesIn}
 	for _, h := range inv.Homes {
-		homes[h.Name] = true
+		p.alone[h.Name] = true
 	}
 	seen := map[cluster.Ref]bool{}
 	var out []Unusual
-	for _, p := range plan.Phases {
-		for _, a := range p.Actions {
+	for _, phase := range plan.Phases {
+		for _, a := range phase.Actions {
 			r := a.Target.Ref
 			if a.Verb == engine.Call || seen[r] {
 				continue
 			}
 			seen[r] = true
-			if why := unusual(inv.Item(r), a.Target, homes); len(why) > 0 {
-				out = append(out, Unusual{r, why})
+			if u := p.unusual(inv.Item(r), a.Target); len(u.Why) > 0 {
+				out = append(out, u)
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b Unusual) int { return a.Object.Compare(b.Object) })
+	slices.SortFunc(out, func(a, b Unusual) int { return cmp.Or(a.rank-b.rank, a.Object.Compare(b.Object)) })
 	return out
 }
 
+// places are the namespaces of Cast AI's: those that are its own, and all that it
+// lives in.
+type places struct {
+	alone map[string]bool
+	lives func(namespace string) bool
+}
+
+func (p places) home(namespace string) bool { return p.alone[namespace] || p.lives(namespace) }
+
 // unusual says what is out of the ordinary about an object in a plan. item is
 // nil for what is somebody else's and only changed.
-func unusual(item *ownership.Item, t cluster.Target, homes map[string]bool) (why []string) {
+func (p places) unusual(item *ownership.Item, t cluster.Target) Unusual {
+	u := Unusual{Object: t.Ref, rank: 3}
+	add := func(rank int, why string) { u.Why, u.rank = append(u.Why, why), min(u.rank, rank) }
 	if item == nil {
-		return []string{"it is somebody else's, and is changed"}
+		add(0, "it is somebody else's, and is changed")
+		return u
 	}
 	if slices.ContainsFunc(item.For, func(e ownership.Evidence) bool { return e.Rule == "include" }) {
-		why = append(why, "named with --include")
+		add(0, "named with --include")
 	}
 	switch t.GroupKind().String() {
 	case "Node":
-		why = append(why, "a node")
+		add(1, "a node")
 	case "PersistentVolume", "PersistentVolumeClaim":
-		why = append(why, "a volume: the data in it is not saved")
+		add(1, "a volume: the data in it is not saved")
 	}
+	named := nameOfCastAI(t.Name)
 	switch {
-	case t.Namespace != "" && !homes[t.Namespace]:
-		why = append(why, "in namespace "+t.Namespace+", which is not Cast AI's")
-	case t.Namespace == "" && !homes[t.Name] && !nameOfCastAI(t.Name):
-		why = append(why, "cluster-wide, without a name of Cast AI's")
+	case t.Namespace != "" && !p.home(t.Namespace) && named:
+		add(3, "in namespace "+t.Namespace+", which is not Cast AI's")
+	case t.Namespace != "" && !p.home(t.Namespace):
+		add(2, "in namespace "+t.Namespace+", which is not Cast AI's")
+	case t.Namespace != "" && !p.alone[t.Namespace] && !named:
+		add(2, "in namespace "+t.Namespace+", which others share, without a name of Cast AI's")
+	case t.Namespace == "" && !p.home(t.Name) && !named:
+		add(2, "cluster-wide, without a name of Cast AI's")
 	}
-	if others := otherSubjects(item.Object, homes); len(others) > 0 {
-		why = append(why, "also grants rights to "+strings.Join(others, ", "))
+	if others := otherSubjects(item.Object, p.home); len(others) > 0 {
+		add(2, "also grants rights to "+strings.Join(others, ", "))
 	}
-	return why
+	return u
 }
 
 // nameOfCastAI tells whether a person sees from the name alone whose an object
@@ -294,7 +313,7 @@ func nameOfCastAI(name string) bool {
 
 // otherSubjects are those of a binding that are not ServiceAccounts of Cast AI's
 // namespaces.
-func otherSubjects(o *cluster.Object, homes map[string]bool) (out []string) {
+func otherSubjects(o *cluster.Object, home func(string) bool) (out []string) {
 	list, _ := o.Body["subjects"].([]any)
 	for _, e := range list {
 		subject, _ := e.(map[string]any)
@@ -305,7 +324,7 @@ func otherSubjects(o *cluster.Object, homes map[string]bool) (out []string) {
 		switch {
 		case kind != "ServiceAccount":
 			out = append(out, kind+" "+name)
-		case !homes[ns]:
+		case !home(ns):
 			out = append(out, kind+" "+ns+"/"+name)
 		}
 	}

@@ -161,7 +161,7 @@ func TestUnusualComesFirst(t *testing.T) {
 }
 
 func TestUnusual(t *testing.T) {
-	homes := map[string]bool{"castai-agent": true}
+	p := places{map[string]bool{"castai-agent": true}, func(ns string) bool { return ns == "platform" }}
 	target := func(kind, namespace, name string) cluster.Target {
 		return cluster.Target{Ref: ref(kind, namespace, name)}
 	}
@@ -178,6 +178,9 @@ func TestUnusual(t *testing.T) {
 		{target("ClusterRole", "", "castai-agent"), nil, ""},
 		{target("CustomResourceDefinition", "", "recommendations.autoscaling.cast.ai"), nil, ""},
 		{target("ClusterRole", "", "temporal"), nil, "cluster-wide"},
+		{target("Deployment", "platform", "castai-agent"), nil, ""},
+		{target("Secret", "platform", "regcred"), nil, "in namespace platform, which others share"},
+		{target("ClusterRoleBinding", "", "castai-x"), subject("ServiceAccount", "platform", "castai-agent"), ""},
 		{target("Node", "", "castai-n1"), nil, "a node"},
 		{target("PersistentVolumeClaim", "castai-agent", "x"), nil, "data"},
 		{target("Role", "kube-system", "castai-agent"), nil, "kube-system"},
@@ -186,13 +189,13 @@ func TestUnusual(t *testing.T) {
 		{target("ClusterRoleBinding", "", "castai-agent"), subject("Group", "", "ops"), "Group ops"},
 	} {
 		item := &ownership.Item{Object: &cluster.Object{Body: test.body}}
-		got := strings.Join(unusual(item, test.target, homes), "; ")
+		got := strings.Join(p.unusual(item, test.target).Why, "; ")
 		if (test.says == "") != (got == "") || !strings.Contains(got, test.says) {
 			t.Errorf("%s: %q", test.target.Ref, got)
 		}
 	}
-	if got := unusual(nil, target("Deployment", "shop", "web"), homes); len(got) != 1 {
-		t.Errorf("somebody else's: %q", got)
+	if got := p.unusual(nil, target("Deployment", "shop", "web")); len(got.Why) != 1 {
+		t.Errorf("somebody else's: %q", got.Why)
 	}
 }
 

@@ -11,13 +11,15 @@ import (
 // Summary is what of Cast AI is in one of many clusters, in a line.
 type Summary struct {
 	TypeMeta   `json:",inline"`
-	Context    string   `json:"context"`
-	Cluster    string   `json:"cluster,omitempty"`
-	Clean      bool     `json:"clean"`
-	Owned      int      `json:"owned"`
-	Unclear    int      `json:"unclear"`
-	Unreadable int      `json:"unreadable"`
-	Blockers   []string `json:"blockers,omitempty"`
+	Context    string `json:"context"`
+	Cluster    string `json:"cluster,omitempty"`
+	Clean      bool   `json:"clean"`
+	Owned      int    `json:"owned"`
+	Unclear    int    `json:"unclear"`
+	Unreadable int    `json:"unreadable"`
+	// Remains counts what has an identity of Cast AI's and stays for others.
+	Remains  int      `json:"remains"`
+	Blockers []string `json:"blockers,omitempty"`
 	// Error says why nothing is known of the cluster.
 	Error string `json:"error,omitempty"`
 }
@@ -29,8 +31,9 @@ func NewSummary(context string, inv *ownership.Inventory, err error) Summary {
 		s.Error = err.Error()
 		return s
 	}
-	s.Cluster, s.Clean = inv.Server.DisplayName(), Clean(inv)
+	s.Cluster, s.Clean = inv.Server.DisplayName(), inv.Clean()
 	s.Owned, s.Unclear, s.Unreadable = len(inv.Owned()), len(inv.Unclear()), len(inv.Unreadable)
+	s.Remains = len(inv.Remains)
 	for _, b := range inv.Blockers {
 		s.Blockers = append(s.Blockers, b.Name)
 	}
@@ -59,6 +62,8 @@ func Summaries(w io.Writer, asJSON bool, list []Summary) error {
 			verdict = "something is left"
 		case s.Unreadable > 0:
 			verdict = "unknown: not everything could be read"
+		case s.Remains > 0:
+			verdict = "names of Cast AI's stay for others"
 		}
 		rows = append(rows, []string{s.Context, strconv.Itoa(s.Owned), strconv.Itoa(s.Unclear), verdict})
 	}

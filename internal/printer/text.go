@@ -262,6 +262,10 @@ func (t *Text) Impact(inv *ownership.Inventory) {
 	if len(i.Settings) > 0 {
 		lines = append(lines, fmt.Sprintf("settings of yours are removed with their CustomResourceDefinitions: %s", strings.Join(refs(i.Settings), ", ")))
 	}
+	for _, u := range i.Users {
+		lines = append(lines, fmt.Sprintf("%s stays and uses what goes: without %s its next pod can't start",
+			u.Object, strings.Join(refs(u.Needs), ", ")))
+	}
 	if len(i.Dangling) > 0 {
 		lines = append(lines, fmt.Sprintf("bindings of yours to Cast AI's roles stay, and grant nothing any more: %s", strings.Join(refs(i.Dangling), ", ")))
 	}
@@ -378,6 +382,23 @@ func size(p *engine.Phase) string {
 	return count(len(p.Actions), noun)
 }
 
+// names are those of the objects of items.
+func names(items []*ownership.Item) []string {
+	out := make([]string, len(items))
+	for i, item := range items {
+		out[i] = item.Object.Ref().String()
+	}
+	return out
+}
+
+// runs counts workloads, with a verb.
+func runs(n int) string {
+	if n == 1 {
+		return "1 workload runs"
+	}
+	return fmt.Sprintf("%d workloads run", n)
+}
+
 func kindName(r cluster.Ref) string {
 	if r.Group == "" || strings.HasSuffix(r.Group, ".k8s.io") || !strings.Contains(r.Group, ".") {
 		return r.Kind
@@ -440,6 +461,7 @@ func (t *Text) Verdict(inv *ownership.Inventory) { t.verdict(inv, nil) }
 
 func (t *Text) verdict(inv *ownership.Inventory, outcomes []engine.Outcome) {
 	unclear := ""
+	suspects := inv.Suspects()
 	if n := len(inv.Unclear()); n > 0 {
 		unclear = fmt.Sprintf(" Unclear, and left alone: %s. status says why.", count(n, "object"))
 	}
@@ -448,9 +470,12 @@ func (t *Text) verdict(inv *ownership.Inventory, outcomes []engine.Outcome) {
 	case inv.Clean() && len(unfinished) > 0:
 		t.line("Not finished in %s: %s. The first is %s: %s.%s", inv.Server.DisplayName(), count(len(unfinished), "object"),
 			unfinished[0].Object, cmp.Or(unfinished[0].Message, "it did not go"), unclear)
+	case inv.Clean() && len(suspects) > 0:
+		t.line("Nothing is proven to be Cast AI's in %s, but %s what Cast AI publishes: %s.%s", inv.Server.DisplayName(),
+			runs(len(suspects)), some(names(suspects), 4), unclear)
 	case inv.Clean():
 		t.relief("Clean: nothing of Cast AI's is in %s.%s", inv.Server.DisplayName(), unclear)
-	case Clean(inv):
+	case len(inv.Owned())+len(inv.Unreadable) == 0:
 		t.line("Nothing of Cast AI's is left to remove in %s, but %s with names of Cast AI's stay for others: %s.%s",
 			inv.Server.DisplayName(), count(len(inv.Remains), "object"), refNames(inv.Remains), unclear)
 	default:

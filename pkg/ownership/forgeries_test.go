@@ -1,8 +1,11 @@
 package ownership_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/ownership"
@@ -112,5 +115,48 @@ func TestMarksOnTenantsCustomResourcesDoNotBlock(t *testing.T) {
 				t.Errorf("%s: %+v", meta, b)
 			}
 		}
+	}
+}
+
+// Some of Cast AI's programs come in images of others: a name that nobody else
+// gives and Helm's marks of an installation here are enough.
+func TestProgramsInImagesOfOthers(t *testing.T) {
+	shared := func(more string) *ownership.Inventory {
+		s := &scene{}
+		s.install(t, "charts/castai-agent", install{"castai-agent", "platform", true})
+		s.records = nil
+		s.objects = slices.DeleteFunc(s.objects, func(u *unstructured.Unstructured) bool { return u.GetLabels()["owner"] == "helm" })
+		return s.yaml(t, deployment("platform", "web", "registry.example.com/web:1")+more).take(t, ownership.Options{})
+	}
+	scaler := func(name string, marks ...string) string {
+		return deployment("platform", name, "registry.k8s.io/cpa/cpvpa:v0.8.4", marks...)
+	}
+	wantVerdict(t, shared(""), "Deployment.apps/platform/castai-agent-cpvpa", "owned")
+	for _, forged := range []string{
+		scaler("scaler", helmMarks("platform", "castai-agent")), scaler("castai-evictor"),
+		scaler("castai-evictor", helmMarks("platform", "scaler")), scaler("temporal", helmMarks("platform", "castai-agent")),
+	} {
+		inv := shared(forged)
+		for _, i := range inv.Owned() {
+			if name := i.Object.Name; name == "scaler" || name == "castai-evictor" || name == "temporal" {
+				t.Errorf("%s", explain(t, inv, i.Object.Ref()))
+			}
+		}
+	}
+}
+
+// Who uses what goes is named, with what he needs.
+func TestUsersOfWhatGoes(t *testing.T) {
+	reporter := strings.ReplaceAll(deployment("castai-agent", "reporter", "registry.example.com/reporter:1"),
+		"serviceAccountName: reporter", "serviceAccountName: castai-agent\n      volumes: [{name: v, configMap: {name: castai-agent-autoscaler}}]")
+	apart := deployment("shop", "web", "registry.example.com/web:1")
+	inv := small(t).yaml(t, reporter+apart).take(t, ownership.Options{})
+	if len(inv.Impact.Users) != 1 || inv.Impact.Users[0].Object.Name != "reporter" {
+		t.Fatalf("%+v", inv.Impact.Users)
+	}
+	needs := inv.Impact.Users[0].Needs
+	if !slices.Contains(needs, cluster.Ref{Kind: "ServiceAccount", Namespace: "castai-agent", Name: "castai-agent"}) ||
+		!slices.Contains(needs, cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "castai-agent-autoscaler"}) {
+		t.Errorf("%+v", needs)
 	}
 }

@@ -23,8 +23,17 @@ type Impact struct {
 	PodMutations []string `json:"podMutations,omitempty"`
 	// Settings are custom resources that users wrote and that go with their kinds.
 	Settings []cluster.Ref `json:"settings,omitempty"`
+	// Users are workloads of others that need what goes.
+	Users []User `json:"users,omitempty"`
 	// Dangling are bindings of others to roles that go: they will grant nothing.
 	Dangling []cluster.Ref `json:"danglingBindings,omitempty"`
+}
+
+// User is a workload that needs objects of Cast AI's: its next pod can't start
+// without them.
+type User struct {
+	Object cluster.Ref   `json:"object"`
+	Needs  []cluster.Ref `json:"needs"`
 }
 
 // Nodes counts the nodes that Cast AI made.
@@ -101,6 +110,9 @@ func (j *judgement) affect(impact *Impact, o *cluster.Object) {
 		if !ok || o.Controller() != nil {
 			return
 		}
+		if uses := slices.DeleteFunc(j.uses(o, spec), func(r cluster.Ref) bool { return !j.ownedRef(r) }); len(uses) > 0 {
+			impact.Users = append(impact.Users, User{o.Ref(), uses})
+		}
 		needs := nodeNeeds(spec)
 		if len(needs) == 0 {
 			return
@@ -111,6 +123,19 @@ func (j *judgement) affect(impact *Impact, o *cluster.Object) {
 		}
 		impact.Workloads = append(impact.Workloads, BoundWorkload{o.Ref(), replicas, needs})
 	}
+}
+
+// uses lists what the pods of a workload can't start without: what they run as and
+// mount, where anything of Cast AI's is in their namespace, and their priority.
+func (j *judgement) uses(o *cluster.Object, spec map[string]any) []cluster.Ref {
+	var out []cluster.Ref
+	if j.spaces[o.Namespace] != nil {
+		out = references(o.Namespace, spec)
+	}
+	if name := str(spec, "priorityClassName"); name != "" {
+		out = append(out, cluster.Ref{Group: "scheduling.k8s.io", Kind: "PriorityClass", Name: name})
+	}
+	return out
 }
 
 // nodeNeeds lists Cast AI's node labels without which the pods stay Pending:

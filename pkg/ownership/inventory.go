@@ -138,6 +138,29 @@ func (inv *Inventory) Clean() bool {
 	return len(inv.Owned()) == 0 && len(inv.Unreadable) == 0 && len(inv.Remains) == 0
 }
 
+// LivesIn tells whether Cast AI is known to live in a namespace, whoever else does.
+func (inv *Inventory) LivesIn(ns string) bool {
+	return inv.judged != nil && inv.judged.cluster.isHome(ns)
+}
+
+// Holds returns what is in a namespace that stays, without what Kubernetes or its
+// distribution puts into every namespace.
+func (inv *Inventory) Holds(ns string) []cluster.Ref {
+	var out []cluster.Ref
+	for _, o := range inv.Objects() {
+		if o.Namespace == ns && ns != "" && !inv.IsOwned(o.Ref()) && !inv.Noise(o) {
+			out = append(out, o.Ref())
+		}
+	}
+	return out
+}
+
+// Suspects are the unclear workloads that run what Cast AI publishes: it may live
+// where they are, although nothing proves it.
+func (inv *Inventory) Suspects() []*Item {
+	return slices.DeleteFunc(inv.Unclear(), func(i *Item) bool { return !has(i.Hints, "image") })
+}
+
 // Noise tells whether Kubernetes or its distribution puts such an object into
 // every namespace, so that it goes with its namespace whoever else is there.
 func (inv *Inventory) Noise(o *cluster.Object) bool { return inv.judged.cluster.noise(o) }

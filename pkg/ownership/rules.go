@@ -52,7 +52,7 @@ var spaceRules = []rule[*spaceView]{
 	{evidence: []string{"installed"}, judge: (*spaceView).judgeInstalled, home: true,
 		doc: "it has the label of one of Cast AI's charts, and Helm's marks or the installation's names agree"},
 	{evidence: []string{"workload"}, judge: (*spaceView).judgeWorkloads, home: true,
-		doc: "it runs a component's own image under that component's name or labels"},
+		doc: "it runs a component's own image under that component's name or labels, or has a name that nobody else gives and Helm's marks of an installation here"},
 	{evidence: []string{"subjects"}, judge: (*spaceView).judgeBindings,
 		doc: "a RoleBinding all of whose subjects are Cast AI's; outside of homes it must have marks of its own, and be where only administrators write (kube-*, openshift*)"},
 	{evidence: []string{"bound"}, judge: (*spaceView).judgeRoles,

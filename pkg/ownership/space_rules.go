@@ -13,7 +13,9 @@ import (
 // judgeWorkloads: it runs a component's own image and has this component's name
 // or labels; in a namespace that Cast AI has by name, the published image will do.
 // So will the name of an installation here together with Cast AI's ServiceAccount,
-// or a component's labels together with the ServiceAccount that only it has.
+// a component's labels together with the ServiceAccount that only it has, or a name
+// that nobody else gives together with Helm's marks of an installation here: some of
+// Cast AI's programs come in images of others.
 func (v *spaceView) judgeWorkloads() {
 	for _, w := range v.workloads {
 		if w.owner || v.owned(w.Object) {
@@ -33,6 +35,8 @@ func (v *spaceView) judgeWorkloads() {
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
 		case published != nil && !w.foreignMain(v.cat) && v.byName():
 			v.claim(w.Object, published, Evidence{Rule: "workload", Text: text("it is in namespace %s and runs %s", v.name, image)})
+		case component != nil && v.cat.unmistakable(w.Name) && v.markedHere(w.Object):
+			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and Helm's marks of the release %s of Cast AI's", mark, releaseName(w.Object))})
 		case account != nil && (v.owned(account) || v.above.accounts[account.Ref()]) && (v.called(w.Name) != nil || component != nil && slices.Contains(component.Accounts, account.Name)):
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
 		}

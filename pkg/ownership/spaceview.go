@@ -231,6 +231,13 @@ func (v *spaceView) installedAs(o *cluster.Object) string {
 	return ""
 }
 
+// markedHere tells whether Helm marked an object as part of a release of Cast AI's
+// that is installed here.
+func (v *spaceView) markedHere(o *cluster.Object) bool {
+	key, marked := releaseOf(o)
+	return marked && key.namespace == v.name && v.names[key.name]
+}
+
 // component returns the component whose name an object has: the catalogue's, or
 // the one that an installation here makes of it.
 func (v *spaceView) called(name string) *Component {

@@ -212,7 +212,7 @@ func (c *consoleOptions) Finish(ctx context.Context, r *engine.Report, inv *owne
 	// What went late in the cluster is gone, as the inventory shows; a step at the
 	// console that failed may need the cluster there.
 	unfinished := r.Count(engine.ResultFailed, engine.Call) + r.Count(engine.ResultLeft, engine.Call)
-	if inv == nil || !printer.Clean(inv) || unfinished > 0 {
+	if inv == nil || !inv.Clean() || unfinished > 0 {
 		for _, a := range c.last.Actions {
 			r.Outcomes = append(r.Outcomes, engine.Outcome{
 				Phase: c.last.Name, Verb: a.Verb, Object: a.Target.Ref, Operation: a.Operation, Result: engine.ResultSkipped,

@@ -49,7 +49,7 @@ func (o *offboardOptions) report(ctx context.Context, result *offboard.Result, e
 		return err
 	case after != nil && len(returned) > 0:
 		return fmt.Errorf("%w: %s came back or new, %s in all: stop what makes them first", errLeft, objects(len(returned)), objects(max(len(returned), len(after.Owned()))))
-	case after != nil && !printer.Clean(after):
+	case after != nil && len(after.Owned())+len(after.Unreadable) > 0:
 		return leftError(after)
 	case unfinished != nil:
 		return unfinished

@@ -7,6 +7,7 @@ import (
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/castai/kubectl-castai/internal/printer"
+	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
@@ -102,9 +103,24 @@ func leftError(inv *ownership.Inventory) error {
 	case len(inv.Unreadable) > 0:
 		return fmt.Errorf("%w or not: %s could not be read", errLeft, inv.Unreadable[0].What)
 	case len(inv.Remains) > 0:
-		return fmt.Errorf("%w: %s stays for others, with a name of Cast AI's", errLeft, inv.Remains[0])
+		return fmt.Errorf("%w: %s stays for others, with a name of Cast AI's%s", errLeft, inv.Remains[0], holder(inv, inv.Remains[0]))
 	}
 	return nil
+}
+
+// holder names what a namespace stays for.
+func holder(inv *ownership.Inventory, r cluster.Ref) string {
+	if r.Kind != "Namespace" || r.Group != "" {
+		return ""
+	}
+	in := inv.Holds(r.Name)
+	switch len(in) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf(" (%s is in it)", in[0])
+	}
+	return fmt.Sprintf(" (%s and %d more are in it)", in[0], len(in)-1)
 }
 
 func objects(n int) string {
