@@ -96,7 +96,8 @@ func (c *Cluster) Stop() error {
 	return errors.Join(err, c.Cluster.Stop())
 }
 
-// Program returns a command of those that a user runs, in a process of its own: install or uninstall.
+// Program returns a command of those that a user runs, in a process of its own: install or uninstall; or outside,
+// which Cast AI runs.
 func (c *Cluster) Program(ctx context.Context, name string) (*exec.Cmd, error) {
 	place := map[string]any{
 		"nodeSelector": map[string]any{mark: ""},

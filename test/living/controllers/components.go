@@ -44,8 +44,29 @@ func Evictor(ctx context.Context) error {
 // ClusterController is castai-cluster-controller with a console that wants castai-agent back whenever something of it
 // is gone: what it has seen once it puts back, whoever removed it, also after the records of the release have gone.
 func ClusterController(ctx context.Context) error {
+	return lead(ctx, "castai-cluster-controller", time.Second, keep())
+}
+
+// Outside is a program of Cast AI's that does the same from outside of the cluster, as whoever it is run by: it ends with
+// nothing in the cluster.
+func Outside(ctx context.Context) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		return err
+	}
+	work := keep()
+	every(ctx, time.Second, func() { _ = work(ctx, c) }) // the next time may be better
+	return nil
+}
+
+// keep returns what puts back what it has seen of castai-agent.
+func keep() func(context.Context, client.Client) error {
 	known := map[string]*unstructured.Unstructured{}
-	return lead(ctx, "castai-cluster-controller", time.Second, func(ctx context.Context, c client.Client) error {
+	return func(ctx context.Context, c client.Client) error {
 		helm, err := releases.New(namespace(), "castai-cluster-controller")
 		if err != nil {
 			return err
@@ -69,7 +90,7 @@ func ClusterController(ctx context.Context) error {
 			}
 		}
 		return errors.Join(failed...)
-	})
+	}
 }
 
 const evictorCRD = `

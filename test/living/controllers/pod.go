@@ -33,6 +33,7 @@ func Programs() map[string]func(context.Context) error {
 		"cluster-controller": ClusterController,
 		"crd-upgrade":        CRDUpgrade,
 		"install":            Install,
+		"outside":            Outside,
 		"uninstall":          Uninstall,
 	}
 }

@@ -1,0 +1,76 @@
+package alive
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/castai/kubectl-castai/internal/printer"
+)
+
+// Pods on a node that does not answer may still run: nothing is removed under them, and they are named. Once the node
+// is gone, they do not run any more.
+func TestLostNode(t *testing.T) {
+	before := cluster.Settled(t)
+	reset(t, before)
+	if err := cluster.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.AddLivingNode(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	cluster.Node.Lose()
+	result := cluster.Admin.Expect(t, 4, "offboard", "--yes", "--no-backup", "--clean-up-timeout=0")
+	for _, want := range []string{"still running", "Pod/castai-agent/castai-cluster-controller-", "on node alive", "--accept running"} {
+		if !strings.Contains(result.Stderr, want) {
+			t.Errorf("the error does not have %q: %s", want, result)
+		}
+	}
+	if _, err := cluster.Kubectl(t.Context(), "get", "validatingwebhookconfigurations", "castware-operator-validating-webhook-configuration"); err != nil {
+		t.Errorf("a webhook was removed under its controller: %v", err)
+	}
+	if err := cluster.Node.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cluster.Kubectl(t.Context(), "delete", "node", "alive"); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Admin.Expect(t, 0, "offboard", "--yes", "--no-backup")
+}
+
+// What runs outside of the cluster puts things back for ever: that is said, and the run does not call it clean.
+func TestOutside(t *testing.T) {
+	before := cluster.Settled(t)
+	reset(t, before)
+	if err := cluster.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	outside, err := cluster.Program(ctx, "outside")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := outside.Start(); err != nil {
+		t.Fatal(err)
+	}
+	result := cluster.Admin.Expect(t, 4, "offboard", "--yes", "--no-backup", "-o", "json")
+	var report printer.Report
+	result.Document(t, &report)
+	roles := 0
+	for _, r := range report.Returned {
+		if r.Kind == "ClusterRole" && r.Name == "castai-agent" && strings.Contains(r.Remedy, "outside of this cluster") {
+			roles++
+		}
+	}
+	if roles != 1 {
+		t.Errorf("returned: %+v", report.Returned)
+	}
+	if err := kill(outside); err != nil {
+		t.Fatal(err)
+	}
+	offboard(t, t.TempDir()+"/backup")
+	clean(t, before)
+}
