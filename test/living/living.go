@@ -32,10 +32,11 @@ const (
 	Namespace = "castai-agent"
 	// Program is the name of what runs in the pods, beside the plugin.
 	Program = "castai-living"
+	// Node is the name of the node that runs processes.
+	Node = "alive"
 
 	registry = "us-docker.pkg.dev/castai-hub/library/"
 	mark     = "example.com/processes" // of the node that runs processes
-	node     = "alive"
 )
 
 // Cluster is a cluster with a node that runs processes.
@@ -48,23 +49,33 @@ type Cluster struct {
 
 // Start starts a cluster. The processes of Stop end with it.
 func Start(ctx context.Context, o driver.Options) (*Cluster, error) {
-	program, err := filepath.Abs(filepath.Join(o.Bin, Program))
+	server, err := driver.Start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	c, err := Enliven(ctx, server, o.Bin)
+	if err != nil {
+		return nil, errors.Join(err, server.Stop())
+	}
+	return c, nil
+}
+
+// Enliven adds a node that runs processes to a cluster, until Quit. bin is the folder that the controllers were built
+// into.
+func Enliven(ctx context.Context, server *driver.Cluster, bin string) (*Cluster, error) {
+	program, err := filepath.Abs(filepath.Join(bin, Program))
 	if err != nil {
 		return nil, err
 	}
 	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("build the controllers first, with make living: %w", err)
 	}
-	server, err := driver.Start(ctx, o)
-	if err != nil {
-		return nil, err
-	}
 	c := &Cluster{Cluster: server, program: program}
 	if c.network, err = kubelet.NewNetwork(ctx, server.Cluster); err == nil {
 		err = c.AddLivingNode(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.Stop())
+		return nil, errors.Join(err, c.Quit())
 	}
 	return c, nil
 }
@@ -73,19 +84,23 @@ func Start(ctx context.Context, o driver.Options) (*Cluster, error) {
 func (c *Cluster) AddLivingNode(ctx context.Context) (err error) {
 	images := map[string]kubelet.Image{}
 	for image, name := range map[string]string{
-		"castware-operator": "operator", "agent": "agent", "evictor": "evictor", "cluster-controller": "cluster-controller", "kubectl": "crd-upgrade",
+		"castware-operator": "operator", "agent": "agent", "evictor": "evictor", "cluster-controller": "cluster-controller",
+		"kubectl": "crd-upgrade",
 	} {
 		images[registry+image] = kubelet.Image{Path: c.program, Entrypoint: []string{name}}
 	}
 	c.Node, err = kubelet.Start(ctx, c.Cluster.Cluster, c.network, kubelet.Options{
-		Name: node, Labels: map[string]string{mark: ""}, Images: images,
+		Name: Node, Labels: map[string]string{mark: ""}, Images: images,
 		Taints: []corev1.Taint{{Key: mark, Effect: corev1.TaintEffectNoSchedule}},
 	})
 	return err
 }
 
 // Stop ends the processes, and the cluster.
-func (c *Cluster) Stop() error {
+func (c *Cluster) Stop() error { return errors.Join(c.Quit(), c.Cluster.Stop()) }
+
+// Quit ends the processes. The cluster goes on without them.
+func (c *Cluster) Quit() error {
 	var err error
 	if c.Node != nil {
 		err = c.Node.Stop()
@@ -93,7 +108,7 @@ func (c *Cluster) Stop() error {
 	if c.network != nil {
 		c.network.Stop()
 	}
-	return errors.Join(err, c.Cluster.Stop())
+	return err
 }
 
 // Program returns a command of those that a user runs, in a process of its own: install or uninstall; or outside,

@@ -38,7 +38,7 @@ func kinds() []schema.GroupVersionResource {
 type Moments struct {
 	mu      sync.Mutex
 	seen    map[moment]bool
-	last    string
+	names   []string      // of what has happened, in order
 	changed chan struct{} // closed and replaced with every object
 }
 
@@ -80,24 +80,31 @@ func (m *Moments) add(what moment, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.seen[what] {
-		m.seen[what], m.last = true, name
+		m.seen[what], m.names = true, append(m.names, name)
 		close(m.changed)
 		m.changed = make(chan struct{})
 	}
 }
 
-// Wait waits for the n-th moment and says what happened.
-func (m *Moments) Wait(ctx context.Context, n int) (string, error) {
-	for {
-		m.mu.Lock()
-		count, last, changed := len(m.seen), m.last, m.changed
-		m.mu.Unlock()
-		if count >= n {
-			return last, nil
+// now returns what has happened so far, and what is closed when something more does.
+func (m *Moments) now() ([]string, chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.names, m.changed
+}
+
+// Wait asks of one moment after the other whether it is the one to wait for, and says which that was.
+func (m *Moments) Wait(ctx context.Context, is func(name string) bool) (string, error) {
+	for asked := 0; ; {
+		names, changed := m.now()
+		for ; asked < len(names); asked++ {
+			if is(names[asked]) {
+				return names[asked], nil
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return last, fmt.Errorf("wait for moment %d, there were %d: %w", n, count, ctx.Err())
+			return "", fmt.Errorf("wait for a moment, there were %d: %w", asked, ctx.Err())
 		case <-changed:
 		}
 	}
@@ -109,9 +116,11 @@ func (m *Moments) Until(ctx context.Context, n int, quiet time.Duration) (int, s
 	timer := time.NewTimer(quiet)
 	defer timer.Stop()
 	for {
-		m.mu.Lock()
-		count, last, changed := len(m.seen), m.last, m.changed
-		m.mu.Unlock()
+		names, changed := m.now()
+		count, last := len(names), ""
+		if count > 0 {
+			last = names[count-1]
+		}
 		if count >= n {
 			return count, last, nil
 		}

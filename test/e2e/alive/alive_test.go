@@ -3,9 +3,12 @@ package alive
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +55,32 @@ func TestInstalling(t *testing.T) {
 	}
 }
 
+// evictorRecord is the record of a release whose pre-install hook takes a while.
+const evictorRecord = "sh.helm.release.v1.castai-evictor.v1"
+
+// A release that the operator was installing when it was stopped is no dead end: the operator of the restored
+// installation, which waits 10 min for a pending one, installs it.
+func TestPendingRelease(t *testing.T) {
+	before := cluster.Settled(t)
+	reset(t, before)
+	interrupted(t, func(name string) bool { return strings.HasSuffix(name, "/"+evictorRecord) })
+	backup := t.TempDir() + "/backup"
+	offboard(t, backup, "--clean-up-timeout=0")
+	clean(t, before)
+	saved := ""
+	err := filepath.WalkDir(backup, func(path string, _ fs.DirEntry, err error) error {
+		if strings.Contains(path, evictorRecord) {
+			content, readErr := os.ReadFile(path)
+			saved, err = string(content), errors.Join(err, readErr)
+		}
+		return err
+	})
+	if err != nil || !strings.Contains(saved, "status: failed") {
+		t.Fatalf("the backup does not have a release in progress: %v\n%s", err, saved)
+	}
+	back(t, backup)
+}
+
 // moments returns the moments to try, of so many that there are. ALIVE says which: "all", a number of them, which SEED
 // chooses, or a list such as "12,30,". By default it is one.
 func moments(t *testing.T, there int) []int {
@@ -91,6 +120,13 @@ func number(t *testing.T, s string) int {
 // the cluster goes on. It returns whether the Components were there already.
 func interrupt(t *testing.T, n int) bool {
 	t.Helper()
+	count := 0
+	return interrupted(t, func(string) bool { count++; return count == n })
+}
+
+// interrupted does so when the object has appeared.
+func interrupted(t *testing.T, at func(name string) bool) bool {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	seen, err := cluster.Moments(ctx, watch.Added)
@@ -104,11 +140,11 @@ func interrupt(t *testing.T, n int) bool {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	name, err := seen.Wait(ctx, n)
+	name, err := seen.Wait(ctx, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("object %d is %s", n, name)
+	t.Logf("it ends with %s", name)
 	if err := kill(cmd); err != nil {
 		t.Fatal(err)
 	}
