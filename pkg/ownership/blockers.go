@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -24,6 +25,7 @@ var gitOpsMarks = map[string]string{
 	"configmanagement.gke.io/managed":      "Config Sync",
 	"configsync.gke.io/resource-id":        "Config Sync",
 	"fleet.cattle.io/bundle-id":            "Fleet",
+	"fleet.cattle.io/managed-by-name":      "Fleet",
 	"objectset.rio.cattle.io/owner-gvk":    "Fleet",
 	"kapp.k14s.io/app":                     "kapp",
 	"applyset.kubernetes.io/part-of":       "an ApplySet",
@@ -45,6 +47,11 @@ var gitOpsManagers = map[string]string{
 	"Terraform":            "Terraform",
 	"HashiCorp":            "Terraform",
 }
+
+// terraformProvider is how the programs of Terraform's providers are called: Helm's
+// takes its own name as its field manager (helm/helm pkg/kube/client.go
+// getManagedFieldsManager).
+const terraformProvider = "terraform-provider-"
 
 // Names of the blockers, which --accept takes.
 const (
@@ -185,6 +192,9 @@ func ManagedBy(o *cluster.Object) string {
 	for _, m := range o.Managers {
 		if tool := gitOpsManagers[m]; tool != "" {
 			return tool
+		}
+		if strings.HasPrefix(m, terraformProvider) {
+			return "Terraform"
 		}
 	}
 	// spec.terraform of castware's Cluster is no sign: its chart sets it by

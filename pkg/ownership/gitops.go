@@ -24,8 +24,10 @@ type Reconciler struct {
 type syncer struct {
 	tool, kind string // KIND.GROUP
 	// accounts are the names of the ServiceAccounts that the tool's controllers run
-	// as. A ClusterRoleBinding for one of them tells where the tool lives.
+	// as, alone or before a dash. A ClusterRoleBinding for one of them tells where
+	// the tool lives, and so does this label of a Namespace.
 	accounts []string
+	label    string
 	// manages lists what the object says that it applied.
 	manages func(o *cluster.Object) []cluster.Ref
 	// release is the Helm release that it installs.
@@ -42,7 +44,8 @@ type syncer struct {
 // pkg/apis/application/v1alpha1/types.go (ApplicationStatus.Resources),
 // KC = fluxcd/kustomize-controller docs/spec/v1/kustomizations.md (Inventory),
 // HC = fluxcd/helm-controller docs/spec/v2/helmreleases.md,
-// FL = rancher/fleet pkg/apis/fleet.cattle.io/v1alpha1/bundledeployment_types.go,
+// FL = rancher/fleet pkg/apis/fleet.cattle.io/v1alpha1/bundledeployment_types.go;
+// its documentation, "Labels & Annotations",
 // CS = Config Sync documentation, "ResourceGroup".
 var syncers = []syncer{
 	{
@@ -69,9 +72,9 @@ var syncers = []syncer{
 	},
 	{
 		tool: "Fleet", kind: "BundleDeployment.fleet.cattle.io", // FL
-		accounts: []string{"fleet-agent"},
-		manages:  func(o *cluster.Object) []cluster.Ref { return refsAt(o, "status", "resources") },
-		remedy:   "take Cast AI out of the Fleet bundle behind BundleDeployment %[1]s/%[2]s",
+		accounts: []string{"fleet-agent"}, label: "fleet.cattle.io/managed",
+		manages: func(o *cluster.Object) []cluster.Ref { return refsAt(o, "status", "resources") },
+		remedy:  "take Cast AI out of the Fleet bundle behind BundleDeployment %[1]s/%[2]s",
 	},
 	{
 		tool: "Config Sync", kind: "ResourceGroup.kpt.dev", // CS
@@ -111,7 +114,7 @@ func (j *judgement) reconcilers() []Reconciler {
 	}
 	named := map[cluster.Ref]bool{}
 	for _, s := range syncers {
-		lives := j.livesIn(s.accounts)
+		lives := j.livesIn(s)
 		for _, o := range j.objects {
 			if o.Ref().GroupKind().String() != s.kind {
 				continue
@@ -124,9 +127,14 @@ func (j *judgement) reconcilers() []Reconciler {
 	}
 	for _, o := range ours {
 		if tool := ManagedBy(o); tool != "" && !named[o.Ref()] {
-			add(tool, nil, "remove Cast AI there (or suspend its syncing) first", o.Ref())
+			add(tool, nil, toolRemedy(tool), o.Ref())
 		}
-		if r := j.parent(o); r != nil && !named[o.Ref()] {
+		r := j.releaseWith(o)
+		switch {
+		case r == nil || named[o.Ref()]:
+		case r.bundle != "":
+			add("Fleet", &r.Stored, text("take Cast AI out of the Fleet bundle %s, or pause it in the management cluster", r.bundle), o.Ref())
+		case !j.spaces[r.Namespace].ownRelease(r):
 			add("Helm", &r.Stored, text("helm upgrade %s -n %s without the dependency on Cast AI's chart", r.Name, r.Namespace), o.Ref())
 		}
 	}
@@ -135,6 +143,14 @@ func (j *judgement) reconcilers() []Reconciler {
 		out = append(out, *found[key])
 	}
 	return out
+}
+
+// toolRemedy is what to do about a tool of which only marks tell.
+func toolRemedy(tool string) string {
+	if tool == "Terraform" {
+		return "take Cast AI out of the Terraform configuration and state first"
+	}
+	return "remove Cast AI there (or suspend its syncing) first"
 }
 
 // applied returns which of the given objects a syncer's object applies: those
@@ -176,15 +192,20 @@ func (s syncer) marked(o, our *cluster.Object, lives bool) bool {
 	return name == o.Name && (namespace == o.Namespace || namespace == "" && lives)
 }
 
-// livesIn returns the namespaces of the ServiceAccounts of these names that a
-// ClusterRoleBinding names.
-func (j *judgement) livesIn(accounts []string) map[string]bool {
+// livesIn returns the namespaces of the ServiceAccounts of a tool that a
+// ClusterRoleBinding names, and those with the label that it gives them.
+func (j *judgement) livesIn(s syncer) map[string]bool {
 	out := map[string]bool{}
 	for _, b := range j.cluster.bindings {
 		for _, a := range b.accounts {
-			if slices.Contains(accounts, a.Name) {
+			if slices.ContainsFunc(s.accounts, func(name string) bool { return a.Name == name || strings.HasPrefix(a.Name, name+"-") }) {
 				out[a.Namespace] = true
 			}
+		}
+	}
+	for _, o := range j.cluster.byKind["Namespace"] {
+		if s.label != "" && o.Labels[s.label] == "true" {
+			out[o.Name] = true
 		}
 	}
 	return out
@@ -235,19 +256,15 @@ func fluxRelease(o *cluster.Object) releaseKey {
 	return releaseKey{target, name}
 }
 
-// parent returns the live Helm release of a user's own chart that an object of
-// Cast AI's is a part of: its next helm upgrade brings Cast AI back.
-func (j *judgement) parent(o *cluster.Object) *release {
+// releaseWith returns the live Helm release that an object is a part of. If its
+// chart is a user's own, its next helm upgrade brings Cast AI back.
+func (j *judgement) releaseWith(o *cluster.Object) *release {
 	key, marked := releaseOf(o)
 	space := j.spaces[key.namespace]
 	if !marked || space == nil || isReleaseRecord(o) {
 		return nil
 	}
-	i := slices.IndexFunc(space.releases, func(r *release) bool { return r.Name == key.name })
-	if i < 0 || space.ownRelease(space.releases[i]) {
-		return nil
-	}
-	return space.releases[i]
+	return space.releaseHere(key)
 }
 
 // fluxInventory reads entries with ids NAMESPACE_NAME_GROUP_KIND. A colon in a

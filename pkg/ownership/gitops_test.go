@@ -29,9 +29,28 @@ status: {resources: [{group: apps, version: v1, kind: Deployment, namespace: cas
 }
 
 // agentWith is the agent with more metadata on its Deployment.
-func agentWith(meta string) string {
+func agentWith(meta string) string { return agentLabelled("", meta) }
+
+// agentLabelled is the agent with more labels, too, each with a comma behind it.
+func agentLabelled(labels, meta string) string {
 	return strings.Replace(anAgent, "uid: agent, labels: {app.kubernetes.io/name: castai-agent}",
-		"uid: agent, labels: {app.kubernetes.io/name: castai-agent}, "+meta, 1)
+		"uid: agent, labels: {"+labels+"app.kubernetes.io/name: castai-agent}, "+meta, 1)
+}
+
+// healing is an Application that lists nothing yet, and syncs by itself.
+const healing = `
+apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: agents, namespace: argocd}
+spec:
+  project: default
+  destination: {server: "https://kubernetes.default.svc", namespace: castai-agent}
+  syncPolicy: {automated: {prune: true, selfHeal: true}}
+`
+
+// written is the mark that a program leaves by which it applies.
+func written(manager string) string {
+	return "managedFields: [{manager: " + manager + ", operation: Update, apiVersion: apps/v1, fieldsType: FieldsV1, fieldsV1: {}}]"
 }
 
 // Whoever puts Cast AI back is named, with the object that makes it do so and
@@ -55,15 +74,25 @@ func TestReconcilersBlock(t *testing.T) {
 				"---" + argoLives + "---" + strings.Split(application("argocd"), "status:")[0], "Application.argoproj.io/argocd/agents", "argocd/agents",
 		},
 		"Argo CD's default label, written by it": {
-			agentWith(`managedFields: [{manager: argocd-controller, operation: Update, apiVersion: apps/v1, fieldsType: FieldsV1, fieldsV1: {}}]`),
+			agentWith(written("argocd-controller")),
 			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
+		},
+		"Argo CD's default label names an app where it lives, which heals it": {
+			agentLabelled("app.kubernetes.io/instance: agents, ", written("argocd-controller")) + "---" + argoLives + "---" + healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents with cascade=false",
+		},
+		"Argo CD's own label": {
+			agentLabelled("argocd.argoproj.io/instance: agents, ", "") + "---" + argoLives + "---" + healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents",
+		},
+		"Argo CD's annotation beside the label of Helm's template": {
+			agentLabelled("app.kubernetes.io/instance: castai-agent, ", `annotations: {argocd.argoproj.io/tracking-id: "agents:apps/Deployment:castai-agent/castai-agent"}`) +
+				"---" + argoLives + "---" + healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents",
 		},
 		"a Flux HelmRelease in Cast AI's namespace": {
 			helmMarked + "---\n" + flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "castai-agent", "agents", "spec: {}"),
 			"HelmRelease.helm.toolkit.fluxcd.io/castai-agent/agents", "flux suspend helmrelease agents -n castai-agent",
 		},
 		"a Flux HelmRelease that its labels name": {
-			strings.Replace(anAgent, "uid: agent, labels: {", "uid: agent, labels: {helm.toolkit.fluxcd.io/name: agents, helm.toolkit.fluxcd.io/namespace: infra, ", 1) +
+			agentLabelled("helm.toolkit.fluxcd.io/name: agents, helm.toolkit.fluxcd.io/namespace: infra, ", "") +
 				"---\n" + flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "infra", "agents", "spec: {targetNamespace: castai-agent}"),
 			"HelmRelease.helm.toolkit.fluxcd.io/infra/agents", "flux suspend helmrelease agents -n infra",
 		},
@@ -72,15 +101,42 @@ func TestReconcilersBlock(t *testing.T) {
 				"status: {inventory: {entries: [{id: castai-agent_castai-agent_apps_Deployment, v: v1}]}}"),
 			"Kustomization.kustomize.toolkit.fluxcd.io/flux-system/infra", "flux suspend kustomization infra -n flux-system",
 		},
-		"a Fleet bundle": {
-			anAgent + "---\n" + flux("BundleDeployment", "fleet.cattle.io/v1alpha1", "castai-agent", "bundle",
-				"status: {resources: [{apiVersion: apps/v1, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
-			"BundleDeployment.fleet.cattle.io/castai-agent/bundle", "Fleet bundle",
+		"a Flux HelmRelease where Flux lives, with a target": {
+			agentWith("annotations: {meta.helm.sh/release-name: castai-agent-agents, meta.helm.sh/release-namespace: castai-agent}") +
+				"---" + strings.ReplaceAll(fluxLives, "kustomize-controller", "helm-controller") + "---\n" +
+				flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "flux-system", "agents", "spec: {targetNamespace: castai-agent, storageNamespace: castai-agent}"),
+			"HelmRelease.helm.toolkit.fluxcd.io/flux-system/agents", "flux suspend helmrelease agents -n flux-system",
+		},
+		"a Flux Kustomization that its labels name": {
+			agentLabelled("kustomize.toolkit.fluxcd.io/name: agents, kustomize.toolkit.fluxcd.io/namespace: infra, ", "") +
+				"---\n" + flux("Kustomization", "kustomize.toolkit.fluxcd.io/v1", "infra", "agents", "spec: {prune: true}"),
+			"Kustomization.kustomize.toolkit.fluxcd.io/infra/agents", "flux suspend kustomization agents -n infra",
+		},
+		"a Fleet bundle in a cluster that Fleet manages itself": {
+			anAgent + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: cluster-fleet-local-local-1a3d67d0a899, labels: {fleet.cattle.io/managed: \"true\"}}\n---\n" +
+				flux("BundleDeployment", "fleet.cattle.io/v1alpha1", "cluster-fleet-local-local-1a3d67d0a899", "agents",
+					"status: {resources: [{apiVersion: apps/v1, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
+			"BundleDeployment.fleet.cattle.io/cluster-fleet-local-local-1a3d67d0a899/agents", "Fleet bundle behind BundleDeployment cluster-fleet-local-local-1a3d67d0a899/agents",
+		},
+		"Fleet's labels": {
+			agentLabelled("fleet.cattle.io/managed-by-kind: GitRepo, fleet.cattle.io/managed-by-namespace: fleet-default, fleet.cattle.io/managed-by-name: agents, ", ""),
+			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
 		},
 		"a Config Sync inventory": {
-			anAgent + "---\n" + flux("ResourceGroup", "kpt.dev/v1alpha1", "castai-agent", "repo-sync",
+			anAgent + "---" + strings.NewReplacer("name: argocd-application-controller, namespace: argocd", "name: root-reconciler-infra, namespace: config-management-system").Replace(argoLives) +
+				"---\n" + flux("ResourceGroup", "kpt.dev/v1alpha1", "config-management-system", "infra",
 				"spec: {resources: [{group: apps, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
-			"ResourceGroup.kpt.dev/castai-agent/repo-sync", "repo-sync",
+			"ResourceGroup.kpt.dev/config-management-system/infra", "RootSync or RepoSync infra in config-management-system",
+		},
+		"Config Sync's marks": {
+			agentWith("annotations: {configmanagement.gke.io/managed: enabled, configsync.gke.io/resource-id: apps_deployment_castai-agent_castai-agent}"),
+			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
+		},
+		"Terraform's Helm provider": {
+			agentWith(written("terraform-provider-helm_v2.17.0_x5")), "Deployment.apps/castai-agent/castai-agent", "take Cast AI out of the Terraform configuration",
+		},
+		"Terraform's Kubernetes provider": {
+			agentWith(written("Terraform")), "Deployment.apps/castai-agent/castai-agent", "take Cast AI out of the Terraform configuration",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,6 +181,23 @@ func TestParentReleaseBlocks(t *testing.T) {
 	b := gitOps(inv)
 	if b == nil || !strings.Contains(b.Remedy, "helm upgrade platform -n castai-agent without the dependency") {
 		t.Errorf("blockers: %+v", inv.Blockers)
+	}
+}
+
+// Fleet leaves no mark on what it installs but the id of the bundle in the chart
+// of the release's record.
+func TestFleetBlocksByItsReleases(t *testing.T) {
+	helmMarked := agentWith("annotations: {meta.helm.sh/release-name: agents, meta.helm.sh/release-namespace: castai-agent}")
+	s := new(scene).yaml(t, helmMarked)
+	s.record("castai-agent", "agents", encode(t, map[string]any{
+		"name": "agents", "namespace": "castai-agent", "manifest": helmMarked,
+		"chart": map[string]any{"metadata": map[string]any{
+			"name": "castai-agent", "version": "1.0.0", "annotations": map[string]string{"fleet.cattle.io/bundle-id": "infra-agents"},
+		}},
+	}))
+	b := gitOps(s.take(t, ownership.Options{}))
+	if b == nil || !strings.Contains(b.Text, "Fleet (Secret/castai-agent/sh.helm.release.v1.agents.v1)") || !strings.Contains(b.Remedy, "Fleet bundle infra-agents") {
+		t.Errorf("%+v", b)
 	}
 }
 

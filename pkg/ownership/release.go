@@ -53,6 +53,7 @@ type release struct {
 	Namespace string
 	Chart     string
 	Version   string
+	bundle    string            // of Fleet, which writes its id into the chart (rancher/fleet internal/helmdeployer)
 	aliases   map[string]string // the charts behind the names that sub-charts go by
 	objects   []releaseObject
 }
@@ -101,8 +102,9 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 		Manifest  string `json:"manifest"`
 		Chart     struct {
 			Metadata struct {
-				Name         string `json:"name"`
-				Version      string `json:"version"`
+				Name         string            `json:"name"`
+				Version      string            `json:"version"`
+				Annotations  map[string]string `json:"annotations"`
 				Dependencies []struct {
 					Name  string `json:"name"`
 					Alias string `json:"alias"`
@@ -134,7 +136,7 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 	meta := doc.Chart.Metadata
 	out := &release{
 		Stored: stored.Ref, Name: doc.Name, Namespace: stored.Ref.Namespace,
-		Chart: meta.Name, Version: meta.Version, aliases: map[string]string{},
+		Chart: meta.Name, Version: meta.Version, bundle: meta.Annotations["fleet.cattle.io/bundle-id"], aliases: map[string]string{},
 	}
 	for _, d := range meta.Dependencies {
 		if d.Alias != "" {
