@@ -1,188 +1,51 @@
-package ownership_test
+// Package installations makes up how Cast AI's charts may have been installed,
+// for tests: each chart in every Way.
+package installations
 
 import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 )
 
-// chartFile is a chart as Helm rendered it, and how.
-type chartFile struct {
-	file, chart, version, release, namespace string
-	documents                                []document
-	neighbours                               map[string][]*unstructured.Unstructured // by namespace
+// Installation is what a chart leaves in a cluster.
+type Installation struct {
+	Release, Namespace string
+	// Objects are those of the chart, without namespaces that it does not make.
+	Objects []*unstructured.Unstructured
+	// Mine are objects of the user's own chart that holds this one.
+	Mine []*unstructured.Unstructured
+	// Record is what Helm stores of the release, nil without a record.
+	Record []byte
 }
 
-// document is one object of a rendered chart.
-type document struct {
-	source     string // the path of its template
-	definition bool   // it lies in crds/, which Helm keeps out of its record
-	hook       string
-	json       string
-}
-
-// way is one way in which a chart gets into a cluster.
-type way struct{ helm, release, namespace, roof string }
-
-// users tells whether somebody's own chart holds it.
-func (s way) users() bool { return s.roof == roofs[2] || s.roof == roofs[3] }
-
-func (s way) String() string {
-	return strings.Join([]string{s.helm, s.release, s.namespace, s.roof}, ", ")
-}
-
-// The values of a way.
-var (
-	helms      = []string{"Helm", "record gone", "never Helm"}
-	releases   = []string{"default release", "other release", "other release in names"}
-	namespaces = []string{"default namespace", "other namespace"}
-	roofs      = []string{"alone", "in Cast AI's umbrella", "in a user's umbrella", "aliased"}
-)
-
-func ways() []way {
-	var out []way
-	for _, helm := range helms {
-		for _, release := range releases {
-			for _, ns := range namespaces {
-				for _, roof := range roofs {
-					out = append(out, way{helm, release, ns, roof})
-				}
-			}
-		}
-	}
-	return out
-}
-
-var renderedComment = regexp.MustCompile(`(?m)^# rendered: helm template (\S+) \S+ -n (\S+)`)
-
-// renderedCharts reads the charts beside the repository, and those of testdata.
-func renderedCharts(t testing.TB) []*chartFile {
-	t.Helper()
-	var out []*chartFile
-	for _, dir := range []string{"testdata/charts", corpus, installed} {
-		files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		definitions, first := map[string][]document{}, len(out)
-		for _, file := range files {
-			raw := read(t, file)
-			chart := chartComment.FindStringSubmatch(raw)
-			if chart == nil {
-				continue // plain manifests, which no chart made
-			}
-			name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-			r := &chartFile{file: filepath.Base(dir) + "/" + name, chart: chart[1], version: chart[2]}
-			if how := renderedComment.FindStringSubmatch(raw); how != nil {
-				r.release, r.namespace = how[1], how[2]
-			} else if in, known := everyChart()[name]; known {
-				raw = strings.ReplaceAll(raw, "the-release-"+name, in.release)
-				raw = strings.NewReplacer("the-release", in.release, "the-namespace", in.namespace).Replace(raw)
-				r.release, r.namespace = in.release, in.namespace
-			}
-			r.read(t, raw)
-			r.neighbours = map[string][]*unstructured.Unstructured{}
-			for _, ns := range []string{r.namespace, "platform"} {
-				r.neighbours[ns] = strangersIn(t, ns)
-			}
-			for _, d := range r.documents {
-				if d.definition {
-					definitions[r.chart] = append(definitions[r.chart], d)
-				}
-			}
-			out = append(out, r)
-		}
-		for _, r := range out[first:] {
-			if r.chart == "castware-components" { // nothing without the operator's definitions
-				r.documents = append(r.documents, definitions["castware-operator"]...)
-			}
-		}
-	}
-	return out
-}
-
-func (r *chartFile) read(t testing.TB, raw string) {
-	t.Helper()
-	crds := false
-	for _, text := range documents.Split(raw, -1) {
-		source := sourceComment.FindStringSubmatch(text)
-		switch {
-		case source != nil:
-			crds = strings.Contains(source[1], "/crds/")
-		case strings.Contains(text, "# crds"):
-			crds = true
-		}
-		parsed, err := clustertest.Parse([]byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, u := range parsed {
-			if u.GetKind() == "CustomResourceDefinition" {
-				shortened(u)
-			}
-			if clustertest.Namespaced(u.GroupVersionKind()) && u.GetNamespace() == "" {
-				u.SetNamespace(r.namespace)
-			}
-			doc, err := json.Marshal(u.Object)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d := document{json: string(doc), definition: crds, hook: u.GetAnnotations()["helm.sh/hook"]}
-			if source != nil {
-				d.source = source[1]
-			}
-			r.documents = append(r.documents, d)
-		}
-	}
-}
-
-// shortened drops the schemas of a definition, which prove nothing.
-func shortened(u *unstructured.Unstructured) {
-	versions, _, _ := unstructured.NestedSlice(u.Object, "spec", "versions")
-	for _, v := range versions {
-		delete(v.(map[string]any), "schema")
-	}
-	_ = unstructured.SetNestedSlice(u.Object, versions, "spec", "versions")
-}
-
-// scene installs the chart in one way.
-func (r *chartFile) scene(t testing.TB, s way) (*scene, install) {
-	t.Helper()
-	in := install{r.release, r.namespace, s.helm != helms[2]}
-	top, chart := r.chart, r.chart
-	switch s.roof {
-	case roofs[1]:
-		top, in.release = "castai", "castai"
-	case roofs[2], roofs[3]:
-		top, in.release = "platform", "everything"
-	}
-	if s.release != releases[0] {
-		in.release = "costs"
-	}
-	if s.namespace != namespaces[0] {
-		in.namespace = "platform"
-	}
-	if s.roof == roofs[3] {
-		chart = "part"
-	}
-	out, manifest := &scene{}, &strings.Builder{}
+// Install installs a chart in one way. The error says that a document of it can't
+// be read.
+func (c *Chart) Install(w Way) (*Installation, error) {
+	in, top, chart := c.place(w)
+	helm := w.Helm != Helms[2]
+	manifest := &strings.Builder{}
 	var hooks []map[string]string
-	for _, d := range r.documents {
-		u := r.object(t, s, in, d, chart)
+	for _, d := range c.documents {
+		u, err := c.object(w, in, d, chart)
+		if err != nil {
+			return nil, err
+		}
 		doc, err := json.Marshal(u.Object)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		source := d.source
-		if _, rest, ok := strings.Cut(source, "/"); ok && s.roof != roofs[0] {
+		if _, rest, ok := strings.Cut(source, "/"); ok && w.Roof != Roofs[0] {
 			source = top + "/charts/" + chart + "/" + rest
 		}
 		comment := "# Source: " + source + "\n"
@@ -196,95 +59,151 @@ func (r *chartFile) scene(t testing.TB, s way) (*scene, install) {
 		if !d.stays(u) {
 			continue
 		}
-		if in.helm && d.hook == "" && !d.definition {
-			annotate(u, "meta.helm.sh/release-name", in.release, "meta.helm.sh/release-namespace", in.namespace)
+		if helm && d.hook == "" && !d.definition {
+			in.mark(u)
 		}
-		out.add(u)
+		in.Objects = append(in.Objects, u)
 	}
-	if s.users() {
-		own := clustertest.Object("v1", "ConfigMap", in.namespace, "mine")
-		if in.helm {
-			annotate(own, "meta.helm.sh/release-name", in.release, "meta.helm.sh/release-namespace", in.namespace)
+	if w.Users() {
+		own := clustertest.Object("v1", "ConfigMap", in.Namespace, "mine")
+		if helm {
+			in.mark(own)
 		}
-		manifest.WriteString("---\n# Source: platform/templates/mine.yaml\n")
-		manifest.WriteString("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\n")
-		out.add(own)
+		manifest.WriteString("---\n# Source: platform/templates/mine.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\n")
+		in.Mine = append(in.Mine, own)
 	}
-	if s.helm == helms[0] {
-		var dependencies []map[string]string
-		for alias, name := range r.aliases() {
-			dependencies = append(dependencies, map[string]string{"name": name, "alias": alias})
-		}
-		if s.roof != roofs[0] {
-			dependencies = []map[string]string{{"name": r.chart}}
-			if chart != r.chart {
-				dependencies[0]["alias"] = chart
-			}
-		}
-		out.record(in.namespace, in.release, encode(t, map[string]any{
-			"name": in.release, "namespace": in.namespace, "manifest": manifest.String(), "hooks": hooks,
-			"chart": map[string]any{"metadata": map[string]any{"name": top, "version": r.version, "dependencies": dependencies}},
-		}))
+	if w.Helm != Helms[0] {
+		return in, nil
 	}
-	return out.withNamespaces(), in
+	record, err := json.Marshal(map[string]any{
+		"name": in.Release, "namespace": in.Namespace, "manifest": manifest.String(), "hooks": hooks,
+		"chart": map[string]any{"metadata": map[string]any{
+			"name": top, "version": c.Version, "dependencies": c.dependencies(w, chart),
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	in.Record, err = Pack(record)
+	return in, err
 }
 
-// aliases are the names that a chart of charts gives its parts: HC
-// charts/castai-dbo/Chart.yaml.
-func (r *chartFile) aliases() map[string]string {
-	if r.chart != "castai-dbo" {
+// place returns where a chart is installed, the outermost chart, and the name that
+// this one has in it.
+func (c *Chart) place(w Way) (in *Installation, top, chart string) {
+	in = &Installation{Release: c.Release, Namespace: c.Namespace}
+	top, chart = c.Name, c.Name
+	switch w.Roof {
+	case Roofs[1]:
+		top, in.Release = "castai", "castai"
+	case Roofs[2], Roofs[3]:
+		top, in.Release = "platform", "everything"
+	}
+	if w.Release != Releases[0] {
+		in.Release = "costs"
+	}
+	if w.Namespace != Namespaces[0] {
+		in.Namespace = "platform"
+	}
+	if w.Roof == Roofs[3] {
+		chart = "part"
+	}
+	return in, top, chart
+}
+
+func (c *Chart) dependencies(w Way, chart string) []map[string]string {
+	var out []map[string]string
+	switch {
+	case w.Roof != Roofs[0] && chart != c.Name:
+		return []map[string]string{{"name": c.Name, "alias": chart}}
+	case w.Roof != Roofs[0]:
+		return []map[string]string{{"name": c.Name}}
+	case c.Name == "castai-dbo": // HC charts/castai-dbo/Chart.yaml
+		for _, alias := range []string{"db-proxy", "db-agent", "db-optimizer"} {
+			out = append(out, map[string]string{"name": "castai-" + alias, "alias": alias})
+		}
+	}
+	return out
+}
+
+func (in *Installation) mark(u *unstructured.Unstructured) {
+	a := u.GetAnnotations()
+	if a == nil {
+		a = map[string]string{}
+	}
+	a["meta.helm.sh/release-name"], a["meta.helm.sh/release-namespace"] = in.Release, in.Namespace
+	u.SetAnnotations(a)
+}
+
+// Stored returns the Secret that Helm keeps the release in, nil without a record.
+func (in *Installation) Stored() *unstructured.Unstructured {
+	if in.Record == nil {
 		return nil
 	}
-	return map[string]string{
-		"db-proxy": "castai-db-proxy", "db-agent": "castai-db-agent", "db-optimizer": "castai-db-optimizer",
+	u := clustertest.Object("v1", "Secret", in.Namespace, "sh.helm.release.v1."+in.Release+".v1")
+	u.SetLabels(map[string]string{"owner": "helm", "name": in.Release, "version": "1", "status": "deployed"})
+	u.Object["type"] = "helm.sh/release.v1"
+	u.Object["data"] = map[string]any{"release": base64.StdEncoding.EncodeToString(in.Record)}
+	return u
+}
+
+// Pack is what Helm makes of a release before it stores it.
+func Pack(document []byte) ([]byte, error) {
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	if _, err := w.Write(document); err != nil {
+		return nil, err
 	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return []byte(base64.StdEncoding.EncodeToString(buf.Bytes())), nil
 }
 
 // object returns the object of a document as this way has it.
-func (r *chartFile) object(t testing.TB, s way, in install, d document, chart string) *unstructured.Unstructured {
-	t.Helper()
+func (c *Chart) object(w Way, in *Installation, d document, chart string) (*unstructured.Unstructured, error) {
 	text := d.json
-	if in.namespace != r.namespace {
+	if in.Namespace != c.Namespace {
 		text = strings.NewReplacer(
-			`"namespace":"`+r.namespace+`"`, `"namespace":"`+in.namespace+`"`,
-			"system:serviceaccount:"+r.namespace+":", "system:serviceaccount:"+in.namespace+":",
-			"."+r.namespace+".svc", "."+in.namespace+".svc").Replace(text)
+			`"namespace":"`+c.Namespace+`"`, `"namespace":"`+in.Namespace+`"`,
+			"system:serviceaccount:"+c.Namespace+":", "system:serviceaccount:"+in.Namespace+":",
+			"."+c.Namespace+".svc", "."+in.Namespace+".svc").Replace(text)
 	}
 	switch {
 	case strings.Contains(text, `"kind":"Namespace"`):
-	case r.release != r.chart && r.chart != "castai":
-		text = r.names().ReplaceAllString(text, `"$1":"`+in.release+`$3"`)
-	case s.release == releases[2]:
-		text = r.names().ReplaceAllString(text, `"$1":"costs-$2"`)
+	case c.Release != c.Name && c.Name != "castai":
+		text = c.names().ReplaceAllString(text, `"$1":"`+in.Release+`$3"`)
+	case w.Release == Releases[2]:
+		text = c.names().ReplaceAllString(text, `"$1":"costs-$2"`)
 	}
 	u := &unstructured.Unstructured{}
 	if err := json.Unmarshal([]byte(text), &u.Object); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if u.GetKind() == "Namespace" && u.GetName() == r.namespace {
-		u.SetName(in.namespace)
+	if u.GetKind() == "Namespace" && u.GetName() == c.Namespace {
+		u.SetName(in.Namespace)
 	}
 	labels := u.GetLabels()
 	for key, value := range labels {
 		switch {
-		case key == "app.kubernetes.io/instance" && (value == r.release || strings.HasPrefix(value, r.release+"-")):
-			labels[key] = in.release + strings.TrimPrefix(value, r.release)
-		case key == "helm.sh/chart" && value == r.chart+"-"+r.version:
-			labels[key] = chart + "-" + r.version
-		case key == "app.kubernetes.io/name" && value == r.chart:
+		case key == "app.kubernetes.io/instance" && (value == c.Release || strings.HasPrefix(value, c.Release+"-")):
+			labels[key] = in.Release + strings.TrimPrefix(value, c.Release)
+		case key == "helm.sh/chart" && value == c.Name+"-"+c.Version:
+			labels[key] = chart + "-" + c.Version
+		case key == "app.kubernetes.io/name" && value == c.Name:
 			labels[key] = chart
 		}
 	}
 	if len(labels) > 0 {
 		u.SetLabels(labels)
 	}
-	return u
+	return u, nil
 }
 
 // names matches the names that Helm's own template would make of the release's.
-func (r *chartFile) names() *regexp.Regexp {
+func (c *Chart) names() *regexp.Regexp {
 	const fields = `"(name|serviceAccountName|serviceAccount|secretName|claimName)"`
-	return regexp.MustCompile(fields + `:"(` + regexp.QuoteMeta(r.release) + `(-[^"]*)?)"`)
+	return regexp.MustCompile(fields + `:"(` + regexp.QuoteMeta(c.Release) + `(-[^"]*)?)"`)
 }
 
 // stays tells whether an object is there after an installation: what hooks made
@@ -296,28 +215,4 @@ func (d document) stays(u *unstructured.Unstructured) bool {
 	events := strings.Split(d.hook, ",")
 	return (slices.Contains(events, "pre-install") || slices.Contains(events, "post-install")) &&
 		!strings.Contains(u.GetAnnotations()["helm.sh/hook-delete-policy"], "hook-succeeded")
-}
-
-// withNamespaces adds the namespaces that the objects are in.
-func (s *scene) withNamespaces() *scene {
-	for _, u := range slices.Clone(s.objects) {
-		if ns := u.GetNamespace(); ns != "" {
-			s.add(clustertest.Object("v1", "Namespace", "", ns))
-		}
-	}
-	return s
-}
-
-// strangers adds what others have in the cluster, and in the same namespace.
-func (s *scene) strangers(objects []*unstructured.Unstructured) *scene {
-	for _, u := range objects {
-		s.add(u.DeepCopy())
-	}
-	return s
-}
-
-// strangersIn are the objects of others beside an installation in a namespace.
-func strangersIn(t testing.TB, ns string) []*unstructured.Unstructured {
-	t.Helper()
-	return (&scene{}).yaml(t, strings.ReplaceAll(read(t, "testdata/others/neighbours.yaml"), "the-namespace", ns)).objects
 }

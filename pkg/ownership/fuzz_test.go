@@ -1,8 +1,6 @@
 package ownership
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"runtime"
@@ -11,21 +9,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/castai/kubectl-castai/internal/installations"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
 // Pack is what Helm does with the document of a release before it stores it.
 func Pack(t testing.TB, doc []byte) []byte {
 	t.Helper()
-	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
-	if _, err := w.Write(doc); err != nil {
+	packed, err := installations.Pack(doc)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return []byte(base64.StdEncoding.EncodeToString(buf.Bytes()))
+	return packed
 }
 
 func stored(data []byte) cluster.StoredRelease {

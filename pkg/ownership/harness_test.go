@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/castai/kubectl-castai/internal/installations"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/ownership"
@@ -306,16 +307,9 @@ func explain(t testing.TB, inv *ownership.Inventory, ref cluster.Ref) string {
 // namespaces that their documentation uses.
 func everyChart() map[string]install {
 	out := map[string]install{}
-	for _, chart := range []string{
-		"castai-agent", "castai-cluster-controller", "castai-evictor", "castai-kentroller", "castai-kvisor", "castai-pod-mutator",
-		"castai-spot-handler", "castai-workload-autoscaler", "castware-components", "castware-operator",
-	} {
-		out[chart] = install{chart, "castai-agent", true}
+	for chart, in := range installations.Defaults() {
+		out[chart] = install{in.Release, in.Namespace, true}
 	}
-	out["castai-cluster-controller"] = install{"cluster-controller", "castai-agent", true}
-	out["castai-pod-mutator"] = install{"pod-mutator", "castai-agent", true}
-	out["gpu-metrics-exporter"] = install{"gpu-metrics-exporter-1755763200", "castai-agent", true}
-	out["omni-agent"] = install{"castai-omni-agent", "castai-omni", true}
 	return out
 }
 

@@ -11,7 +11,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/castai/kubectl-castai/internal/installations"
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
@@ -37,16 +39,16 @@ func (o outcome) String() string {
 }
 
 // judged judges an installation alone, by the user's word, and beside others.
-func (r *chartFile) judged(t testing.TB, w way) outcome {
+func judged(t testing.TB, c *installations.Chart, w installations.Way) outcome {
 	t.Helper()
-	alone, in := r.scene(t, w)
+	alone, in := sceneOf(t, c, w)
 	mine := map[cluster.Ref]bool{
-		{Kind: "ConfigMap", Namespace: in.namespace, Name: "mine"}:                                  true,
-		{Kind: "Secret", Namespace: in.namespace, Name: "sh.helm.release.v1." + in.release + ".v1"}: w.users(),
+		{Kind: "ConfigMap", Namespace: in.Namespace, Name: "mine"}:                                  true,
+		{Kind: "Secret", Namespace: in.Namespace, Name: "sh.helm.release.v1." + in.Release + ".v1"}: w.Users(),
 	}
 	snap := alone.snapshot(t)
 	inv := judge(t, snap, alone.records, ownership.Options{})
-	trusted := judge(t, snap, alone.records, ownership.Options{Trust: []string{in.namespace}})
+	trusted := judge(t, snap, alone.records, ownership.Options{Trust: []string{in.Namespace}})
 	out := outcome{stays: map[string]string{}}
 	for _, o := range snap.Objects {
 		ref := o.Ref()
@@ -68,19 +70,34 @@ func (r *chartFile) judged(t testing.TB, w way) outcome {
 			out.silent = append(out.silent, ref.String())
 		}
 	}
-	for _, u := range r.neighbours[in.namespace] {
+	neighbours := strangersIn(t, in.Namespace)
+	for _, u := range neighbours {
 		if u.GetKind() != "Namespace" {
 			mine[refOf(u)] = true
 		}
 	}
-	mine[cluster.Ref{Kind: "Namespace", Name: in.namespace}] = true // which must not go whole
-	beside := alone.strangers(r.neighbours[in.namespace]).take(t, ownership.Options{Trust: []string{in.namespace}})
+	mine[cluster.Ref{Kind: "Namespace", Name: in.Namespace}] = true // which must not go whole
+	beside := alone.strangers(neighbours).take(t, ownership.Options{Trust: []string{in.Namespace}})
 	for ref, is := range mine {
 		if is && beside.IsOwned(ref) {
-			t.Errorf("%s, %s: %s of others would be removed: %s", r.file, w, ref, explain(t, beside, ref))
+			t.Errorf("%s, %s: %s of others would be removed: %s", c.File, w, ref, explain(t, beside, ref))
 		}
 	}
 	return out
+}
+
+// sceneOf is a chart, installed in one way.
+func sceneOf(t testing.TB, c *installations.Chart, w installations.Way) (*scene, *installations.Installation) {
+	t.Helper()
+	in, err := c.Install(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(scene).add(in.Objects...).add(in.Mine...)
+	if in.Record != nil {
+		s.record(in.Namespace, in.Release, in.Record)
+	}
+	return s.withNamespaces(), in
 }
 
 func refOf(u *unstructured.Unstructured) cluster.Ref {
@@ -99,59 +116,62 @@ const results = "testdata/installations.md"
 // and the name of a release changes nothing. The results are in a table, which
 // UPDATE=1 writes; of charts that are not there, it is as it was.
 func TestInstallations(t *testing.T) {
-	charts := renderedCharts(t)
+	charts, err := installations.Charts("testdata/charts", corpus, installed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	known := sections(t)
 	if len(charts) < len(everyChart()) {
 		t.Fatalf("only %d charts", len(charts))
 	}
 	var mu sync.Mutex
 	t.Run("charts", func(t *testing.T) {
-		for _, r := range charts {
-			t.Run(r.file, func(t *testing.T) {
+		for _, c := range charts {
+			t.Run(c.File, func(t *testing.T) {
 				t.Parallel()
-				section := r.section(t)
+				text := section(t, c)
 				mu.Lock()
 				defer mu.Unlock()
-				if known[r.file] != section && os.Getenv("UPDATE") == "" {
-					t.Errorf("%s says otherwise; UPDATE=1 writes it:\n%s", results, section)
+				if known[c.File] != text && os.Getenv("UPDATE") == "" {
+					t.Errorf("%s says otherwise; UPDATE=1 writes it:\n%s", results, text)
 				}
-				known[r.file] = section
+				known[c.File] = text
 			})
 		}
 	})
-	t.Logf("%d charts in %d ways: %d cases", len(charts), len(ways()), len(charts)*len(ways()))
+	t.Logf("%d charts in %d ways: %d cases", len(charts), len(installations.Ways()), len(charts)*len(installations.Ways()))
 	if os.Getenv("UPDATE") != "" {
 		writeSections(t, known)
 	}
 }
 
 // section is the part of the table about a chart.
-func (r *chartFile) section(t *testing.T) string {
+func section(t *testing.T, c *installations.Chart) string {
 	t.Helper()
 	rows, why := map[string][]string{}, map[string]bool{}
-	for _, w := range ways() {
-		o := r.judged(t, w)
+	for _, w := range installations.Ways() {
+		o := judged(t, c, w)
 		for _, ref := range o.silent {
-			t.Errorf("%s, %s: %s stays, and nothing says why", r.file, w, ref)
+			t.Errorf("%s, %s: %s stays, and nothing says why", c.File, w, ref)
 		}
-		row := w.helm + " | " + w.release
+		row := w.Helm + " | " + w.Release
 		rows[row] = append(rows[row], o.String())
 		for ref, reason := range o.stays {
-			if w.release == releases[0] && (w.roof == roofs[0] || w.roof == roofs[3]) {
+			if w.Release == installations.Releases[0] && (w.Roof == installations.Roofs[0] || w.Roof == installations.Roofs[3]) {
 				why["- "+ref+" "+reason+"\n"] = true
 			}
 		}
 	}
 	var b strings.Builder
-	for _, helm := range helms {
+	for _, helm := range installations.Helms {
 		last := ""
-		for _, release := range releases {
+		for _, release := range installations.Releases {
 			cells := strings.Join(rows[helm+" | "+release], " | ")
 			if cells != last {
 				fmt.Fprintf(&b, "| %s | %s | %s |\n", helm, release, cells)
 			}
-			if release == releases[1] && cells != last && r.release == r.chart {
-				t.Errorf("%s, %s: the name of the release changes the verdicts: %s, not %s", r.file, helm, cells, last)
+			if release == installations.Releases[1] && cells != last && c.Release == c.Name {
+				t.Errorf("%s, %s: the name of the release changes the verdicts: %s, not %s", c.File, helm, cells, last)
 			}
 			last = cells
 		}
@@ -188,8 +208,8 @@ func writeSections(t testing.TB, known map[string]string) {
 	var b strings.Builder
 	b.WriteString(resultsHead)
 	columns := "| Helm | release |"
-	for _, ns := range namespaces {
-		for _, roof := range roofs {
+	for _, ns := range installations.Namespaces {
+		for _, roof := range installations.Roofs {
 			columns += " " + strings.TrimSuffix(ns, " namespace") + ", " + roof + " |"
 		}
 	}
@@ -200,4 +220,28 @@ func writeSections(t testing.TB, known map[string]string) {
 	if err := os.WriteFile(results, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// withNamespaces adds the namespaces that the objects are in.
+func (s *scene) withNamespaces() *scene {
+	for _, u := range slices.Clone(s.objects) {
+		if ns := u.GetNamespace(); ns != "" {
+			s.add(clustertest.Object("v1", "Namespace", "", ns))
+		}
+	}
+	return s
+}
+
+// strangers adds what others have in the cluster, and in the same namespace.
+func (s *scene) strangers(objects []*unstructured.Unstructured) *scene {
+	for _, u := range objects {
+		s.add(u.DeepCopy())
+	}
+	return s
+}
+
+// strangersIn are the objects of others beside an installation in a namespace.
+func strangersIn(t testing.TB, ns string) []*unstructured.Unstructured {
+	t.Helper()
+	return (&scene{}).yaml(t, strings.ReplaceAll(read(t, "testdata/others/neighbours.yaml"), "the-namespace", ns)).objects
 }

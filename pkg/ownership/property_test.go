@@ -33,8 +33,8 @@ func random(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// installations are scenes that an offboarding takes apart.
-func installations(t testing.TB) map[string]*scene {
+// wholeScenes are installations that an offboarding takes apart.
+func wholeScenes(t testing.TB) map[string]*scene {
 	t.Helper()
 	guests := castAI(t).files(t, fixtures+"/guests/*.yaml").files(t, fixtures+"/foreign/*.yaml").files(t, fixtures+"/users/*.yaml")
 	elsewhere := &scene{}
@@ -168,7 +168,7 @@ func merge(in, patch map[string]any) map[string]any {
 // is left is judged as it was in the beginning.
 func TestInterruptedRuns(t *testing.T) {
 	r := random(t)
-	for name, s := range installations(t) {
+	for name, s := range wholeScenes(t) {
 		t.Run(name, func(t *testing.T) {
 			w := &world{s.snapshot(t), s.records}
 			first := w.judge(t)
@@ -238,7 +238,7 @@ func summary(t testing.TB, inv *ownership.Inventory) string {
 // TestOrderDoesNotMatter shuffles everything that a snapshot lists.
 func TestOrderDoesNotMatter(t *testing.T) {
 	r := random(t)
-	for name, s := range installations(t) {
+	for name, s := range wholeScenes(t) {
 		t.Run(name, func(t *testing.T) {
 			snap := s.snapshot(t)
 			cat := catalogue(t)
