@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -40,6 +41,9 @@ func (s *State) apart() (suspend, restore []*CronJob) {
 	return suspend, restore
 }
 
+// leftSuspended tells whether a killed run has left a CronJob suspended.
+func (s *State) leftSuspended() bool { return slices.ContainsFunc(s.CronJobs, (*CronJob).ours) }
+
 // ours tells whether a run of this plugin has suspended it.
 func (c *CronJob) ours() bool {
 	m, ok, err := readMark(c.Object)
@@ -47,12 +51,14 @@ func (c *CronJob) ours() bool {
 }
 
 // startsWithin tells whether it may start a Job in that time. Without a time zone
-// it is not known when that is: the zone is the controller manager's.
+// it is not known when that is: the zone is the controller manager's. Then one that
+// pauses is suspended, and one that resumes is not: if this run were killed, nobody
+// would wake the cluster in the morning.
 func (c *CronJob) startsWithin(now time.Time, bound time.Duration) bool {
 	schedule, err := parseCron(c.Action, c.Schedule)
 	zone, zoneErr := time.LoadLocation(c.TimeZone)
 	if err != nil || zoneErr != nil || c.TimeZone == "" {
-		return true
+		return c.Action == actionPause
 	}
 	next := schedule.Next(now.In(zone))
 	return !next.IsZero() && next.Before(now.Add(bound))

@@ -167,7 +167,10 @@ func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)
 		if err != nil {
 			return false, err
 		}
-		missing := Missing(p.Essential, pods, p.Node, stays, p.Journal.Unready)
+		missing := slices.DeleteFunc(Missing(p.Essential, pods, p.Node, stays, p.Journal.Unready), func(w *Workload) bool {
+			// Where no budget allows an eviction, its pods move when their nodes go.
+			return slices.ContainsFunc(p.Follow, func(m Move) bool { return m.Workload == w })
+		})
 		if why := "for a pod on a node that stays: " + names(missing, func(w *Workload) string { return w.Ref().String() }); len(missing) > 0 && why != told {
 			told = why
 			tell(why)

@@ -186,13 +186,18 @@ const operationMove = "move-pods"
 func (r *Runner) moving(p *Pause) []engine.Phase {
 	phase := engine.Phase{Name: phaseMove, Title: "Move pods of the namespaces to keep to nodes that stay", Timeout: r.Step + r.Drain}
 	for _, m := range p.Move {
-		phase.Actions = append(phase.Actions, engine.Action{
-			Verb: engine.Call, Target: m.Target(), Operation: operationMove,
-			Why: fmt.Sprintf("evicts %d of its %d pods, one at a time, as PodDisruptionBudgets allow", len(m.Pods), m.Wanted),
-			Do:  func(ctx context.Context, tell func(string)) error { return r.move(ctx, m, tell) },
-		})
+		phase.Actions = append(phase.Actions, r.evicting(m))
 	}
 	return nonEmpty(phase)
+}
+
+// evicting is the action that moves pods of a workload.
+func (r *Runner) evicting(m Move) engine.Action {
+	return engine.Action{
+		Verb: engine.Call, Target: m.Target(), Operation: operationMove,
+		Why: fmt.Sprintf("evicts %d of its %d pods, one at a time, as PodDisruptionBudgets allow", len(m.Pods), m.Wanted),
+		Do:  func(ctx context.Context, tell func(string)) error { return r.move(ctx, m, tell) },
+	}
 }
 
 // Rights are those that phases need, what they evict included.

@@ -53,6 +53,16 @@ func readMark(o *cluster.Object) (m mark, ok bool, err error) {
 	return m, true, nil
 }
 
+// known is the mark of an object. Anybody may write one that can't be read: it says
+// nothing, and stops nothing.
+func known(o *cluster.Object) mark {
+	m, _, err := readMark(o)
+	if err != nil {
+		return mark{}
+	}
+	return m
+}
+
 // annotation is the mark as part of a merge patch; an empty one is taken off.
 func (m mark) annotation() (map[string]any, error) {
 	if !m.Cordoned && !m.Tainted && !m.Tolerated && !m.Suspended && len(m.Labels) == 0 {
@@ -98,10 +108,7 @@ func without(list []any, drop func(map[string]any) bool) (rest []any, found bool
 // cordon returns the patch that cordons a node; empty: it is cordoned.
 func cordon(run string) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
-		m, _, err := readMark(o)
-		if err != nil {
-			return nil, err
-		}
+		m := known(o)
 		if cordoned, _ := specOf(o)["unschedulable"].(bool); cordoned {
 			return map[string]any{}, nil
 		}
@@ -115,11 +122,9 @@ func cordon(run string) func(o *cluster.Object) (map[string]any, error) {
 // labelled. What is on a node that the pause itself made is the pause's, too.
 func settle(run string, labels map[string]string, made bool) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
-		m, _, err := readMark(o)
-		if err != nil {
-			return nil, err
-		}
+		m := known(o)
 		m.Run = run
+		var err error
 		meta, spec := map[string]any{}, map[string]any{}
 		taints := listAt(o, "spec", "taints")
 		_, tainted := without(taints, isPausedTaint)
@@ -164,10 +169,7 @@ func isPausedTaint(t map[string]any) bool {
 // untaint returns the patch that takes the taint off the node that the cluster
 // sleeps on; its labels stay until the resume.
 func untaint(o *cluster.Object) (map[string]any, error) {
-	m, _, err := readMark(o)
-	if err != nil {
-		return nil, err
-	}
+	m := known(o)
 	rest, found := without(listAt(o, "spec", "taints"), isPausedTaint)
 	if !found && !m.Tainted {
 		return map[string]any{}, nil
@@ -185,8 +187,8 @@ func untaint(o *cluster.Object) (map[string]any, error) {
 func wake(j *Journal) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
 		m, ok, err := readMark(o)
-		if err != nil {
-			return nil, err
+		if err != nil { // then what the journal and the managed fields say is all that counts
+			m, ok = mark{Cordoned: true}, true
 		}
 		if !ok && o.Labels[runLabel] == "" {
 			return map[string]any{}, nil
@@ -194,7 +196,7 @@ func wake(j *Journal) func(o *cluster.Object) (map[string]any, error) {
 		made := j.made(o)
 		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{MarkAnnotation: nil}}}
 		spec := map[string]any{}
-		if m.Cordoned && (j.removes(o) || wrote(o, cluster.FieldManager, "spec", "unschedulable")) {
+		if m.Cordoned && (j.removes(o) && !wroteOther(o, "spec", "unschedulable") || wrote(o, cluster.FieldManager, "spec", "unschedulable")) {
 			spec["unschedulable"] = nil
 		}
 		if rest, found := without(listAt(o, "spec", "taints"), isPausedTaint); found && (m.Tainted || made) {
@@ -219,6 +221,12 @@ func (j *Journal) made(o *cluster.Object) bool {
 // cordons.
 func (j *Journal) removes(o *cluster.Object) bool {
 	return j != nil && slices.Contains(j.Remove, o.Name)
+}
+
+// tolerates tells whether a workload is one of those that the pause lets run on the
+// hibernation node.
+func (j *Journal) tolerates(o *cluster.Object) bool {
+	return j != nil && slices.Contains(j.Tolerate, o.Ref().String())
 }
 
 // labelsBack returns what the labels of a node are set to: those of this plugin and
@@ -280,8 +288,11 @@ func tolerate(run string) func(o *cluster.Object) (map[string]any, error) {
 // If somebody took it out or changed it since, only the mark goes.
 func withdraw(o *cluster.Object) (map[string]any, error) {
 	m, ok, err := readMark(o)
-	if err != nil || !ok {
-		return nil, err
+	if err != nil {
+		m, ok = mark{Tolerated: wrote(o, cluster.FieldManager, tolerations...)}, true
+	}
+	if !ok {
+		return map[string]any{}, nil
 	}
 	gone := map[string]any{MarkAnnotation: nil}
 	rest, found := without(listAt(o, tolerations...), isToleration)

@@ -211,11 +211,17 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 	}
 }
 
-func TestABadMarkIsAnError(t *testing.T) {
+// Anybody may write the annotation: one that can't be read neither stops a pause nor a
+// resume, and gives nothing back.
+func TestABadMarkStopsNothing(t *testing.T) {
 	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: node-1, annotations: {castai.kubectl.dev/hibernate: nonsense}}\nspec: {}\n")
 	for name, do := range map[string]patchFunc{"wake": wake(nil), "cordon": cordon("r1"), "untaint": untaint, "settle": settle("r1", nil, false), "withdraw": withdraw} {
-		if _, err := do(node); err == nil {
-			t.Errorf("%s went on", name)
+		patch, err := do(node)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if spec, has := patch["spec"].(map[string]any); (name == "wake" || name == "withdraw") && has {
+			t.Errorf("%s gives %v back", name, spec)
 		}
 	}
 }

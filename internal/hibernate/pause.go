@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -27,6 +28,8 @@ type PauseOptions struct {
 	Accept []string
 	// Run and By are of the journal.
 	Run, By string
+	// underway: the pause has begun, and Cast AI's agents may be restarting.
+	underway bool
 }
 
 // The refusals that --accept takes.
@@ -85,6 +88,9 @@ type Pause struct {
 	// Essential are the workloads that run through the pause, and Tolerate those
 	// of them that get the toleration.
 	Essential, Tolerate []*Workload
+	// Follow are essential workloads that no change of their template moves, because
+	// they tolerate the node already, or are rolled by hand: one pod of each is evicted.
+	Follow []Move
 	// Coming are nodes that Cast AI is making and that are not in the cluster yet.
 	// They go, too, once they are.
 	Coming []castai.Node
@@ -95,6 +101,9 @@ type Pause struct {
 	Warnings []string
 	// resting: the cluster is paused by this plugin, and says so.
 	resting string
+	// begun: an earlier run has paused the cluster or removed nodes of it, so that a
+	// failure of this one wakes nobody.
+	begun bool
 }
 
 // KeptNode is a node that a pause leaves alone.
@@ -125,9 +134,9 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 	p.Coming = s.inFlight()
 	if len(p.going()) == 0 && len(p.Coming) == 0 {
 		switch {
-		case p.resting != "":
+		case p.resting != "" && !s.leftSuspended():
 			return &Pause{Already: p.resting}, nil
-		case p.Journal.Node != nil, p.Journal.Adopted:
+		case p.resting != "", p.Journal.Node != nil, p.Journal.Adopted:
 		default:
 			return nil, refuse("there is no node that a pause could remove. %s. --include-foreign-nodes and --keep=%s remove more", p.whyNone(), KeepOnePod)
 		}
@@ -144,6 +153,7 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 			return nil, refuse("node %s (%s) has no room for what has to run through the pause: it requests %s: choose a larger one with --hibernate-node", p.Node.Object.Name, p.Node.instanceType(), why)
 		}
 		p.warn(s)
+		p.Follow = p.followers(s)
 	}
 	p.warnKept(s, o)
 	p.Suspend, p.Restore = s.apart()
@@ -164,7 +174,7 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes), c.Name, c.Id)
 	case c.IsPhase2 != nil && !*c.IsPhase2:
 		return refuse("Cast AI may only read this cluster, and so can't remove or add nodes: connect it in the console first")
-	case c.Status != "ready":
+	case c.Status != "ready" && !o.underway:
 		return refuse("the console says that the cluster is %s, and not ready: see to that first", cmp.Or(c.Status, "in an unknown state"))
 	case s.Record.Journal != nil && s.Record.Journal.Phase == Resuming:
 		return refuse("a resume by %s has not finished: run resume to finish it first", s.Record.Journal.By)
@@ -204,6 +214,7 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		kept := *j
 		p.Journal = &kept
 		p.Journal.Phase, p.Journal.By, p.Journal.Error = Pausing, o.By, ""
+		p.begun = sleep.Phase == Paused || s.anyGone(j.Remove)
 	}
 	switch {
 	case sleep.Phase == Paused && sleep.Who == Ours:
@@ -216,7 +227,7 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		return nil
 	case sleep.Asleep() && sleep.Who == CastAI:
 		// It pauses only what is on, and turns off all policies.
-		p.Journal.Adopted = true
+		p.Journal.Adopted, p.begun = true, true
 		p.Journal.Policies = &Policies{Switch: SwitchAll, Enabled: true, Original: s.Console.Policies}
 		p.Warnings = append(p.Warnings, "the cluster is "+sleep.String()+": this pause takes it over, and its resume turns the autoscaler on")
 	case !makes && !slices.Contains(o.Accept, AutoscalerOff):
@@ -334,6 +345,24 @@ func (p *Pause) sort(s *State, o PauseOptions) {
 	}
 }
 
+// followers returns the essential workloads that have pods on nodes that go only, and
+// that nothing but an eviction moves.
+func (p *Pause) followers(s *State) (out []Move) {
+	stays := make([]*Node, 0, len(p.Keep))
+	for _, n := range p.Keep {
+		stays = append(stays, n.Node)
+	}
+	for _, w := range Missing(p.Essential, s.Pods, p.Node, stays, p.Journal.Unready) {
+		if w.daemon() || slices.Contains(p.Tolerate, w) && !w.ByHand {
+			continue
+		}
+		if i := slices.IndexFunc(s.Pods, func(pod *Pod) bool { return w.owns(pod) && pod.running() }); i >= 0 {
+			out = append(out, Move{Workload: w, Pods: s.Pods[i : i+1]})
+		}
+	}
+	return out
+}
+
 // whyNone says why none of the nodes goes.
 func (p *Pause) whyNone() string {
 	byReason := map[string][]string{}
@@ -435,6 +464,18 @@ func labelsBefore(are, become map[string]string) map[string]string {
 	return out
 }
 
+// anyGone tells whether one of the nodes is not in the cluster any more.
+func (s *State) anyGone(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Object.Name == name })
+	})
+}
+
+// joining is how long after Cast AI was asked for it a node may still join the
+// cluster, whatever phase the API says that it is in: the machine may be there, and
+// its kubelet not yet (castai-api.md, section 5, has ready and unknown among them).
+const joining = 20 * time.Minute
+
 // inFlight returns the nodes that Cast AI is making and that are not in the cluster.
 func (s *State) inFlight() []castai.Node {
 	joined := map[string]bool{}
@@ -445,8 +486,17 @@ func (s *State) inFlight() []castai.Node {
 	}
 	var out []castai.Node
 	for _, n := range s.Console.Nodes {
-		if n.AddedBy == castAI && !joined[n.Id] && slices.Contains([]string{"pending", "creating"}, n.State.Phase) {
+		if n.AddedBy != castAI || joined[n.Id] {
+			continue
+		}
+		switch n.State.Phase {
+		case "pending", "creating":
 			out = append(out, n)
+		case "deleting", "deleted", "draining", "drained", "interrupted":
+		default:
+			if time.Since(n.CreatedAt) < joining {
+				out = append(out, n)
+			}
 		}
 	}
 	return out

@@ -21,6 +21,7 @@ const (
 	phaseCordon     = "cordon"
 	phaseTolerate   = "tolerate"
 	phaseEssential  = "essential"
+	phaseFollow     = "follow"
 	phaseMove       = "move"
 	phaseRemove     = "remove"
 	phaseUntaint    = "untaint"
@@ -119,7 +120,11 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 		Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait, Why: "waits until each essential workload has a pod that runs on a node that stays",
 		Do: func(ctx context.Context, tell func(string)) error { return r.awaitEssential(ctx, p, tell) },
 	}}}
-	for _, phase := range []engine.Phase{r.cordoning(p), tolerations, essential} {
+	follow := engine.Phase{Name: phaseFollow, Title: "Move what tolerates that node already", Timeout: r.Step + r.Drain}
+	for _, m := range p.Follow {
+		follow.Actions = append(follow.Actions, r.evicting(m))
+	}
+	for _, phase := range []engine.Phase{r.cordoning(p), tolerations, follow, essential} {
 		if len(phase.Actions) > 0 {
 			phases = append(phases, phase)
 		}

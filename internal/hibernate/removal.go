@@ -174,7 +174,7 @@ func (r *Runner) follow(ctx context.Context, report *engine.Report, p *Pause, o 
 		}
 		next, err := PlanPause(s, o)
 		if err != nil {
-			return false, err
+			return false, underway(err)
 		}
 		next.Remove = slices.DeleteFunc(next.Remove, func(n *Node) bool { return n.Object.Terminating() })
 		switch {

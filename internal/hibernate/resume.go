@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -91,10 +90,10 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	if start {
 		r.Policies = r.Journal.Policies
 	}
-	if !sleep.Asleep() && len(r.Changes) == 0 && r.Policies == nil {
+	r.Suspend, r.Restore = s.apart()
+	if !sleep.Asleep() && len(r.Changes) == 0 && r.Policies == nil && !s.leftSuspended() {
 		return &Resume{Already: s.nothingToResume(o)}, nil
 	}
-	r.Suspend, r.Restore = s.apart()
 	r.blind = s.Blind != ""
 	r.warn(s, sleep)
 	return r, nil
@@ -128,14 +127,17 @@ func (r *Resume) warn(s *State, sleep Sleep) {
 // they made.
 func marked(s *State) []Change {
 	var out []Change
+	j := s.Record.Journal
 	for _, n := range s.Nodes {
-		_, has, err := unstructured.NestedString(n.Object.Body, markFields...)
-		if has && err == nil || n.Object.Labels[runLabel] != "" {
+		_, has, err := readMark(n.Object)
+		// Anybody may write the annotation: one that says nothing counts only where a
+		// pause was.
+		if has && (err == nil || j.removes(n.Object) || j.made(n.Object)) || n.Object.Labels[runLabel] != "" {
 			out = append(out, Change{Object: n.Object, Why: "a pause cordoned, tainted or labelled it", patch: wake(s.Record.Journal)})
 		}
 	}
 	for _, w := range s.Workloads {
-		if _, has, err := unstructured.NestedString(w.Body, markFields...); has && err == nil {
+		if _, has, err := readMark(w.Object); has && (err == nil || j.tolerates(w.Object)) {
 			out = append(out, Change{Object: w.Object, Why: "a pause let its pods run on the hibernation node", patch: withdraw})
 		}
 	}
@@ -143,9 +145,10 @@ func marked(s *State) []Change {
 }
 
 // unmade returns Cast AI's id of a node that the pause began to make and that is
-// not there, or not ready; empty: there is none.
+// not there, or not ready; empty: there is none. Once other nodes have gone, the
+// cluster sleeps on it: what is not ready then may be so again, and nothing else runs.
 func (s *State) unmade(j *Journal) string {
-	if j.Node == nil || !j.Node.Made || s.Console == nil {
+	if j.Node == nil || !j.Node.Made || s.Console == nil || j.Phase == Paused || s.anyGone(j.Remove) {
 		return ""
 	}
 	for _, n := range s.Nodes {

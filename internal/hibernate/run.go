@@ -138,7 +138,8 @@ func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.R
 
 // fall is a pause, once nobody else is at it.
 func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o PauseOptions) error {
-	stopped := time.Now()
+	stopped, begun := time.Now(), p.begun
+	o.underway = true
 	err := r.run(ctx, report, r.prepare(p))
 	if err == nil && !r.DryRun {
 		p, err = r.ready(ctx, p, o)
@@ -164,11 +165,12 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 	if err == nil && len(left(report)) == 0 {
 		err = r.follow(ctx, report, p, o, stopped)
 	}
-	err = unfinished(report, err)
+	begun = begun || removed(report)
+	err = unfinished(report, err, begun)
 	if errors.Is(context.Cause(ctx), cluster.ErrLost) {
 		return err // what was done is the other one's to go on with
 	}
-	if err != nil && !removed(report) {
+	if err != nil && !begun {
 		return r.rollBack(ctx, report, err)
 	}
 	// Nodes that are gone do not come back: from here on, on.
@@ -204,11 +206,21 @@ func (r *Runner) ready(ctx context.Context, p *Pause, o PauseOptions) (*Pause, e
 }
 
 // unfinished is the error of a pause that went to its end and has left nodes, or
-// that stopped among them for a reason that another run does not go away by.
-func unfinished(report *engine.Report, err error) error {
+// that stopped among them for a reason that another run does not go away by. begun:
+// nodes are gone, so that nothing is taken back.
+func unfinished(report *engine.Report, err error, begun bool) error {
 	nodes := left(report)
-	stopped := errors.Is(err, errWoken) || refusedKey(err)
-	if err == nil && len(nodes) == 0 || err != nil && !(stopped && removed(report)) {
+	_, refused := errors.AsType[*underwayError](err)
+	if said, ok := errors.AsType[*LeftError](err); ok {
+		return said
+	}
+	stopped := errors.Is(err, errWoken) || refusedKey(err) || refused
+	switch {
+	case err == nil && len(nodes) == 0:
+		return nil
+	case err != nil && begun && !stopped:
+		return fmt.Errorf("%w: what is paused stays so: run pause again to go on, or resume", err)
+	case err != nil && !begun:
 		return err
 	}
 	message := because(report)
@@ -224,6 +236,9 @@ func unfinished(report *engine.Report, err error) error {
 // end writes down how a pause went. Its last act, on a pause that went well, is to
 // have the node removed that it runs on.
 func (r *Runner) end(ctx context.Context, report *engine.Report, p *Pause) error {
+	if p.Node == nil { // it could not be made
+		return r.run(ctx, report, []engine.Phase{r.record(p.Journal, "Write down how it went")})
+	}
 	if err := r.run(ctx, report, []engine.Phase{r.untainting(p)}); err != nil {
 		p.Journal.Phase, p.Journal.Error = Pausing, err.Error()
 		return errors.Join(err, r.run(ctx, report, []engine.Phase{r.record(p.Journal, "Write down how it went")}))
@@ -245,7 +260,21 @@ func (r *Runner) again(ctx context.Context, o PauseOptions) (*Pause, error) {
 	if err == nil && p.Node == nil {
 		err = errors.New("the hibernation node is there for Cast AI, but not in the cluster")
 	}
-	return p, err
+	return p, underway(err)
+}
+
+// underwayError is a reason to refuse a pause that has come up while one is carried
+// out, so that something was changed.
+type underwayError struct{ *Refusal }
+
+// Unwrap hides that it was a refusal.
+func (*underwayError) Unwrap() error { return nil }
+
+func underway(err error) error {
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return &underwayError{refusal}
+	}
+	return err
 }
 
 // LeftError says what a run that went to its end has left.

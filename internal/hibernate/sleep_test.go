@@ -174,15 +174,16 @@ func TestWhichCronJobsAreKeptApart(t *testing.T) {
 		aCronJob("soon", vendorImage, "pause", soon, "timeZone: Etc/UTC,")+
 		aCronJob("later", vendorImage, "resume", later, "timeZone: Etc/UTC,")+
 		aCronJob("somewhere", vendorImage, "resume", later, "")+
+		aCronJob("anytime", vendorImage, "pause", later, "")+
 		aCronJob("suspended", vendorImage, "pause", soon, "timeZone: Etc/UTC, suspend: true,")+
 		aCronJob("own", "registry.example.com/kubectl-castai:v1", "pause", soon, "timeZone: Etc/UTC,")+
 		aCronJob("report", "registry.example.com/report:v1", "pause", soon, "timeZone: Etc/UTC,")+
 		strings.Replace(aCronJob("killed", vendorImage, "pause", soon, "suspend: true,"), "metadata: {", `metadata: {annotations: {castai.kubectl.dev/hibernate: '{"run":"r0","suspended":true}'}, `, 1))
 	suspended, restored := s.apart()
-	if got := cronJobNames(suspended); got != "somewhere soon" {
+	if got := cronJobNames(suspended); got != "anytime soon" {
 		t.Errorf("it suspends %s", got)
 	}
-	if got := cronJobNames(restored); got != "killed somewhere soon" {
+	if got := cronJobNames(restored); got != "anytime killed soon" {
 		t.Errorf("it lets run again %s", got)
 	}
 	if left := Leftovers(s); len(left) != 1 || left[0].Name != "killed" {

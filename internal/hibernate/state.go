@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -70,6 +71,8 @@ type Workload struct {
 	Selector labels.Selector
 	// Wanted and Ready count its pods.
 	Wanted, Ready int64
+	// ByHand: its pods are not replaced when its template changes (OnDelete, paused).
+	ByHand bool
 }
 
 // Pod is a pod that has not ended.
@@ -112,7 +115,7 @@ func nodeFields() [][]string {
 }
 
 func workloadFields() [][]string {
-	return [][]string{{"spec", "selector"}, tolerations, {"status"}, {"metadata", "managedFields"}, markFields}
+	return [][]string{{"spec", "selector"}, {"spec", "paused"}, {"spec", "updateStrategy"}, tolerations, {"status"}, {"metadata", "managedFields"}, markFields}
 }
 
 // needed are the kinds without which nothing is decided.
@@ -131,7 +134,7 @@ func Scope(namespace string) cluster.Scope {
 	return cluster.Scope{
 		Namespaces: []string{namespace}, Whole: append([]string{budgets}, whole...), Kinds: slices.Concat(otherKinds(), []string{budgets}, whole),
 		Bodies: map[string][][]string{
-			"nodes": nodeFields(), "pods": append(podFields(), placeFields()...), budgets: {{"spec", "selector"}, {"status", "disruptionsAllowed"}}, "cronjobs.batch": {{"spec"}}, "jobs.batch": jobFields(),
+			"nodes": nodeFields(), "pods": append(podFields(), placeFields()...), budgets: {{"spec", "selector"}, {"status", "disruptionsAllowed"}}, "cronjobs.batch": {{"spec"}, markFields}, "jobs.batch": jobFields(),
 			"deployments.apps": workloadFields(), "statefulsets.apps": workloadFields(), "daemonsets.apps": workloadFields(),
 		},
 	}
@@ -241,6 +244,10 @@ func newWorkload(o *cluster.Object) (*Workload, error) {
 			Selector *metav1.LabelSelector  `json:"selector"`
 			Replicas *int64                 `json:"replicas"`
 			Template corev1.PodTemplateSpec `json:"template"`
+			Paused   bool                   `json:"paused"`
+			Update   struct {
+				Type string `json:"type"`
+			} `json:"updateStrategy"`
 		} `json:"spec"`
 		Status struct {
 			ReadyReplicas          int64 `json:"readyReplicas"`
@@ -256,6 +263,7 @@ func newWorkload(o *cluster.Object) (*Workload, error) {
 		return nil, fmt.Errorf("the selector of %s can't be read: %w", o.Ref(), err)
 	}
 	w.Template = body.Spec.Template
+	w.ByHand = body.Spec.Paused || body.Spec.Update.Type == string(appsv1.OnDeleteStatefulSetStrategyType)
 	w.Wanted, w.Ready = 1, body.Status.ReadyReplicas // one replica, if none is named
 	if body.Spec.Replicas != nil {
 		w.Wanted = *body.Spec.Replicas
@@ -412,11 +420,20 @@ func (s *State) Autoscaler() (on, known bool) {
 // wrote tells whether a program is the one that wrote a field last, as the
 // managed fields of the object say.
 func wrote(o *cluster.Object, program string, path ...string) bool {
+	return writer(o, func(manager string) bool { return manager == program }, path...)
+}
+
+// wroteOther tells whether a program other than this plugin wrote a field last.
+func wroteOther(o *cluster.Object, path ...string) bool {
+	return writer(o, func(manager string) bool { return manager != cluster.FieldManager }, path...)
+}
+
+func writer(o *cluster.Object, is func(manager string) bool, path ...string) bool {
 	entries, _, _ := unstructured.NestedSlice(o.Body, "metadata", "managedFields")
 	for _, e := range entries {
 		entry, _ := e.(map[string]any)
 		manager, _ := entry["manager"].(string)
-		if manager != program {
+		if !is(manager) {
 			continue
 		}
 		fields := make([]string, 0, len(path)+1)
