@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/castai/kubectl-castai/internal/installations"
 	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/ownership/installations"
 )
 
 // Pack is what Helm does with the document of a release before it stores it.

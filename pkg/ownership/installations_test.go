@@ -11,10 +11,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/castai/kubectl-castai/internal/installations"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/ownership"
+	"github.com/castai/kubectl-castai/pkg/ownership/installations"
 )
 
 // outcome is what becomes of an installation.
