@@ -43,7 +43,7 @@ status: {conditions: [{type: %s, status: "True", reason: Installing}]}
 					})
 				}
 				after(10*time.Second, func() {
-					next := strings.Split(fmt.Sprintf(working, "cluster-controller", "Progressing"), "status:")[0]
+					next, _, _ := strings.Cut(fmt.Sprintf(working, "cluster-controller", "Progressing"), "status:")
 					w.add(t, fmt.Sprintf(working, "castai-evictor", "Available")+"---"+next+strings.TrimPrefix(fighter, "\n"))
 				})
 				after(10*time.Second+test.begins, func() { w.add(t, fmt.Sprintf(working, "cluster-controller", "Progressing")) })
