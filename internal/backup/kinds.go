@@ -10,10 +10,10 @@ import (
 	"github.com/castai/kubectl-castai/pkg/offboard"
 )
 
-// started undoes what an earlier offboarding, which did not get to its end, did
-// to stop a workload.
+// started undoes what an offboarding did to stop a workload: this one, or an earlier
+// one that did not get to its end.
 func (c *cleaner) started() {
-	const why = "an earlier offboarding had stopped it"
+	const why = "an offboarding had stopped it"
 	selector, found, err := unstructured.NestedMap(c.Object, "spec", "template", "spec", "nodeSelector")
 	if err == nil && found && selector[offboard.StopLabel] != nil && c.GetKind() == "DaemonSet" {
 		c.drop(why, "spec", "template", "spec", "nodeSelector", offboard.StopLabel)

@@ -120,7 +120,8 @@ type Conflict struct {
 type RestoreOptions struct {
 	// Timeout bounds each phase.
 	Timeout time.Duration
-	// Overwrite puts the saved values into objects that somebody has made anew.
+	// Overwrite puts the saved values into objects that somebody has made anew, and
+	// keeps what else is in them, as kubectl apply does.
 	Overwrite bool
 }
 

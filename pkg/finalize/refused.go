@@ -23,6 +23,17 @@ var (
 	invalidObject = regexp.MustCompile(`^(\S+) "[^"]*" is invalid: `)
 )
 
+// RefusedBy returns the name of the admission webhook that refused a write, or did
+// not answer, by what the server said; "" if it was none.
+func RefusedBy(answer string) string {
+	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed} {
+		if m := pattern.FindStringSubmatch(answer); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
 // refuser is who refuses a write, as far as the answer tells.
 type refuser struct {
 	what    string // in a sentence: "the ... refuses"

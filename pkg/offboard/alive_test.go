@@ -378,7 +378,7 @@ func TestOwnWebhookMayNotKeepItselfRunning(t *testing.T) {
 		w := serve(t, "")
 		w.Before(func(r *clustertest.Request) clustertest.Fault {
 			if r.Verb == "patch" && w.has(t, "MutatingWebhookConfiguration.admissionregistration.k8s.io/castai-pod-mutator") {
-				return clustertest.Fault{Err: errors.New("failed calling webhook pod-mutator.cast.ai")}
+				return clustertest.Fault{Err: errors.New(`Internal error occurred: failed calling webhook "pod-mutator.cast.ai": no endpoints`)}
 			}
 			return clustertest.Fault{}
 		})
@@ -395,6 +395,35 @@ func TestOwnWebhookMayNotKeepItselfRunning(t *testing.T) {
 			t.Errorf("it was not stopped before the rest: %v", writes)
 		}
 	})
+}
+
+// Who else refuses to let Cast AI be stopped does not have its webhooks removed, and
+// the error says what was done.
+func TestRefusedStopKeepsWebhooks(t *testing.T) {
+	for name, message := range map[string]string{
+		"a policy":            `deployments.apps "castai-agent" is forbidden: ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no`,
+		"another's webhook":   `admission webhook "replicas.example.com" denied the request: never`,
+		"one that it is like": `admission webhook "x.pod-mutator.cast.ai" denied the request: never`,
+	} {
+		bubble(t, func(t *testing.T) {
+			w := serve(t, "")
+			w.Before(func(r *clustertest.Request) clustertest.Fault {
+				if r.Verb == "patch" {
+					return clustertest.Fault{Err: errors.New(message)}
+				}
+				return clustertest.Fault{}
+			})
+			_, err := w.offboard(t)
+			if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "(until then: 0 stopped)") {
+				t.Errorf("%s: %v", name, err)
+			}
+			for _, write := range w.Writes() {
+				if strings.HasPrefix(write, "delete") {
+					t.Errorf("%s: %s", name, write)
+				}
+			}
+		})
+	}
 }
 
 // fighter is a controller that puts back what the operator cleans up, until it is

@@ -57,7 +57,7 @@ func (m *removal) only(plan *engine.Plan) (*engine.Plan, error) {
 	}
 	if len(running) > 0 {
 		return nil, fmt.Errorf("%s came since the plan was made, and would have to be stopped first: %w; make a new plan",
-			strings.Join(running, ", "), ErrChanged)
+			strings.Join(running, ", "), m.soFar(ErrChanged))
 	}
 	return out, nil
 }

@@ -342,7 +342,7 @@ func (m *removal) pin(s *Survey) {
 func (m *removal) take(ctx context.Context, o *Observation) (*engine.Plan, error) {
 	m.now, m.seen = o, append(m.seen, o.Inventory)
 	if err := m.Refusals(o); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrChanged, err)
+		return nil, fmt.Errorf("%w: %w", m.soFar(ErrChanged), err)
 	}
 	plan, err := m.only(m.plan(o))
 	if err != nil {

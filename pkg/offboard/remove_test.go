@@ -448,7 +448,7 @@ metadata:
 `)
 		})
 		_, err := w.offboard(t)
-		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "data") {
+		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "data") || !strings.Contains(err.Error(), "1 stopped") {
 			t.Errorf("error %v", err)
 		}
 		for _, write := range w.Writes() {

@@ -212,6 +212,5 @@ func (m *removal) verify(ctx context.Context) (*Observation, error) {
 }
 
 // ErrChanged ends a run that found, once Cast AI's workloads were stopped, that
-// a person must decide about something new. Nothing was deleted by then but what
-// Cast AI's own controllers cleaned up.
-var ErrChanged = errors.New("the workloads are stopped, and nothing else was removed")
+// a person must decide about something new. What was done by then is said behind it.
+var ErrChanged = errors.New("the run ended before it removed what is left")

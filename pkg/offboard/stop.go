@@ -3,6 +3,7 @@ package offboard
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
 )
 
 // halt stops what writes, beginning with the phases of first, and looks again,
@@ -34,7 +36,7 @@ func (m *removal) halt(ctx context.Context, first, plan *engine.Plan) (*engine.P
 		}
 		if last {
 			return nil, fmt.Errorf("%s can't be stopped, or comes back: %w; to go on regardless, pass --accept %s",
-				names(first), ErrChanged, BlockerRunning)
+				names(first), m.soFar(ErrChanged), BlockerRunning)
 		}
 	}
 }
@@ -56,16 +58,22 @@ func (m *removal) running(ctx context.Context, plan *engine.Plan, last bool) *en
 
 // stopped returns an error if something of Cast AI's still runs after a round of
 // stopping: it would put back what is removed, and its webhooks and custom
-// resources are not to go while it does. A webhook of Cast AI's own may be what
-// refuses to let it be stopped: that goes first then, and the next round stops
-// the rest.
+// resources are not to go while it does. Where a webhook of Cast AI's own is what
+// refuses to let it be stopped, this one goes first, and the next round stops the
+// rest.
 func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engine.Plan) error {
 	var running []string
+	refusing := map[string]bool{}
 	for _, o := range round.Outcomes {
 		if halting(o.Phase) && o.Result == engine.ResultFailed {
-			_, err := m.run(ctx, part(plan, func(name string) bool { return name == PhaseAdmission }))
-			return err
+			refusing[finalize.RefusedBy(o.Message)] = true
 		}
+	}
+	if len(refusing) > 0 {
+		_, err := m.run(ctx, m.webhooks(plan, refusing))
+		return err
+	}
+	for _, o := range round.Outcomes {
 		if halting(o.Phase) && o.Verb == "" && o.Result == engine.ResultLeft && m.now.IsOwned(o.Object) {
 			if node, runs := m.runs(ctx, o.Object); runs {
 				running = append(running, o.Object.String()+" on node "+node)
@@ -78,6 +86,48 @@ func (m *removal) stopped(ctx context.Context, round *engine.Report, plan *engin
 	return fmt.Errorf("still running after its grace period: %s; %w: "+
 		"see to its node, or pass --accept %s to go on regardless",
 		strings.Join(running, ", "), engine.ErrGate, BlockerRunning)
+}
+
+// webhooks returns what of a plan removes the configurations of these webhooks.
+func (m *removal) webhooks(plan *engine.Plan, names map[string]bool) *engine.Plan {
+	out := part(plan, func(name string) bool { return name == PhaseAdmission })
+	for i := range out.Phases {
+		phase := &out.Phases[i]
+		phase.Actions = slices.DeleteFunc(slices.Clone(phase.Actions), func(a engine.Action) bool {
+			item := m.now.Item(a.Target.Ref)
+			if item == nil || !strings.HasSuffix(a.Target.Kind, "WebhookConfiguration") {
+				return true
+			}
+			list, _, _ := unstructured.NestedSlice(item.Object.Body, "webhooks")
+			return !slices.ContainsFunc(list, func(w any) bool {
+				webhook, _ := w.(map[string]any)
+				name, _ := webhook["name"].(string)
+				return name != "" && names[name]
+			})
+		})
+	}
+	out.Phases = slices.DeleteFunc(out.Phases, func(p engine.Phase) bool { return len(p.Actions) == 0 })
+	return out
+}
+
+// soFar says, behind an error that ends a run, what was done until then.
+func (m *removal) soFar(err error) error {
+	stopped, removed := map[cluster.Ref]bool{}, map[cluster.Ref]bool{}
+	for _, o := range m.report.Outcomes {
+		switch {
+		case o.Result != engine.ResultDone:
+		case o.Verb == engine.Delete:
+			removed[o.Object] = true
+		case o.Verb == engine.Patch && halting(o.Phase):
+			stopped[o.Object] = true
+		}
+	}
+	text := fmt.Sprintf("%d stopped", len(stopped))
+	if n := len(removed); n > 0 {
+		first := slices.MinFunc(slices.Collect(maps.Keys(removed)), cluster.Ref.Compare)
+		text += fmt.Sprintf(", %d removed, of which the first is %s", n, first)
+	}
+	return fmt.Errorf("%w (until then: %s)", err, text)
 }
 
 // runs tells whether a pod that did not go may still run, and on which node: its

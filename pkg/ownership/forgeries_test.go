@@ -160,3 +160,31 @@ func TestUsersOfWhatGoes(t *testing.T) {
 		t.Errorf("%+v", needs)
 	}
 }
+
+// Where nothing tells whose the Liqo is, --trust-namespace does not take its
+// controllers without its definitions and webhooks.
+func TestALiqoIsNotTakenApart(t *testing.T) {
+	const image = "us-docker.pkg.dev/castai-hub/library/liqo/liqo-controller-manager:v1"
+	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "edge")+deployment("edge", "liqo-controller-manager", image)+
+		crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+webhook("liqo-webhook", "edge/liqo-webhook=x.liqo.io"))
+	trusted := s.take(t, ownership.Options{Trust: []string{"edge"}})
+	wantVerdict(t, trusted, "Deployment.apps/edge/liqo-controller-manager", "owned")
+	split := blocker(trusted, "split")
+	for _, want := range []string{"liqo-controller-manager", "foreignclusters.core.liqo.io"} {
+		if !slices.ContainsFunc(split.Objects, func(r cluster.Ref) bool { return r.Name == want }) {
+			t.Errorf("%s is not in %+v", want, split)
+		}
+	}
+	if alone := s.take(t, ownership.Options{}); len(blocker(alone, "split").Objects) > 0 {
+		t.Errorf("%+v", alone.Blockers)
+	}
+}
+
+// blocker returns the blocker of that name, if there is one.
+func blocker(inv *ownership.Inventory, name string) ownership.Blocker {
+	i := slices.IndexFunc(inv.Blockers, func(b ownership.Blocker) bool { return b.Name == name })
+	if i < 0 {
+		return ownership.Blocker{}
+	}
+	return inv.Blockers[i]
+}

@@ -66,7 +66,7 @@ func (j *judgement) splits() []split {
 }
 
 // serves returns the component whose controllers serve a definition or answer a
-// webhook, if only one component does.
+// webhook, if only one component does; whoever the Liqo in this cluster belongs to.
 func (j *judgement) serves(o *cluster.Object) *Component {
 	switch {
 	case isCRD(o):
@@ -74,11 +74,9 @@ func (j *judgement) serves(o *cluster.Object) *Component {
 		if j.cat.shared(group) {
 			return nil
 		}
-		return j.cluster.group(group)
+		return j.cat.group(group)
 	case strings.HasSuffix(o.Resource.Kind, "WebhookConfiguration"):
-		if c := j.cat.webhookName(o.Name); c != nil && (len(c.Within) == 0 || j.cluster.liqo == liqoCastAI) {
-			return c
-		}
+		return j.cat.webhookName(o.Name)
 	}
 	return nil
 }

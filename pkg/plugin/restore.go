@@ -75,7 +75,7 @@ func newRestore(r *Root) *cobra.Command {
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.acceptEdits, "accept-edits", false, "Restore files as they are now, although they were changed since the backup")
-	f.BoolVar(&o.overwrite, "overwrite", false, "Put the saved values into objects that somebody has made anew since")
+	f.BoolVar(&o.overwrite, "overwrite", false, "Put the saved values into objects that somebody has made anew since, and keep what else is in them")
 	f.StringVar(&o.digest, "digest", "", "Restore only what has this digest (of several folders, the newest)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	o.record.addFlag(f)
