@@ -45,7 +45,7 @@ func (in *Installation) cronJobName(name, action string) string {
 // the Secret stays as it is.
 func (in *Installation) Install(name string, c Configuration, key *Key) *engine.Plan {
 	prepare := engine.Phase{Name: "prepare", Title: "Make what the jobs need, with no more rights than that", Gate: true, InOrder: true, Timeout: time.Minute}
-	schedule := engine.Phase{Name: "schedule", Title: "Set the schedule", Gate: true, InOrder: true, Timeout: time.Minute}
+	schedule := engine.Phase{Name: phaseSchedule, Title: "Set the schedule", Gate: true, InOrder: true, Timeout: time.Minute}
 	state := ref("", "ConfigMap", in.Namespace, StateName)
 	if in.objects[state] == nil {
 		m := newManifest("", "ConfigMap", "configmaps", in.Namespace, StateName, map[string]any{"data": maps.Clone(neverRun)})
@@ -79,12 +79,13 @@ func (m manifest) apply(why string) engine.Action {
 }
 
 // Uninstall returns the plan that removes what is there of pairs and is Cast AI's:
-// the CronJobs first, so that nothing starts any more, and the rights last. What
+// the CronJobs first, so that nothing starts any more, and the state last. What
 // all pairs share goes with the last one that uses it: users are the CronJobs that
 // stay and do.
 func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (plan *engine.Plan, kept []cluster.Ref, users []cluster.Ref) {
-	jobs := engine.Phase{Name: "schedule", Title: "Remove the CronJobs, and end their Jobs", Gate: true, Timeout: 3 * time.Minute}
-	rest := engine.Phase{Name: "objects", Title: "Remove what they needed", Timeout: time.Minute}
+	jobs := engine.Phase{Name: phaseSchedule, Title: "Remove the CronJobs, and end their Jobs", Gate: true, Timeout: 3 * time.Minute}
+	rest := engine.Phase{Name: "objects", Title: "Remove what they needed", Gate: true, Timeout: time.Minute}
+	state := engine.Phase{Name: "state", Title: "Remove what they have written down", Timeout: time.Minute}
 	for _, p := range in.Pairs {
 		for _, action := range []string{actionPause, actionResume} {
 			switch o := p.cronJobs[action]; {
@@ -106,12 +107,14 @@ func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (
 		case len(users) > 0:
 		case !owned(o.Ref()):
 			kept = append(kept, o.Ref())
+		case o.Name == StateName:
+			state.Actions = append(state.Actions, remove(o, "it is part of the installation"))
 		default:
 			rest.Actions = append(rest.Actions, remove(o, "it is part of the installation"))
 		}
 	}
 	plan = &engine.Plan{}
-	for _, p := range []engine.Phase{jobs, rest} {
+	for _, p := range []engine.Phase{jobs, rest, state} {
 		if len(p.Actions) > 0 {
 			plan.Phases = append(plan.Phases, p)
 		}

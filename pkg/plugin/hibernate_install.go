@@ -354,6 +354,11 @@ func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, 
 func (o *configureOptions) carryOut(ctx context.Context, plan *engine.Plan, doc *printer.Hibernation) error {
 	dry := o.dryRun == dryRunServer
 	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
+	return o.report(report, doc, err)
+}
+
+// report prints what became of a plan.
+func (o *configureOptions) report(report *engine.Report, doc *printer.Hibernation, err error) error {
 	if failed := report.Count(engine.ResultFailed); failed > 0 {
 		err = fmt.Errorf("the server refused %d of the writes: %s", failed, firstFailure(report))
 	}

@@ -242,6 +242,15 @@ func (o *nightOptions) show(s *hibernate.State, phases []engine.Phase, plan func
 	return printer.Print(o.Out, o.output, doc)
 }
 
+// holding are the rights to keep other runs away.
+func holding(namespace string) []cluster.Right {
+	var out []cluster.Right
+	for _, verb := range []string{"create", "get", "update", "delete"} {
+		out = append(out, cluster.Right{Group: "coordination.k8s.io", Resource: "leases", Verb: verb, Namespace: namespace})
+	}
+	return out
+}
+
 // watching are the rights that waiting needs, beside those of a plan.
 func watching(namespace string) []cluster.Right {
 	var out []cluster.Right

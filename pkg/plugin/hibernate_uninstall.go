@@ -18,11 +18,12 @@ import (
 
 type hibernateUninstallOptions struct {
 	configureOptions
-	all bool
+	all    bool
+	runner *hibernate.Runner
 }
 
 func newHibernateUninstall(r *Root) *cobra.Command {
-	o := &hibernateUninstallOptions{configureOptions: configureOptions{Root: r}}
+	o := &hibernateUninstallOptions{configureOptions: configureOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}}
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove the CronJobs and all that belongs to them",
@@ -64,29 +65,34 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 	if o.client, err = o.connect(ctx); err != nil {
 		return err
 	}
-	if o.in, err = o.installation(ctx, o.client); err != nil {
+	o.runner = o.access.runner(o.client, nil)
+	o.runner.DryRun = o.dryRun == dryRunServer
+	o.runner.OnEvent = printer.NewProgress(o.ErrOut, o.runner.DryRun).Event
+	server, plan, notes, err := o.look(ctx)
+	if err != nil {
 		return err
+	}
+	return o.remove(ctx, server, plan, notes)
+}
+
+// look looks at all of it and plans, or refuses.
+func (o *hibernateUninstallOptions) look(ctx context.Context) (server cluster.Server, plan *engine.Plan, notes []string, err error) {
+	if o.in, err = o.installation(ctx, o.client); err != nil {
+		return server, nil, nil, err
 	}
 	pairs, err := o.pairs()
 	if err != nil {
-		return err
+		return server, nil, nil, err
 	}
-	runner := (&access{apiFlags: apiFlags{Root: o.Root}}).runner(o.client, nil)
-	state, err := runner.Observe(ctx)
+	state, err := o.runner.Observe(ctx)
 	if err != nil {
-		return err
+		return server, nil, nil, err
 	}
-	if state.Blind != "" {
-		return refused(errors.New(state.Blind))
+	if err := state.Removable(); err != nil {
+		return server, nil, nil, refusal(err)
 	}
-	if sleep := state.Sleep(); sleep.Asleep() {
-		return refused(fmt.Errorf("the cluster is %s. Wake it first, or nobody will know what to take back", sleep))
-	}
-	plan, notes, err := o.plan(ctx, state, pairs)
-	if err != nil {
-		return err
-	}
-	return o.remove(ctx, state.Server, plan, notes)
+	plan, notes, err = o.plan(ctx, state, pairs)
+	return state.Server, plan, notes, err
 }
 
 // pairs are those that are to be removed. None at all are, where only what they
@@ -158,7 +164,7 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 	if o.dryRun == dryRunClient || len(plan.Phases) == 0 {
 		return o.print(doc)
 	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate-uninstall", engine.Rights(plan)); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-hibernate-uninstall", append(engine.Rights(plan), holding(o.namespace())...)); err != nil {
 		return err
 	}
 	if o.dryRun == dryRunNone {
@@ -166,8 +172,12 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 			return err
 		}
 	}
-	err := o.carryOut(ctx, plan, doc)
-	if err == nil && doc.Report.Count(engine.ResultLeft) > 0 {
+	report, err := o.runner.Uninstall(ctx, plan, func(ctx context.Context) (*engine.Plan, error) {
+		_, now, _, err := o.look(ctx)
+		return now, err
+	})
+	err = o.report(report, doc, refusal(err))
+	if err == nil && report.Count(engine.ResultLeft)+report.Count(engine.ResultKept) > 0 {
 		err = &failure{ExitLeft, errors.New("some of it is still there: run it again")}
 	}
 	return err
