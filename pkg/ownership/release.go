@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/yaml"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -23,25 +23,29 @@ import (
 // which can unpack to a gigabyte; real Cast AI releases unpack to less than 5
 // MiB. The bounds for a namespace hold for all of its releases together, so that
 // many small records can't do what one large one must not; each namespace has
-// its own, so that one can't use up those of another.
+// its own, so that one can't use up those of another. They bound the time, too:
+// what is done with a byte, an object or a byte of YAML does not depend on the
+// others (TestRecordsTogetherAreBounded).
 const (
 	maxRelease     = 16 << 20
 	maxDocuments   = 5_000
 	maxHead        = 16 << 10 // of a document: what names it
+	maxPath        = 1 << 10  // of a template
 	spaceBytes     = 64 << 20
 	spaceObjects   = 20_000
+	spaceHeads     = 4 << 20
 	maxHooks       = 1_000
-	unpackedAtMost = "its namespace's Helm records together unpack to more than %d MiB or %d objects"
+	unpackedAtMost = "its namespace's Helm records together unpack to more than %d MiB, %d objects or %d MiB that name them"
 )
 
 // budget is what the releases of a namespace may still unpack to.
-type budget struct{ bytes, objects int64 }
+type budget struct{ bytes, objects, heads int64 }
 
-func newBudget() *budget { return &budget{spaceBytes, spaceObjects} }
+func newBudget() *budget { return &budget{spaceBytes, spaceObjects, spaceHeads} }
 
 func (b *budget) spent() error {
-	if b.bytes <= 0 || b.objects <= 0 {
-		return fmt.Errorf(unpackedAtMost, spaceBytes>>20, spaceObjects)
+	if b.bytes <= 0 || b.objects <= 0 || b.heads <= 0 {
+		return fmt.Errorf(unpackedAtMost, spaceBytes>>20, spaceObjects, spaceHeads>>20)
 	}
 	return nil
 }
@@ -145,9 +149,10 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 	}
 	out.objects = parseManifest(doc.Manifest, false, b)
 	for _, h := range doc.Hooks[:min(len(doc.Hooks), maxHooks)] {
+		source := sourceCharts(h.Path)
 		for _, o := range parseManifest(h.Manifest, true, b) {
 			if len(o.source) == 0 {
-				o.source = sourceCharts(h.Path)
+				o.source = source
 			}
 			out.objects = append(out.objects, o)
 		}
@@ -155,53 +160,79 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 	return out, nil
 }
 
-var (
-	documentSeparator = regexp.MustCompile(`(?m)^---\s*$`)
-	sourceComment     = regexp.MustCompile(`(?m)^# Source: (\S+)`)
-)
+// documents yields the documents of a manifest, the rest of it as the last one if
+// there are too many. (A regular expression takes ten times as long.)
+func documents(manifest string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		start, end, n := 0, 0, 1
+		for line := range strings.Lines(manifest) {
+			if n < maxDocuments && strings.HasPrefix(line, "---") && strings.TrimSpace(line) == "---" {
+				if !yield(manifest[start:end]) {
+					return
+				}
+				start = end + len(line)
+				n++
+			}
+			end += len(line)
+		}
+		yield(manifest[start:])
+	}
+}
+
+// source returns the template that Helm's comment says a document is from.
+func source(text string) string {
+	for line := range strings.Lines(text[:min(len(text), maxHead)]) {
+		if path, ok := strings.CutPrefix(line, "# Source: "); ok {
+			path, _, _ = strings.Cut(path, " ")
+			return strings.TrimSpace(path)
+		}
+	}
+	return ""
+}
 
 // parseManifest lists the objects of a rendered manifest. A document that is
 // no object, or that names itself at greater length than any object does, is
 // left out: nothing can be proven with it.
 func parseManifest(manifest string, hook bool, b *budget) []releaseObject {
 	var out []releaseObject
-	for _, text := range documentSeparator.Split(manifest, maxDocuments) {
-		if b.objects <= 0 {
+	for text := range documents(manifest) {
+		if b.spent() != nil {
 			return out
 		}
 		b.objects--
-		o, ok := manifestObject(text)
+		o, ok := manifestObject(text, b)
 		if !ok {
 			continue
 		}
-		if m := sourceComment.FindStringSubmatch(text[:min(len(text), maxHead)]); m != nil {
-			o.source = sourceCharts(m[1])
-		}
-		o.hook = hook
+		o.source, o.hook = sourceCharts(source(text)), hook
 		out = append(out, o)
 	}
 	return out
 }
 
+// document is what names the object of a document.
+type document struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+	} `json:"metadata"`
+}
+
 // manifestObject reads what names the object of a document. Nothing else of it
 // is parsed: what a chart's author or a stranger wrote into a specification
 // costs nothing.
-func manifestObject(text string) (releaseObject, bool) {
-	var doc struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   struct {
-			Name      string `json:"name"`
-			Namespace string `json:"namespace"`
-		} `json:"metadata"`
-	}
+func manifestObject(text string, b *budget) (releaseObject, bool) {
+	var doc document
 	var err error
 	if trimmed := strings.TrimSpace(withoutComments(text)); strings.HasPrefix(trimmed, "{") {
 		err = json.Unmarshal([]byte(trimmed), &doc)
 	} else {
 		var head string
 		if head, err = headOf(text); err == nil {
-			err = yaml.Unmarshal([]byte(head), &doc)
+			b.heads -= int64(len(head))
+			doc, err = parseHead(head)
 		}
 	}
 	gv, broken := schema.ParseGroupVersion(doc.APIVersion)
@@ -211,6 +242,40 @@ func manifestObject(text string) (releaseObject, bool) {
 	return releaseObject{
 		gk: schema.GroupKind{Group: gv.Group, Kind: doc.Kind}, namespace: doc.Metadata.Namespace, name: doc.Metadata.Name,
 	}, true
+}
+
+// parseHead reads a head as it stands: no alias and no merge is followed, because a
+// few of them can stand for millions of values. No chart names an object by one.
+func parseHead(head string) (out document, err error) {
+	var top struct {
+		APIVersion yaml.Node `yaml:"apiVersion"`
+		Kind       yaml.Node `yaml:"kind"`
+		Metadata   yaml.Node `yaml:"metadata"`
+	}
+	if err := yaml.Unmarshal([]byte(head), &top); err != nil {
+		return out, err
+	}
+	out.APIVersion, out.Kind = scalar(&top.APIVersion), scalar(&top.Kind)
+	if top.Metadata.Kind != yaml.MappingNode {
+		return out, nil
+	}
+	for pair := range slices.Chunk(top.Metadata.Content, 2) {
+		switch pair[0].Value {
+		case "name":
+			out.Metadata.Name = scalar(pair[1])
+		case "namespace":
+			out.Metadata.Namespace = scalar(pair[1])
+		}
+	}
+	return out, nil
+}
+
+// scalar returns the text of a node, or "" if it is null or no scalar.
+func scalar(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
+		return ""
+	}
+	return n.Value
 }
 
 // withoutComments drops the comments before the first line of a document.
@@ -246,8 +311,12 @@ func headOf(text string) (string, error) {
 }
 
 // sourceCharts turns the path of a template, castai/charts/castai-agent/templates/x.yaml,
-// into the charts that it lies in: castai, castai-agent.
+// into the charts that it lies in: castai, castai-agent. A path that is longer than
+// any template's names none.
 func sourceCharts(path string) []string {
+	if len(path) > maxPath {
+		return nil
+	}
 	parts := strings.Split(path, "/")
 	if len(parts) < 2 {
 		return nil

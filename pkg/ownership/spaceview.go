@@ -65,7 +65,9 @@ func (v *spaceView) list() {
 				continue // a record speaks for its own namespace only
 			}
 			ref := cluster.Ref{Group: o.gk.Group, Kind: o.gk.Kind, Namespace: v.name, Name: o.name}
-			v.listed[ref] = append(v.listed[ref], listing{r, o})
+			if l := v.listed[ref]; len(l) == 0 || l[len(l)-1].release != r { // Helm installs no object twice
+				v.listed[ref] = append(l, listing{r, o})
+			}
 		}
 		if v.ownRelease(r) {
 			v.names[r.Name] = true
