@@ -48,7 +48,7 @@ func (j *judgement) override(opts Options) {
 			continue
 		}
 		e := Evidence{Rule: "include", Text: "named with --include"}
-		if o.Resource.Kind == "Namespace" {
+		if o.Resource.Kind == "Namespace" && o.Resource.Group == "" {
 			// It goes only if everything in it goes, too.
 			e.From = ref(o)
 			j.homes[o.Name] = e
