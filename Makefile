@@ -34,11 +34,11 @@ build: ## Build bin/kubectl-castai
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/kubectl-castai ./cmd/kubectl-castai
 
 .PHONY: demo
-demo: build controlplane ## Fill a cluster with Cast AI, take it out again, and count
+demo: build living controlplane ## Fill a cluster with Cast AI, take it out again, and count
 	@go -C test run ./demo
 
 .PHONY: test
-test: test-unit test-controlplane test-e2e ## Run all tests
+test: test-unit test-controlplane test-e2e test-alive ## Run all tests
 
 .PHONY: test-unit
 test-unit: ## Test the plugin's packages
@@ -71,8 +71,12 @@ attack: build controlplane ## Let tenants, kubelets and a second person act whil
 
 .PHONY: test-e2e
 test-e2e: build controlplane ## Test the built plugin against real control planes
-	@# Three packages at a time: they wait more than they work. make alive and make attack are campaigns.
+	@# Three packages at a time: they wait more than they work. Of make alive there is a sample, make attack is a campaign.
 	go -C test test -p 3 -timeout 30m $$(go -C test list ./... | grep -vE "/e2e/(alive|attack)")
+
+.PHONY: test-alive
+test-alive: build living controlplane ## Take a living Cast AI out at one moment of its installation (SEED=)
+	ALIVE=1 SEED=$(SEED) go -C test test -timeout 10m -run 'TestInstalling$$' ./e2e/alive
 
 .PHONY: bench
 bench: build controlplane ## Measure speed side by side and write docs/benchmarks.md (half an hour and more)
@@ -87,7 +91,7 @@ fuzz: ## Fuzz each parser (FUZZTIME=10m)
 	done
 
 .PHONY: test-versions
-test-versions: build ## Run the demo and the end-to-end tests on several versions of Kubernetes (VERSIONS="1.30 1.36@1.35")
+test-versions: build living ## Run the demo and the end-to-end tests on several versions of Kubernetes (VERSIONS="1.30 1.36@1.35")
 	go -C test run ./cmd/versions $(VERSIONS)
 
 .PHONY: chaos

@@ -44,7 +44,10 @@ func (d *demo) run(ctx context.Context, bin string) (err error) {
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
 	d.user = cluster.Admin
-	return d.show(ctx, cluster.Config)
+	if err := d.show(ctx, cluster.Config); err != nil {
+		return err
+	}
+	return d.live(ctx, cluster, bin)
 }
 
 // show is what happens while the cluster runs.

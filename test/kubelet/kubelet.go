@@ -168,6 +168,13 @@ func (k *Kubelet) Stop() error {
 	return nil
 }
 
+// Pods returns how many pods the node has: those whose processes run, or end.
+func (k *Kubelet) Pods() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.pods)
+}
+
 // Log returns what the containers of a pod have printed so far, also those of an earlier pod of the same name.
 func (k *Kubelet) Log(namespace, pod string) string {
 	files, err := filepath.Glob(filepath.Join(k.dir, "logs", namespace+"_"+pod+"_*"))
