@@ -49,7 +49,7 @@ func TestInstalling(t *testing.T) {
 			if whole {
 				back(t, backup)
 				offboard(t, t.TempDir()+"/backup")
-				clean(t, before)
+				same(t, before)
 			}
 		})
 	}

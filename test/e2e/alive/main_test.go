@@ -72,20 +72,23 @@ func offboard(t *testing.T, backup string, more ...string) {
 // clean fails the test unless the cluster is as it was before, and stays so.
 func clean(t *testing.T, before compare.Snapshot) {
 	t.Helper()
-	for _, when := range []struct {
-		name string
-		wait time.Duration
-	}{{"after the offboarding", 0}, {"later", quiet}} {
-		timer := time.NewTimer(when.wait)
-		select {
-		case <-t.Context().Done():
-			t.Fatal(t.Context().Err())
-		case <-timer.C:
-		}
-		if changes := compare.Changes(before, cluster.Snapshot(t)); len(changes) > 0 {
-			why := cluster.Admin.Try(t, "status", "--why-not")
-			t.Errorf("%s:\n%s\n%s", when.name, strings.Join(changes, "\n"), why.Stdout)
-		}
+	same(t, before)
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	select {
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	case <-timer.C:
+	}
+	same(t, before)
+}
+
+// same fails the test unless the cluster is as it was before.
+func same(t *testing.T, before compare.Snapshot) {
+	t.Helper()
+	if changes := compare.Changes(before, cluster.Snapshot(t)); len(changes) > 0 {
+		why := cluster.Admin.Try(t, "status", "--why-not")
+		t.Errorf("the cluster is not as it was:\n%s\n%s", strings.Join(changes, "\n"), why.Stdout)
 	}
 }
 
