@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,10 +66,10 @@ func TestPendingRelease(t *testing.T) {
 	backup := t.TempDir() + "/backup"
 	offboard(t, backup, "--clean-up-timeout=0")
 	clean(t, before)
-	saved := ""
-	err := filepath.WalkDir(backup, func(path string, _ fs.DirEntry, err error) error {
+	saved, files := "", os.DirFS(backup)
+	err := fs.WalkDir(files, ".", func(path string, _ fs.DirEntry, err error) error {
 		if strings.Contains(path, evictorRecord) {
-			content, readErr := os.ReadFile(path)
+			content, readErr := fs.ReadFile(files, path)
 			saved, err = string(content), errors.Join(err, readErr)
 		}
 		return err
