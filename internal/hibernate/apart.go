@@ -108,15 +108,16 @@ func nonEmpty(phase engine.Phase) []engine.Phase {
 }
 
 // apart suspends CronJobs, and refuses to go on beside a Job that pauses or resumes.
-func (r *Runner) apart(ctx context.Context, report *engine.Report, jobs []*CronJob, run string) error {
+// A resume goes on beside a Job that resumes.
+func (r *Runner) apart(ctx context.Context, report *engine.Report, jobs []*CronJob, run string, resumes bool) error {
 	if err := r.run(ctx, report, r.suspending(jobs, run)); err != nil || r.DryRun {
 		return err
 	}
 	return r.others(ctx, func(run *OtherRun) (bool, error) {
-		if run == nil {
+		if run == nil || resumes && run.Action == actionResume {
 			return true, nil
 		}
-		return false, refuse("Cast AI's Job %s began to %s the cluster: wait for it to end", run.Name, run.Action)
+		return false, refuse("Cast AI's Job %s began to %s the cluster: wait for it to end, or end it: kubectl delete job -n %s %[1]s", run.Name, run.Action, r.Namespace)
 	})
 }
 

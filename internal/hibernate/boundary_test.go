@@ -8,7 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -333,4 +335,162 @@ func TestACordonOfSomebodyElseStays(t *testing.T) {
 			t.Errorf("%s: %v, %v", manager, patch, err)
 		}
 	}
+}
+
+// A resume that could not take everything back keeps no later pause from beginning.
+func TestAPauseAfterAResumeThatIsNotDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := evening(t)
+		if err := n.pause(t.Context(), options()); err != nil {
+			t.Fatal(err)
+		}
+		stop := n.server.Before(func(r *clustertest.Request) clustertest.Fault {
+			if r.Verb == "patch" && r.Resource == "deployments" {
+				return clustertest.Fault{Err: apierrors.NewForbidden(schema.GroupResource{Resource: r.Resource}, r.Name, errors.New("denied by a policy"))}
+			}
+			return clustertest.Fault{}
+		})
+		if err := n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"}); err == nil || n.sleep().Phase != Resuming {
+			t.Fatal(n.sleep(), err)
+		}
+		stop()
+		n.order("day", aLateNode)
+		n.join("day", aLateNode)
+		if err := n.pause(t.Context(), options()); err != nil || n.on() || n.sleep().Phase != Paused {
+			t.Fatalf("%s: %v", n.sleep(), err)
+		}
+		if err := n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"}); err != nil || !n.on() || len(n.left()) > 0 {
+			t.Errorf("on: %t, left: %v, %v", n.on(), n.left(), err)
+		}
+	})
+}
+
+// The node slept on may go, too: the next pause has another one, and wakes nobody.
+func TestTheNodeSleptOnIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := evening(t, aNode("od", "type=m5a.large"))
+		if err := n.pause(t.Context(), options()); err != nil || n.names() != "od" {
+			t.Fatal(n.names(), err)
+		}
+		n.mu.Lock()
+		for i := range n.nodes {
+			if n.nodes[i].Name == "od" {
+				n.nodes[i].State.Phase = "deleted"
+			}
+		}
+		n.mu.Unlock()
+		n.server.Drop(cluster.Ref{Kind: "Node", Name: "od"})
+		n.order("late", aLateNode)
+		n.join("late", aLateNode)
+		if err := n.pause(t.Context(), options()); err != nil || n.on() || !strings.HasPrefix(n.names(), "made-") {
+			t.Errorf("autoscaler on: %t; nodes: %s; %v", n.on(), n.names(), err)
+		}
+	})
+}
+
+// What a pause is to keep, a pause that goes on with it keeps, too.
+func TestGoingOnKeepsWhatWasToBeKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := evening(t, aNode("k", removalDisabled+"=true"))
+		o := options()
+		o.ProtectRemovalDisabled = true
+		n.before = refusing("delete-node", 2, 500)
+		if err := n.pause(t.Context(), o); err == nil {
+			t.Fatal("no node is left")
+		}
+		n.before = nil
+		if err := n.pause(t.Context(), options()); err != nil || !strings.Contains(n.names(), "k") {
+			t.Errorf("nodes: %s, %v", n.names(), err)
+		}
+	})
+}
+
+// Cast AI's job turns all policies off and on, and knows no other.
+func TestThePolicyForUnscheduledPodsBesideCastAIsJob(t *testing.T) {
+	unscheduled := options()
+	unscheduled.Switch = SwitchUnschedulable
+	synctest.Test(t, func(t *testing.T) { // it pauses on top of ours
+		n := evening(t)
+		n.policies = castai.Policies(`{"enabled": true, "unschedulablePods": {"enabled": true}}`)
+		if err := n.pause(t.Context(), unscheduled); err != nil {
+			t.Fatal(err)
+		}
+		n.act(t, "theirs pause")
+		if err := n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		if makes, err := makesNodes(n.policies); err != nil || !makes {
+			t.Errorf("policies: %s, %v", n.policies, err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // its CronJobs are there
+		n := evening(t, aCronJob("hibernate-resume", vendorImage, actionResume, "0 7 * * 1-5", ""))
+		n.policies = castai.Policies(`{"enabled": true, "unschedulablePods": {"enabled": true}}`)
+		err := n.pause(t.Context(), unscheduled)
+		if _, refusal := errors.AsType[*Refusal](err); !refusal || !strings.Contains(err.Error(), "does not know the one for unscheduled pods") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// resume --start-autoscaler turns on all that makes nodes.
+func TestStartTurnsOnWhatMakesNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := evening(t)
+		n.policies = castai.Policies(`{"enabled": true, "unschedulablePods": {"enabled": false}}`)
+		if err := n.resume(t.Context(), ResumeOptions{Run: "r", By: "me", Start: true}); err != nil {
+			t.Fatal(err)
+		}
+		if makes, err := makesNodes(n.policies); err != nil || !makes {
+			t.Errorf("policies: %s, %v", n.policies, err)
+		}
+	})
+}
+
+// A Job of Cast AI's that hangs, or that resumes as well, keeps nobody from waking the
+// cluster.
+func TestAJobThatHangsKeepsNobodyFromResuming(t *testing.T) {
+	for name, test := range map[string]struct {
+		action string
+		age    time.Duration
+		refuse bool
+	}{
+		"it resumes":            {actionResume, time.Minute, false},
+		"it resumes, and hangs": {actionResume, 10 * time.Hour, false},
+		"it pauses":             {actionPause, time.Minute, true},
+		"it pauses, and hangs":  {actionPause, 10 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := evening(t)
+				n.act(t, "theirs pause")
+				n.put(t, aJob("hibernate-1", vendorImage, test.action))
+				time.Sleep(test.age)
+				err := n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"})
+				if test.refuse {
+					if err == nil || !strings.Contains(err.Error(), "kubectl delete job -n castai-agent hibernate-1") {
+						t.Errorf("got %v", err)
+					}
+					return
+				}
+				if err != nil || !n.on() {
+					t.Errorf("autoscaler on: %t, %v", n.on(), err)
+				}
+			})
+		})
+	}
+}
+
+// Without the record, the marks of a pause still tell that there was one.
+func TestMarksTellOfAPauseWhoseRecordIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := evening(t)
+		if err := n.pause(t.Context(), options()); err != nil {
+			t.Fatal(err)
+		}
+		n.server.Drop(cluster.Ref{Kind: "ConfigMap", Namespace: Namespace, Name: StateName})
+		if says := n.sleep().String(); !strings.Contains(says, "resume --repair") || strings.Contains(says, "never paused") {
+			t.Errorf("status says %q", says)
+		}
+	})
 }

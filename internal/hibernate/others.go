@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -113,12 +114,14 @@ func readOtherRun(o *cluster.Object) (*OtherRun, error) {
 }
 
 // runningOther returns the Job of Cast AI's that pauses or resumes right now, the
-// oldest of several, or nil. Those of this plugin are kept apart by the Lease.
+// oldest of several, or nil. Those of this plugin are kept apart by the Lease. One
+// that began long ago hangs: its pod may wait for a node that only a resume brings.
 func (s *State) runningOther() *OtherRun {
 	var out *OtherRun
 	for i := range s.Running {
 		run := &s.Running[i]
-		if !run.Own && !within(run.Name) && (out == nil || cmp.Or(run.Started.Compare(out.Started), cmp.Compare(run.Name, out.Name)) < 0) {
+		hangs := !run.Started.IsZero() && time.Since(run.Started) > longestRun
+		if !run.Own && !within(run.Name) && !hangs && (out == nil || cmp.Or(run.Started.Compare(out.Started), cmp.Compare(run.Name, out.Name)) < 0) {
 			out = run
 		}
 	}

@@ -176,8 +176,8 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 		return refuse("Cast AI may only read this cluster, and so can't remove or add nodes: connect it in the console first")
 	case c.Status != "ready" && !o.underway:
 		return refuse("the console says that the cluster is %s, and not ready: see to that first", cmp.Or(c.Status, "in an unknown state"))
-	case s.Record.Journal != nil && s.Record.Journal.Phase == Resuming:
-		return refuse("a resume by %s has not finished: run resume to finish it first", s.Record.Journal.By)
+	case o.Switch == SwitchUnschedulable && slices.ContainsFunc(s.CronJobs, func(c *CronJob) bool { return !c.Own && !c.Suspended }):
+		return refuse("Cast AI's job resumes this cluster by turning all policies on, and does not know the one for unscheduled pods: it would leave the cluster asleep. Pause without --policy, or let the CronJobs run this plugin (hibernate set --image)")
 	}
 	return p.begin(s, o)
 }
@@ -203,7 +203,7 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 	case s.Blind != "":
 		return refuse("%s. Whether another job pauses or resumes is not known then: hibernate set grants the CronJobs of this plugin what they lack", s.Blind)
 	case sleep.Job != "":
-		return refuse("%s: wait for it to end", sleep)
+		return refuse("%s: wait for it to end, or end it: %s", sleep, s.endJob(sleep.Job))
 	}
 	makes, err := makesNodes(s.Console.Policies)
 	if err != nil {
@@ -214,11 +214,17 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		kept := *j
 		p.Journal = &kept
 		p.Journal.Phase, p.Journal.By, p.Journal.Error = Pausing, o.By, ""
-		p.begun = sleep.Phase == Paused || s.anyGone(j.Remove)
+		p.begun = sleep.Phase == Paused || sleep.Phase == Pausing && s.anyGone(j.Remove)
+		if p.sleepNodeGone(s) {
+			p.Journal.Node = nil // another one is chosen
+		}
 	}
 	switch {
 	case sleep.Phase == Paused && sleep.Who == Ours:
 		p.resting = "the cluster is " + sleep.String()
+		return nil
+	case sleep.Phase == Resuming && sleep.Who == Ours:
+		// A resume that has not taken everything back: what was before the pause counts.
 		return nil
 	case sleep.Phase == Pausing && sleep.Who == Ours:
 		if j.Policies.Switch != o.Switch {
@@ -384,7 +390,7 @@ func (p *Pause) whyStays(n *Node, o PauseOptions) string {
 	switch {
 	case n.Console == nil:
 		return "Cast AI does not know it"
-	case p.resting != "" && slices.Contains(p.Journal.Kept, n.Object.Name):
+	case (p.resting != "" || p.begun) && slices.Contains(p.Journal.Kept, n.Object.Name):
 		return "the pause that is on keeps it"
 	case o.ProtectRemovalDisabled && n.protected():
 		return "protected: " + removalDisabled
@@ -468,6 +474,18 @@ func labelsBefore(are, become map[string]string) map[string]string {
 func (s *State) anyGone(names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		return !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Object.Name == name })
+	})
+}
+
+// sleepNodeGone tells whether the node that the cluster slept on is neither in the
+// cluster nor being made.
+func (p *Pause) sleepNodeGone(s *State) bool {
+	j := p.Journal
+	if j.Node == nil || j.Node.Made && j.Node.ID == "" || slices.ContainsFunc(s.Nodes, p.chosen) {
+		return false
+	}
+	return !j.Node.Made || !slices.ContainsFunc(s.Console.Nodes, func(n castai.Node) bool {
+		return j.isMade(n) && !slices.Contains([]string{"deleting", "deleted"}, n.State.Phase)
 	})
 }
 

@@ -276,13 +276,6 @@ func TestPauseRefuses(t *testing.T) {
 		}},
 		"nothing to remove":       {nodes: aNode("a", "foreign"), want: "no node"},
 		"another cluster's nodes": {nodes: aNode("unknown"), want: "another one"},
-		"a resume that is not done": {
-			nodes: aNode("a"),
-			change: func(s *State) {
-				s.Record.Journal = &Journal{Run: "r0", Phase: Resuming, Policies: &Policies{Switch: SwitchAll}}
-			},
-			want: "run resume",
-		},
 		"too small a node": {
 			nodes: aNode("a", "type=m5a.large", runLabel+"=r0") + aNode("b") + aWorkload("Deployment", "kube-system/dns", "containers: [{name: c, resources: {requests: {memory: 9Gi}}}]", 1),
 			change: func(s *State) {

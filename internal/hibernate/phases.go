@@ -198,9 +198,12 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 	p.Journal.Since = time.Now().UTC().Truncate(time.Second)
 	var start, unmade, phases []engine.Phase
 	if p.Policies != nil {
-		start = []engine.Phase{{
-			Name: phaseAutoscaler, Title: "Start the autoscaler", Timeout: r.Step, Actions: []engine.Action{r.switching(p.Policies.Switch, p.Policies.Enabled)},
-		}}
+		turn := engine.Phase{Name: phaseAutoscaler, Title: "Start the autoscaler", Timeout: r.Step, InOrder: true}
+		turn.Actions = append(turn.Actions, r.switching(p.Policies.Switch, p.Policies.Enabled))
+		for _, name := range p.Also {
+			turn.Actions = append(turn.Actions, r.switching(name, true))
+		}
+		start = []engine.Phase{turn}
 	}
 	if p.Unmade != "" {
 		unmade = []engine.Phase{{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step, Actions: []engine.Action{{

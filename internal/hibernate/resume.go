@@ -17,8 +17,10 @@ type Resume struct {
 	Already string
 	// Journal is that of the pause.
 	Journal *Journal
-	// Policies is what the autoscaler gets back; nil: it stays as it is.
+	// Policies is what the autoscaler gets back; nil: it stays as it is. Also are
+	// further switches that are turned on.
 	Policies *Policies
+	Also     []string
 	// Changes are what is taken back from objects.
 	Changes []Change
 	// Unmade is Cast AI's id of a node that was being made and is of no use.
@@ -63,17 +65,24 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	}
 	sleep, j := s.Sleep(), s.Record.Journal
 	on, known := s.Autoscaler()
+	makes, err := s.makes()
+	if err != nil {
+		return nil, err
+	}
 	// What Cast AI's job pauses had the autoscaler on: it does not pause otherwise.
 	r := &Resume{Journal: &Journal{Run: o.Run, Policies: &Policies{Switch: SwitchAll, Enabled: on || sleep.Who == CastAI && sleep.Asleep()}}}
 	switch {
-	case sleep.Job != "":
-		return nil, refuse("%s: wait for it to end", sleep)
+	case sleep.Job != "" && sleep.Phase == Pausing: // beside another resume, this one does no harm
+		return nil, refuse("%s: wait for it to end, or end it: %s", sleep, s.endJob(sleep.Job))
 	case !sleep.Asleep():
 		if o.Repair {
 			r.Changes = Leftovers(s)
 		}
 	case sleep.Who == CastAI:
 		r.Changes = Leftovers(s)
+		if j != nil && j.Phase != Awake && j.Policies.Enabled && j.Policies.Switch != SwitchAll {
+			r.Also = []string{j.Policies.Switch} // a pause of this plugin was on below it
+		}
 	default:
 		kept := *j
 		r.Journal, r.Unmade, r.Changes = &kept, s.unmade(j), marked(s)
@@ -82,10 +91,15 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 		}
 	}
 	r.Journal.Phase, r.Journal.By, r.Journal.Error = Resuming, o.By, ""
-	start := sleep.Asleep() && r.Journal.Policies.Enabled
+	start := sleep.Asleep() && r.Journal.Policies.Enabled && (sleep.Phase != Woken || on)
+	if start && !on && s.Record.Vendor && r.Journal.Policies.Switch != SwitchAll {
+		// Cast AI's job has paused the cluster on top: it turns all policies off.
+		r.Also = []string{SwitchAll}
+	}
 	if o.Start {
 		r.Journal.Policies = &Policies{Switch: r.Journal.Policies.Switch, Enabled: true, Original: r.Journal.Policies.Original}
-		start = start || !on || !known || sleep.Asleep()
+		start = start || !makes || !known || sleep.Asleep()
+		r.Also = slices.DeleteFunc([]string{SwitchAll, SwitchUnschedulable}, func(name string) bool { return name == r.Journal.Policies.Switch })
 	}
 	if start {
 		r.Policies = r.Journal.Policies
@@ -99,6 +113,20 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	return r, nil
 }
 
+// makes tells whether the autoscaler makes nodes for pods that wait, where it was
+// asked.
+func (s *State) makes() (bool, error) {
+	if s.Console == nil {
+		return true, nil
+	}
+	return makesNodes(s.Console.Policies)
+}
+
+// endJob is the command that ends a Job.
+func (s *State) endJob(name string) string {
+	return "kubectl delete job -n " + s.Namespace + " " + name
+}
+
 // nothingToResume says why, and what else could be done.
 func (s *State) nothingToResume(o ResumeOptions) string {
 	out := "the cluster is not paused, as far as can be seen"
@@ -107,7 +135,7 @@ func (s *State) nothingToResume(o ResumeOptions) string {
 	} else if left := Leftovers(s); len(left) > 0 {
 		out += fmt.Sprintf("; earlier runs left something on %d objects: resume --repair takes it back", len(left))
 	}
-	if on, known := s.Autoscaler(); known && !on {
+	if makes, err := s.makes(); err == nil && !makes {
 		out += "; the autoscaler is off, which no pause did that is known of: resume --start-autoscaler turns it on"
 	}
 	return out

@@ -129,7 +129,7 @@ func (r *Runner) Hold(ctx context.Context) (held context.Context, release func()
 func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.Report, error) {
 	report := &engine.Report{DryRun: r.DryRun}
 	restore := p.Restore
-	if err := r.apart(ctx, report, p.Suspend, p.Journal.Run); err != nil {
+	if err := r.apart(ctx, report, p.Suspend, p.Journal.Run, false); err != nil {
 		return report, errors.Join(err, r.restore(ctx, report, restore))
 	}
 	err := r.fall(ctx, report, p, o)
@@ -378,7 +378,7 @@ func (r *Runner) Resume(ctx context.Context, report *engine.Report, p *Resume) e
 	if p.blind { // a cluster that sleeps costs more than two that wake it
 		return r.wake(ctx, report, p)
 	}
-	err := r.apart(ctx, report, p.Suspend, p.Journal.Run)
+	err := r.apart(ctx, report, p.Suspend, p.Journal.Run, true)
 	if err == nil {
 		err = r.wake(ctx, report, p)
 	}

@@ -32,6 +32,10 @@ type Sleep struct {
 	Job string
 	// Unsure: the autoscaler was not asked, so that it may be on.
 	Unsure bool
+	// Marks counts the objects that a pause of this plugin has marked whose record is gone.
+	Marks int
+	// Made: Cast AI was asked for nodes since, as it is not while a cluster is paused.
+	Made bool
 }
 
 // LocalTime is how the user's own clock shows a time.
@@ -50,7 +54,7 @@ func (s Sleep) String() string {
 	case s.Job != "":
 		return fmt.Sprintf("Cast AI's Job %s is %s it right now", s.Job, s.Phase)
 	case s.Phase == Woken:
-		return "paused" + by + ", but somebody else has turned the autoscaler on again: run resume to take back the rest, or pause again"
+		return "paused" + by + ", and somebody else has turned the autoscaler on since: run resume to take back the rest, or pause again"
 	case s.Phase == Pausing && s.Who == Ours:
 		return "a pause has begun and not ended," + by + ": run pause again to go on, or resume"
 	case s.Phase == Pausing:
@@ -59,8 +63,13 @@ func (s Sleep) String() string {
 		return "a resume has begun and not ended," + by + ": run resume again"
 	case s.Phase == Paused && s.Who == CastAI:
 		return "paused" + by + " by Cast AI's job: resume wakes it, pause takes it over" + s.doubt()
+	case s.Phase == Awake && s.Marks > 0:
+		return fmt.Sprintf("not known: the record of a pause by this plugin is gone, and %s have its marks: resume --repair takes them back, --start-autoscaler turns the autoscaler on", count(s.Marks, "object"))
 	case s.Phase == Awake && s.By == "":
 		return "awake, and never paused by this plugin"
+	}
+	if s.Made {
+		by += "; Cast AI has made nodes since: somebody may have woken it, or asked for them"
 	}
 	return string(s.Phase) + by
 }
@@ -83,13 +92,7 @@ func (s *State) Sleep() Sleep {
 	on, known := s.Autoscaler()
 	j := s.Record.Journal
 	if j != nil && j.Phase != Awake {
-		sleep := Sleep{Phase: j.Phase, Who: Ours, By: j.By, Since: j.Since}
-		if j.Phase == Paused && s.Console != nil {
-			if still, err := switched(s.Console.Policies, j.Policies.Switch); err == nil && still {
-				sleep.Phase = Woken
-			}
-		}
-		return sleep
+		return s.ourSleep(j)
 	}
 	if run := s.runningOther(); run != nil {
 		return Sleep{Phase: map[bool]Phase{true: Pausing, false: Resuming}[run.Action == actionPause], Who: CastAI, Job: run.Name, Since: run.Started}
@@ -101,9 +104,34 @@ func (s *State) Sleep() Sleep {
 		}
 	}
 	if j == nil {
-		return Sleep{Phase: Awake}
+		return Sleep{Phase: Awake, Marks: len(marked(s))}
 	}
 	return Sleep{Phase: Awake, Who: Ours, By: cmp.Or(j.By, "somebody"), Since: j.Since}
+}
+
+// ourSleep is what the journal says, as long as nothing contradicts: the autoscaler
+// that is on, or nodes that Cast AI was asked for since, as by a resume of its own
+// job, which writes nothing down.
+func (s *State) ourSleep(j *Journal) Sleep {
+	sleep := Sleep{Phase: j.Phase, Who: Ours, By: j.By, Since: j.Since}
+	if j.Phase != Paused {
+		return sleep
+	}
+	if s.Console != nil {
+		if still, err := switched(s.Console.Policies, j.Policies.Switch); err == nil && still {
+			sleep.Phase = Woken
+			return sleep
+		}
+	}
+	if !s.madeSince(j.Since) {
+		return sleep
+	}
+	if theirs := s.vendorSleep(); theirs.Asleep() && s.Record.Vendor {
+		theirs.Unsure = s.Console == nil
+		return theirs
+	}
+	sleep.Made = s.Console != nil
+	return sleep
 }
 
 // vendorSleep tells what Cast AI's job left the cluster at, if the autoscaler is

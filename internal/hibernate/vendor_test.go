@@ -254,7 +254,7 @@ func TestOneAfterTheOther(t *testing.T) {
 		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
 		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: ours + "resume", want: Awake}},
 		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: ours + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
-		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: theirs + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
+		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
 		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: theirs + "resume", want: Awake}, {do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
 	} {
 		name := ""
