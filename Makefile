@@ -66,8 +66,8 @@ alive: build living controlplane ## Take a living Cast AI out at every moment of
 	ALIVE=$(or $(ALIVE),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 6h ./e2e/alive
 
 .PHONY: attack
-attack: build controlplane ## Let tenants, kubelets and a second person act while an administrator offboards
-	go -C test test -count=1 -v -timeout 1h ./e2e/attack
+attack: build controlplane ## Let tenants, kubelets and a second person act during an offboarding (ATTACK=all SEED=)
+	ATTACK=$(or $(ATTACK),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 1h ./e2e/attack
 
 .PHONY: test-e2e
 test-e2e: build controlplane ## Test the built plugin against real control planes

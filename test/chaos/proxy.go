@@ -66,6 +66,10 @@ func (p *Proxy) Close() {
 // OnKill sets what kills the plugin.
 func (p *Proxy) OnKill(kill func()) { p.kill = kill }
 
+// OnAnswer sets what is done with each answer of the server before the plugin gets
+// it, which waits as long. An error breaks the connection off.
+func (p *Proxy) OnAnswer(do func(*http.Response) error) { p.forward.ModifyResponse = do }
+
 // Requests returns what has passed so far.
 func (p *Proxy) Requests() []Request {
 	p.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/test/compare"
@@ -56,9 +57,13 @@ func TestInside(t *testing.T) {
 	}
 	outside := func(r cluster.Ref) bool { return outsideOf(ns)(r) || slices.Contains(bounds, r) }
 
+	t.Run("huge records", func(t *testing.T) { hugeRecords(t, who) })
 	calm := decisions(t)
 	who.apply(t, inside(t))
 	now := decisions(t)
+	// A release of somebody else's that lists Cast AI's objects is a reason to ask: it
+	// could put them back.
+	delete(now, decision{what: "blocked by gitops"})
 	same(t, calm, now, outside)
 	for d := range now {
 		if slices.Contains(bounds, d.object) && strings.HasPrefix(d.what, "is owned") {
@@ -70,7 +75,7 @@ func TestInside(t *testing.T) {
 	admin.Expect(
 		t, 4,
 		append(
-			[]string{"offboard", "--yes", "--accept=data", "--backup-dir=" + filepath.Join(t.TempDir(), "saved")}, quick...,
+			[]string{"offboard", "--yes", "--accept=data", "--accept=gitops", "--backup-dir=" + filepath.Join(t.TempDir(), "saved")}, quick...,
 		)...,
 	)
 	after := server.Settled(t)
@@ -82,4 +87,30 @@ func TestInside(t *testing.T) {
 		r.Left, func(id string) bool { return strings.Contains(id, "/"+ns+"/") || id == "Namespace/"+ns },
 	)
 	untouched(t, r)
+}
+
+// hugeRecords fills a home with records of Helm's that unpack to gigabytes, and whose
+// documents are as slow to read as any: they hold nobody up.
+func hugeRecords(t *testing.T, who person) {
+	t.Helper()
+	const namespace = "castai-agent"
+	status := func() time.Duration {
+		start := time.Now()
+		admin.Expect(t, 0, "status")
+		return time.Since(start)
+	}
+	list := "---\napiVersion: v1\nkind: X\nmetadata: {name: x}\nspec: [" + strings.Repeat("[],", 300_000) + "]\n"
+	calm := status()
+	args := []string{"delete", "secret", "-n", namespace}
+	for i := range 20 {
+		name := "r" + itoa(i)
+		who.apply(t, record(t, namespace, "castai-agent", name, 1, strings.Repeat(list, 15)))
+		args = append(args, "sh.helm.release.v1."+name+".v1")
+	}
+	if took := status(); took > calm+10*time.Second {
+		t.Errorf("status takes %v, and without these records %v", took, calm)
+	}
+	if r := who.kubectl(t, args...); r.Code != 0 {
+		t.Errorf("%s", r)
+	}
 }

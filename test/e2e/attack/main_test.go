@@ -5,16 +5,22 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -183,26 +189,65 @@ metadata: {name: mine, namespace: TENANT}
 // person is somebody who acts with kubectl.
 type person struct{ *driver.User }
 
-// tenant makes a namespace and returns its administrator, who has no other rights:
-// a ServiceAccount that presents its token.
+// tenants makes namespaces and returns their administrators, who have no other
+// rights: ServiceAccounts that present their tokens.
+func tenants(t *testing.T, namespaces ...string) map[string]person {
+	t.Helper()
+	var all strings.Builder
+	for _, namespace := range namespaces {
+		all.WriteString("---" + strings.ReplaceAll(surroundings, "TENANT", namespace))
+	}
+	file := filepath.Join(t.TempDir(), "surroundings.yaml")
+	check(t, os.WriteFile(file, []byte(all.String()), 0o600))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		// A namespace that is still on its way out would be in the way of other tests.
+		out, err := server.Kubectl(ctx, "delete", "-f", file, "--ignore-not-found")
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	check(t, server.Apply(t.Context(), all.String()))
+	out := map[string]person{}
+	for _, namespace := range namespaces {
+		token, err := client.CoreV1().ServiceAccounts("people").CreateToken(
+			t.Context(), namespace, &authenticationv1.TokenRequest{}, metav1.CreateOptions{},
+		)
+		check(t, err)
+		path := filepath.Join(t.TempDir(), "kubeconfig")
+		endpoint := &clientcmdapi.Cluster{Server: server.URL(), CertificateAuthorityData: server.Config.CAData}
+		check(t, driver.WriteKubeconfig(path, endpoint, &clientcmdapi.AuthInfo{Token: token.Status.Token}))
+		out[namespace] = person{admin.Kubeconfig(path)}
+	}
+	return out
+}
+
+// tenant is tenants with one of them.
 func tenant(t *testing.T, namespace string) person {
 	t.Helper()
-	check(t, server.Apply(t.Context(), strings.ReplaceAll(surroundings, "TENANT", namespace)))
-	t.Cleanup(func() {
-		remove(t, "clusterrole,clusterrolebinding", namespace+"-deployer")
-		remove(t, "validatingwebhookconfiguration", namespace+"-policies")
-		remove(t, "validatingadmissionpolicy", namespace+"-images")
-		remove(t, "role,rolebinding", namespace+"-reader", "-n", "kube-system")
-		remove(t, "rolebinding", namespace+"-may-edit", "-n", "neighbour")
-		remove(t, "namespace", namespace, "--wait=false")
-		remove(t, "persistentvolume", namespace+"-data", "--wait=false")
-	})
-	token, err := server.Kubectl(t.Context(), "create", "token", namespace, "-n", "people")
+	return tenants(t, namespace)[namespace]
+}
+
+// chance is what the environment's SEED decides, 1 by default, so that a run can be
+// repeated.
+func chance(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("SEED"), "1"), 10, 64)
 	check(t, err)
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	endpoint := &clientcmdapi.Cluster{Server: server.URL(), CertificateAuthorityData: server.Config.CAData}
-	check(t, driver.WriteKubeconfig(path, endpoint, &clientcmdapi.AuthInfo{Token: string(token)}))
-	return person{admin.Kubeconfig(path)}
+	t.Logf("SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // not a secret
+}
+
+// sample returns which of so many cases to try: few of them, or all with ATTACK=all.
+func sample(t *testing.T, few, there int) []int {
+	t.Helper()
+	all := chance(t).Perm(there)
+	if os.Getenv("ATTACK") != "all" {
+		all = all[:few]
+	}
+	t.Logf("%d of %d cases", len(all), there)
+	return all
 }
 
 // kubelet returns the identity of a node.
@@ -308,17 +353,17 @@ func takeOut(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		args := append([]string{"offboard", "--yes", "--no-backup", "--accept=hibernation", "--accept=data"}, quick...)
+		args := append([]string{"offboard", "--yes", "--no-backup", "--accept=hibernation", "--accept=data", "--accept=gitops"}, quick...)
 		if r, err := admin.Castai(ctx, args...); err != nil || r.Code != 0 && r.Code != 4 {
 			t.Errorf("the cluster can't be cleaned: %v, %s", err, r)
 		}
 	})
 }
 
-// outsideOf is true for what is not in a namespace, and not the namespace itself.
-func outsideOf(namespace string) func(cluster.Ref) bool {
+// outsideOf is true for what is not in some namespaces, and not one of them itself.
+func outsideOf(namespaces ...string) func(cluster.Ref) bool {
 	return func(r cluster.Ref) bool {
-		return r.Namespace != namespace && !(r.Kind == "Namespace" && r.Name == namespace)
+		return !slices.Contains(namespaces, r.Namespace) && !(r.Kind == "Namespace" && slices.Contains(namespaces, r.Name))
 	}
 }
 

@@ -5,20 +5,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/castai/kubectl-castai/internal/printer"
+	"github.com/castai/kubectl-castai/test/chaos"
+	"github.com/castai/kubectl-castai/test/driver"
 	"github.com/castai/kubectl-castai/test/fixtures"
 )
 
@@ -68,100 +67,87 @@ metadata: {name: arrival}
 spec: {}
 `
 
-// moment is when somebody acts.
+// moment is when somebody acts: after the server has carried out a request, and
+// before the plugin has the answer. It may ask for other things meanwhile, but does
+// not come to its next step.
 type moment struct {
-	name     string
-	resource schema.GroupVersionResource
-	object   string
-	is       func(watch.Event) bool
+	name string
+	// method and path are those of the request; the path is the end of one.
+	method, path string
 	// settings can still be written then: their kind is there.
 	settings bool
 }
 
-func deleted(e watch.Event) bool { return e.Type == watch.Deleted }
-
-// stopped is true of a Deployment that was scaled to zero.
-func stopped(e watch.Event) bool {
-	u, ok := e.Object.(*unstructured.Unstructured)
-	if !ok {
-		return false
-	}
-	n, found, err := unstructured.NestedInt64(u.Object, "spec", "replicas")
-	return e.Type == watch.Modified && found && err == nil && n == 0
-}
-
 var moments = []moment{
-	{"when the backup appears", schema.GroupVersionResource{}, "", nil, true},
-	{"when the agent stops", resource("apps", "v1", "deployments"), "castai-agent", stopped, true},
+	{"when the backup is written", "", "", true},
+	{"when the agent stops", http.MethodPatch, "/castai-agent/deployments/castai-agent", true},
+	{"when the webhook is gone", http.MethodDelete, "/mutatingwebhookconfigurations/castai-pod-mutator", true},
+	{"when the role is gone", http.MethodDelete, "/clusterroles/castai-agent", false},
 	{
-		"when the webhook is gone", resource("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations"),
-		"castai-pod-mutator", deleted, true,
+		"when the definition is gone", http.MethodDelete,
+		"/customresourcedefinitions/podmutations.pod-mutations.cast.ai", false,
 	},
-	{
-		"when the role is gone", resource("rbac.authorization.k8s.io", "v1", "clusterroles"), "castai-agent", deleted,
-		false,
-	},
-	{
-		"when the definition is gone", resource("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
-		"podmutations.pod-mutations.cast.ai", deleted, false,
-	},
-	{"when the agent is gone", resource("apps", "v1", "deployments"), "castai-agent", deleted, false},
-	{"when the account is gone", resource("", "v1", "serviceaccounts"), "castai-agent", deleted, false},
+	{"when the agent is gone", http.MethodDelete, "/castai-agent/deployments/castai-agent", false},
+	{"when the account is gone", http.MethodDelete, "/castai-agent/serviceaccounts/castai-agent", false},
 }
 
-func resource(group, version, name string) schema.GroupVersionResource { //nolint:unparam // reads as the API does
-	return schema.GroupVersionResource{Group: group, Version: version, Resource: name}
+// is tells whether a request is the one. The first write comes right after the backup.
+func (m moment) is(r *http.Request) bool {
+	if m.method == "" {
+		return r.Method != http.MethodGet && !strings.HasPrefix(r.URL.Path, "/apis/authorization.k8s.io/")
+	}
+	return r.Method == m.method && strings.HasSuffix(r.URL.Path, m.path)
 }
 
-// await returns when the moment has come.
-func (m moment) await(ctx context.Context, backup string) error {
-	if m.is == nil {
-		return wait.PollUntilContextCancel(ctx, time.Millisecond, true, func(context.Context) (bool, error) {
-			_, err := os.Stat(backup)
-			return err == nil, nil
-		})
-	}
-	api, err := dynamic.NewForConfig(server.Config)
-	if err != nil {
-		return err
-	}
-	events, err := api.Resource(m.resource).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + m.object})
-	if err != nil {
-		return err
-	}
-	defer events.Stop()
-	for e := range events.ResultChan() {
-		if m.is(e) {
+// visited lets somebody act at a moment, and returns an administrator of whose plugin
+// it is the moment, and whether it has come.
+func (m moment) visited(t *testing.T, act func() error) (*driver.User, *atomic.Bool) {
+	t.Helper()
+	proxy, err := chaos.NewProxy(server.Config, chaos.Trial{})
+	check(t, err)
+	t.Cleanup(proxy.Close)
+	came := &atomic.Bool{}
+	proxy.OnAnswer(func(answer *http.Response) error {
+		if !m.is(answer.Request) || !came.CompareAndSwap(false, true) {
 			return nil
 		}
-	}
-	return fmt.Errorf("the moment never came: %w", context.Cause(ctx))
+		if answer.StatusCode >= http.StatusBadRequest {
+			return fmt.Errorf("%s: %s", answer.Request.URL, answer.Status)
+		}
+		return act()
+	})
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	check(t, proxy.Kubeconfig(path))
+	return admin.Kubeconfig(path), came
 }
 
 // Somebody else works in castai-agent while it is taken apart: nothing of theirs
 // goes, whenever they begin, and the report says for whom the namespace stays.
 func TestArrivals(t *testing.T) {
-	for _, m := range moments {
+	for _, i := range sample(t, 2, len(moments)) {
+		m := moments[i]
 		t.Run(m.name, func(t *testing.T) {
 			server.Install(t, fixtures.Small)
 			t.Cleanup(func() { cleanUp(t) })
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-			defer cancel()
-			backup := filepath.Join(t.TempDir(), "saved")
-			uids := make(chan map[string]string, 1)
-			failed := make(chan error, 1)
-			go func() {
-				err := m.await(ctx, backup)
-				if err == nil {
-					err = arrive(ctx, m, uids)
+			if m.settings {
+				unguarded(t)
+			}
+			uids := map[string]string{}
+			who, came := m.visited(t, func() (err error) {
+				uids, err = arrive(t.Context(), m)
+				if err != nil {
+					t.Errorf("the arrivals can't be written: %v", err)
 				}
-				failed <- err
-			}()
+				return err
+			})
+			backup := filepath.Join(t.TempDir(), "saved")
 			var report printer.Report
-			r := admin.Expect(t, 4, append([]string{"offboard", "--yes", "-o", "json", "--backup-dir=" + backup}, quick...)...)
-			check(t, <-failed)
+			r := who.Expect(t, 4, append([]string{"offboard", "--yes", "-o", "json", "--backup-dir=" + backup}, quick...)...)
+			if !came.Load() {
+				t.Fatal("the moment never came")
+			}
 			r.Document(t, &report)
-			survived(t, <-uids)
+			survived(t, uids)
 			if !strings.Contains(r.Stdout+r.Stderr, "arrival") {
 				t.Errorf("it is not said for whom the namespace stays: %s", r.Stderr)
 			}
@@ -172,25 +158,35 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// arrive puts everything there, and tells the UIDs.
-func arrive(ctx context.Context, m moment, uids chan<- map[string]string) error {
+// unguarded lets people write PodMutations although nothing runs behind the webhook
+// that looks at them.
+func unguarded(t *testing.T) {
+	t.Helper()
+	_, err := server.Kubectl(
+		t.Context(), "patch", "validatingwebhookconfiguration", "vpodmutation.cast.ai", "--type=json",
+		`-p=[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]`,
+	)
+	check(t, err)
+}
+
+// arrive puts everything there, and returns the UIDs.
+func arrive(ctx context.Context, m moment) (map[string]string, error) {
 	manifest := arrivals
 	if m.settings {
 		manifest += "---" + setting
 	}
 	if err := server.Apply(ctx, manifest); err != nil {
-		return err
+		return nil, err
 	}
 	out := map[string]string{}
 	for _, o := range []string{"secret", "serviceaccount", "deployment", "persistentvolumeclaim", "persistentvolume"} {
 		uid, err := server.Kubectl(ctx, "get", "-n", "castai-agent", o, "arrival", "-o", "jsonpath={.metadata.uid}")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		out[o] = string(uid)
 	}
-	uids <- out
-	return nil
+	return out, nil
 }
 
 // survived fails the test for what is gone, is being deleted, or was made again.
