@@ -38,7 +38,7 @@ demo: build living controlplane ## Fill a cluster with Cast AI, take it out agai
 	@go -C test run ./demo
 
 .PHONY: test
-test: test-unit test-controlplane test-e2e ## Run all tests
+test: test-unit test-controlplane test-e2e test-alive ## Run all tests
 
 .PHONY: test-unit
 test-unit: ## Test the plugin's packages
