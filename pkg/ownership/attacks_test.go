@@ -178,6 +178,7 @@ func attacks() []attack {
 		{"the taint of a paused cluster", everyKubelet, node(`scheduling.cast.ai/paused-cluster: "true"`,
 			"taints: [{key: scheduling.cast.ai/paused-cluster, effect: NoSchedule}]")},
 	}
+	out = append(out, moreAttacks()...)
 	for _, chart := range []string{
 		"temporal", "oci-csi-driver", "egressd", "metrics-server", "castai", "castai-umbrella", "omni-agent",
 		"castai-anything",

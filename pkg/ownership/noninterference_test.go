@@ -59,6 +59,7 @@ type stage struct {
 	namespace string // the tenant's; empty: it is a kubelet
 	node      string // the kubelet's
 	home      bool   // Cast AI lives in the namespace
+	claimed   bool   // as nothing but the namespace's name says
 
 	base      []*cluster.Object
 	resources map[string]*cluster.Resource // by KIND.GROUP
@@ -79,7 +80,7 @@ func newStage(t testing.TB, name string, s *scene, namespace, node string, home 
 	st := &stage{
 		name: name, namespace: namespace, node: node, home: home,
 		resources: map[string]*cluster.Resource{}, records: map[cluster.Ref][]byte{}, donors: s.objects,
-		catalogue: catalogue(t),
+		catalogue: catalogue(t), claimed: home && !slices.ContainsFunc(s.objects, leadsTo(namespace)),
 	}
 	snap := s.snapshot(t)
 	for _, r := range slices.Concat(snap.Resources, defined(s.objects)) {
@@ -91,6 +92,18 @@ func newStage(t testing.TB, name string, s *scene, namespace, node string, home 
 	}
 	st.before = st.view(st.judge(t, nil), nil)
 	return st
+}
+
+// leadsTo tells of an object whether it is a ClusterRoleBinding for an account in a
+// namespace.
+func leadsTo(namespace string) func(*unstructured.Unstructured) bool {
+	return func(u *unstructured.Unstructured) bool {
+		subjects, _, _ := unstructured.NestedSlice(u.Object, "subjects")
+		return u.GetKind() == "ClusterRoleBinding" && slices.ContainsFunc(subjects, func(s any) bool {
+			subject, _ := s.(map[string]any)
+			return subject["namespace"] == namespace
+		})
+	}
 }
 
 // defined returns the kinds that the CustomResourceDefinitions among objects define.
@@ -233,8 +246,10 @@ func (st *stage) view(inv *ownership.Inventory, writes []write) map[string]bool 
 	for _, b := range inv.Blockers {
 		st.viewBlocker(inv, b, say, outside)
 	}
-	if !st.home {
+	if !st.home || st.claimed {
 		say("the cluster is %+v", inv.Identity)
+	}
+	if !st.home {
 		say("verify: something is left: %t, unreadable: %v", !inv.Clean(), inv.Unreadable)
 		say("releases: %v", inv.Releases)
 	}

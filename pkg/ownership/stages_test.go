@@ -288,6 +288,7 @@ func stages(t testing.TB) []*stage {
 		newStage(t, "the agent and the mutator, a tenant", small(t), "shop", "", false),
 		newStage(t, "the agent and the mutator, a tenant of omni-channel", small(t), "omni-channel", "", false),
 		newStage(t, "the agent and the mutator, the tenant of castai-agent", small(t), "castai-agent", "", true),
+		newStage(t, "the agent and the mutator, who made castai-logs", small(t), "castai-logs", "", true),
 		newStage(t, "the agent and the mutator, a kubelet", small(t), "", "worker-1", false),
 		newStage(t, "only what is cluster-wide is left, a tenant", left, "shop", "", false),
 		newStage(t, "only what is cluster-wide is left, the tenant of castai-agent", left, "castai-agent", "", true),
