@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -139,14 +138,5 @@ func TestNodeHoursOfTheDocumentation(t *testing.T) {
 			fmt.Fprintf(&b, "| `%s`, `%s`: %d %% | %s | %.0f | %s | %s |\n", s.Pause, s.Resume, f.Asleep, e.name, asleep.Hours()*float64(10+e.inFlight), cell(true), cell(false))
 		}
 	}
-	const begin, end = "<!-- node-hours -->\n", "<!-- /node-hours -->"
-	content, err := os.ReadFile("../../docs/hibernate.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(content), begin)
-	table, _, ended := strings.Cut(rest, end)
-	if !found || !ended || table != b.String() {
-		t.Errorf("docs/hibernate.md does not have this table:\n%s", b.String())
-	}
+	documented(t, "node-hours", b.String())
 }

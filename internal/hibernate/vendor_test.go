@@ -1,10 +1,12 @@
 package hibernate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,6 +248,8 @@ func TestOneAfterTheOther(t *testing.T) {
 		who  Who
 	}
 	ours, theirs := "ours ", "theirs "
+	var table strings.Builder
+	table.WriteString("| Order, and what `status` said after each | Left in the end |\n|---|---|\n")
 	for _, night := range [][]act{
 		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
 		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: theirs + "resume", want: Awake}, {do: ours + "repair", want: Awake}},
@@ -264,19 +268,42 @@ func TestOneAfterTheOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := evening(t)
+				var said []string
 				for _, a := range night {
 					n.act(t, a.do)
 					sleep := n.sleep()
+					said = append(said, acts[a.do]+": "+briefly(sleep))
 					if sleep.Phase != a.want || a.who != Nobody && sleep.Who != a.who {
 						t.Errorf("after %s: %s (%s)", a.do, sleep, sleep.Who)
 					}
 				}
-				if left := n.left(); len(left) > 0 || !n.on() {
+				left := n.left()
+				if len(left) > 0 || !n.on() {
 					t.Errorf("left: %v, autoscaler on: %t", left, n.on())
 				}
+				fmt.Fprintf(&table, "| %s | %s |\n", strings.Join(said, "; "), cmp.Or(strings.Join(left, ", "), "nothing"))
 			})
 		})
 	}
+	documented(t, "orders", table.String())
+}
+
+// acts are what the documentation calls them.
+var acts = map[string]string{
+	"ours pause": "`pause`", "ours resume": "`resume`", "ours repair": "`resume --repair`", "theirs pause": "Cast AI's pause", "theirs resume": "Cast AI's resume",
+}
+
+// briefly says what a cluster is at.
+func briefly(s Sleep) string {
+	by := map[Who]string{Ours: " by this plugin", CastAI: " by Cast AI's job"}[s.Who]
+	switch s.Phase {
+	case Awake:
+		return "awake"
+	case Woken:
+		return "paused" + by + ", and the autoscaler turned on since"
+	case Paused, Pausing, Resuming:
+	}
+	return string(s.Phase) + by
 }
 
 // act carries out one of both tools.

@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"cmp"
 	"go/parser"
 	"go/token"
 	"os"
@@ -181,5 +182,60 @@ func TestExitCodes(t *testing.T) {
 	table, _, _ = strings.Cut("| 0 "+strings.TrimSpace(table), "\n\n")
 	if got := strings.Split(table, "\n"); !slices.Equal(got, want) {
 		t.Errorf("docs/first-run.md has\n%s\nand help has\n%s", table, strings.Join(want, "\n"))
+	}
+}
+
+// Each test that the documentation names is one.
+func TestNamedTests(t *testing.T) {
+	are := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
+			return cmp.Or(err, filepath.SkipDir)
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		for _, match := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(source, -1) {
+			are[string(match[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, document := range documents {
+		content, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(content), -1) {
+			if named++; !are[name] {
+				t.Errorf("%s names %s, and there is no such test", document, name)
+			}
+		}
+	}
+	if named < 100 {
+		t.Errorf("only %d tests are named", named)
+	}
+}
+
+// Each sentence of Cast AI's documentation has a command, and a test.
+func TestSentencesOfPausing(t *testing.T) {
+	_, table, _ := strings.Cut(read(t, "docs/hibernate.md"), "| It says |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")[2:]
+	if len(rows) < 26 {
+		t.Fatalf("%d rows are found", len(rows))
+	}
+	for _, row := range rows {
+		if cells := strings.Split(row, " | "); len(cells) != 3 || cells[1] == "" || !strings.Contains(cells[2], "Test") {
+			t.Errorf("no command, or no test: %s", row)
+		}
 	}
 }
