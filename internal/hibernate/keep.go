@@ -169,7 +169,7 @@ func (r *Runner) corrections(p *Pause) []engine.Phase {
 	}
 	for _, n := range p.going() {
 		if !n.Spec.Unschedulable {
-			phase.Actions = append(phase.Actions, change(n.Object, "it goes: nothing new may start on it", cordon(p.Journal.Run)))
+			phase.Actions = append(phase.Actions, change(n.Object, "nothing new may start there any more", cordon(p.Journal.Run)))
 		}
 	}
 	if len(phase.Actions) == 0 {

@@ -60,7 +60,7 @@ func (r *Runner) console() cluster.Target {
 
 func (r *Runner) record(j *Journal, title string) engine.Phase {
 	return engine.Phase{Name: phaseRecord, Title: title, Gate: true, Timeout: r.Step, Actions: []engine.Action{{
-		Verb: engine.Apply, Target: stateTarget(r.Namespace), Why: "what is about to be done, so that it can be taken back",
+		Verb: engine.Apply, Target: stateTarget(r.Namespace), Why: "so that the next run can go on, or take it back",
 		Content: func(context.Context) (map[string]any, error) { return j.content(r.Namespace, time.Now()) },
 	}}}
 }
@@ -69,7 +69,7 @@ func (r *Runner) record(j *Journal, title string) engine.Phase {
 // autoscaler and sees to the node to sleep on.
 func (r *Runner) prepare(p *Pause) []engine.Phase {
 	p.Journal.Since = time.Now().UTC().Truncate(time.Second)
-	node := engine.Phase{Name: phaseNode, Title: "Prepare the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step}
+	node := engine.Phase{Name: phaseNode, Title: "Have Cast AI make the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step}
 	if p.Node == nil {
 		node.Actions = []engine.Action{{
 			Verb: engine.Call, Target: r.console(), Operation: operationMake, Why: fmt.Sprintf("makes an on-demand %s, as no node of that type is free of taints and has room", p.Make.InstanceType),
@@ -116,7 +116,7 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 	for _, w := range p.Tolerate {
 		tolerations.Actions = append(tolerations.Actions, change(w.Object, "it runs through the pause", tolerate(p.Journal.Run)))
 	}
-	essential := engine.Phase{Name: phaseEssential, Title: "Wait until it does", Gate: true, Timeout: r.Step, Actions: []engine.Action{{
+	essential := engine.Phase{Name: phaseEssential, Title: "Wait until what is essential runs", Gate: true, Timeout: r.Step, Actions: []engine.Action{{
 		Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait, Why: "waits until each essential workload has a pod that runs on a node that stays",
 		Do: func(ctx context.Context, tell func(string)) error { return r.awaitEssential(ctx, p, tell) },
 	}}}
@@ -136,7 +136,7 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 func (r *Runner) cordoning(p *Pause) engine.Phase {
 	phase := engine.Phase{Name: phaseCordon, Title: "Cordon the nodes that go", Gate: true, Timeout: r.Step}
 	for _, n := range p.going() {
-		phase.Actions = append(phase.Actions, change(n.Object, "it goes: nothing new may start on it", cordon(p.Journal.Run)))
+		phase.Actions = append(phase.Actions, change(n.Object, "nothing new may start there any more", cordon(p.Journal.Run)))
 	}
 	return phase
 }

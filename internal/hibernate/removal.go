@@ -188,7 +188,7 @@ func (r *Runner) follow(ctx context.Context, report *engine.Report, p *Pause, o 
 			return false, nil
 		case len(next.Coming) > 0:
 			quiet = time.Now()
-			if why := fmt.Sprintf("Waiting for %d nodes to join the cluster that Cast AI was making when the autoscaler stopped: they go, too", len(next.Coming)); why != told {
+			if why := fmt.Sprintf("Waiting for what Cast AI was making when the autoscaler stopped to join the cluster, and to go, too: %s", count(len(next.Coming), "node")); why != told {
 				told = why
 				r.Tell(why)
 			}

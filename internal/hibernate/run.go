@@ -360,7 +360,7 @@ func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause erro
 		if resume, err = PlanResume(s, ResumeOptions{By: r.By}); err == nil && resume.Already == "" {
 			resume.Journal.Error = cause.Error()
 			resume.clusterFirst = silent != nil
-			if j := resume.Journal; silent != nil && j.Node != nil && j.Node.Made {
+			if j := resume.Journal; silent != nil && j.Node != nil && j.Node.Made && !s.has(j.Node.Name) {
 				resume.Unmade = j.Node.ID
 			}
 			err = r.wake(ctx, report, resume)
@@ -425,5 +425,17 @@ func notTakenBack(report *engine.Report) error {
 			out = append(out, fmt.Errorf("%s: %s", o.Object, cmp.Or(o.Message, "it was not come to that")))
 		}
 	}
-	return errors.Join(out...)
+	return one(out)
+}
+
+// one makes one sentence of several errors.
+func one(all []error) error {
+	if len(all) == 0 {
+		return nil
+	}
+	err := all[0]
+	for _, next := range all[1:] {
+		err = fmt.Errorf("%w; %w", err, next)
+	}
+	return err
 }

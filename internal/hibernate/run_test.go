@@ -90,6 +90,9 @@ func TestAKeyThatDies(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "could not be taken back") || !strings.Contains(err.Error(), "the autoscaler is not as it was") {
 				t.Errorf("it says %v", err)
 			}
+			if strings.Contains(err.Error(), "may still come") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the node to sleep on is in the cluster, and it says, in several lines: %v", err)
+			}
 			deletions := 0
 			for _, request := range n.asked {
 				if strings.HasPrefix(request, "delete-node cast-a") || strings.HasPrefix(request, "delete-node cast-b") || strings.HasPrefix(request, "delete-node cast-c") {

@@ -462,6 +462,11 @@ func names[T any](list []T, name func(T) string) string {
 	return strings.Join(out, ", ")
 }
 
+// has tells whether a node of that name is in the cluster, and ready.
+func (s *State) has(name string) bool {
+	return slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Object.Name == name && n.ready() })
+}
+
 // count is a number of things for a person.
 func count(n int, noun string) string {
 	if n == 1 {

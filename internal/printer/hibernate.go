@@ -319,17 +319,13 @@ func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases [
 	}
 }
 
-// Slept says how a pause or a resume went.
-func (t *Text) Slept(what string, r *engine.Report) {
-	var total time.Duration
-	for _, p := range r.Phases {
-		total += p.Elapsed
-	}
+// Slept says how a pause or a resume went, and how long it took.
+func (t *Text) Slept(what string, r *engine.Report, took time.Duration) {
 	if r.DryRun {
 		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
 		return
 	}
-	t.line("\n%s in %s", what, seconds(total))
+	t.line("\n%s, after %s", what, seconds(took))
 }
 
 // Message writes one sentence.

@@ -41,6 +41,8 @@ type nightOptions struct {
 	client *cluster.Client
 	api    *castai.Client
 	runner *hibernate.Runner
+	// started is when the run began, once it was agreed to.
+	started time.Time
 }
 
 func (o *nightOptions) addFlags(f *pflag.FlagSet) {
@@ -161,6 +163,7 @@ func (o *nightOptions) ended(ctx context.Context, job cluster.Target) error {
 
 // alone makes sure that nobody else pauses or resumes meanwhile.
 func (o *nightOptions) alone(ctx context.Context) (held context.Context, release func(), err error) {
+	o.started = time.Now()
 	if o.runner.DryRun {
 		return ctx, func() {}, nil
 	}
@@ -181,7 +184,7 @@ func (o *nightOptions) finish(ctx context.Context, what string, report *engine.R
 		return runErr
 	}
 	text := printer.NewText(o.Out)
-	text.Slept(what, report)
+	text.Slept(what, report, time.Since(o.started))
 	return text.Err()
 }
 

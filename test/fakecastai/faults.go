@@ -56,6 +56,8 @@ type Fault struct {
 	At, From int
 	// Method and Path (a part of it) say which requests; empty: any.
 	Method, Path string
+	// When says it, too; nil: always. It must not call the fake.
+	When func(Request) bool
 	// Times is how often; 0: always.
 	Times int
 
@@ -145,6 +147,9 @@ func (s *Server) record(r *http.Request, body string) Kind {
 	}
 	for _, f := range s.faults {
 		if f.At != 0 && f.At != len(s.requests) || len(s.requests) < f.From || f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) || f.Times > 0 && f.used >= f.Times {
+			continue
+		}
+		if f.When != nil && !f.When(s.requests[len(s.requests)-1]) {
 			continue
 		}
 		f.used++

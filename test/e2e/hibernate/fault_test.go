@@ -205,7 +205,7 @@ func inForce(t *testing.T, resource string) {
 func TestInterrupted(t *testing.T) {
 	w := small()
 	w.install(t)
-	for _, title := range []string{"  make-node:", "Wait until it does"} {
+	for _, title := range []string{"  make-node:", "Wait until what is essential runs"} {
 		t.Run(strings.TrimSpace(title), func(t *testing.T) {
 			w.refill(t)
 			before := written(t)
@@ -248,7 +248,7 @@ func TestKilled(t *testing.T) {
 		{"Write down which node to sleep on", "pausing"},
 		{"Cordon the nodes that go", "pausing"},
 		{"Let what is essential run", "pausing"},
-		{"Wait until it does", "pausing"},
+		{"Wait until what is essential runs", "pausing"},
 		{"Have Cast AI drain and delete", "pausing"},
 		{"Take the taint off", "pausing"},
 		{"Write down how it went", "pausing paused"},
