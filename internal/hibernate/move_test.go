@@ -91,9 +91,10 @@ func (n *night) schedule(string) string {
 	return ""
 }
 
-func keeping(namespace string) PauseOptions {
+// keeping keeps the namespace monitoring.
+func keeping() PauseOptions {
 	o := options()
-	o.NamespacesToKeep = []string{namespace}
+	o.NamespacesToKeep = []string{"monitoring"}
 	return o
 }
 
@@ -108,7 +109,7 @@ func TestKeptPodsMoveTogether(t *testing.T) {
 			return nil
 		}
 		evicted := n.replaces(func(string) string { return "b" })
-		if err := n.pause(t.Context(), keeping("monitoring")); err != nil {
+		if err := n.pause(t.Context(), keeping()); err != nil {
 			t.Fatal(err)
 		}
 		if n.names() != "b made-3" || n.podsOn() != "b b b" || gone || len(evicted()) != 2 {
@@ -131,7 +132,7 @@ func TestAKeptPodWithoutAPlace(t *testing.T) {
 			}
 			return ""
 		})
-		if err := n.pause(t.Context(), keeping("monitoring")); err != nil {
+		if err := n.pause(t.Context(), keeping()); err != nil {
 			t.Fatal(err)
 		}
 		// One was evicted, and waits; the other one was left alone then.
@@ -154,7 +155,7 @@ func TestABudgetKeepsANode(t *testing.T) {
 			n.server.Put(none)
 			return "b"
 		})
-		if err := n.pause(t.Context(), keeping("monitoring")); err != nil {
+		if err := n.pause(t.Context(), keeping()); err != nil {
 			t.Fatal(err)
 		}
 		if n.names() != "a b made-3" && n.names() != "b c made-3" || len(strings.Fields(n.podsOn())) != 3 || len(evicted()) < 2 {
@@ -170,7 +171,7 @@ func TestWithoutTheRightToEvict(t *testing.T) {
 		n.server.Forbid = func(r *clustertest.Request) bool {
 			return r.Subresource == "eviction" || r.Resource == "poddisruptionbudgets"
 		}
-		if err := n.pause(t.Context(), keeping("monitoring")); err != nil || n.names() != "a b made-3" || n.podsOn() != "a b" {
+		if err := n.pause(t.Context(), keeping()); err != nil || n.names() != "a b made-3" || n.podsOn() != "a b" {
 			t.Errorf("%v: nodes %s, pods on %s", err, n.names(), n.podsOn())
 		}
 	})
@@ -178,13 +179,13 @@ func TestWithoutTheRightToEvict(t *testing.T) {
 
 // What moves needs a right of its own, in the namespace of each.
 func TestRightsOfWhatMoves(t *testing.T) {
-	p := plan(t, situation(t, nodesCalled("a", "b", "other")+monitoring+replicas("web", large, "", "a", "b")), keeping("monitoring"))
+	p := plan(t, situation(t, nodesCalled("a", "b", "other")+monitoring+replicas("web", large, "", "a", "b")), keeping())
 	r := &Runner{ClusterID: clusterID, Namespace: Namespace}
 	want := cluster.Right{Resource: "pods", Subresource: "eviction", Verb: "create", Namespace: "monitoring"}
 	if rights := Rights(r.Phases(p)); !slices.Contains(rights, want) {
 		t.Errorf("%v", rights)
 	}
-	o := keeping("monitoring")
+	o := keeping()
 	o.Keep = KeepNodes
 	p = plan(t, situation(t, nodesCalled("a", "b", "other")+monitoring+replicas("web", large, "", "a", "b")), o)
 	if rights := Rights(r.Phases(p)); slices.Contains(rights, want) {

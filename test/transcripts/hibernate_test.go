@@ -35,6 +35,13 @@ const (
 	apiKey    = "a-key-of-the-fake"
 )
 
+// say adds what somebody typed.
+func (s *screen) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(&s.text, format, args...)
+}
+
 // evening is a cluster of a few nodes with its console.
 type evening struct {
 	t      *testing.T
@@ -129,19 +136,19 @@ func begin(t *testing.T) *evening {
 // run types a command, answers its question, and expects an exit code.
 func (e *evening) run(code int, args ...string) {
 	e.t.Helper()
-	fmt.Fprintf(e.screen, "$ kubectl castai %s\n", strings.Join(args, " "))
+	e.screen.say("$ kubectl castai %s\n", strings.Join(args, " "))
 	args = append(args, "--kubeconfig="+e.config, "--api-key-file="+e.key, "--cluster-id="+clusterID, "--api-url="+e.api)
 	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: e.screen, ErrOut: e.screen}
 	cmd := plugin.New("kubectl castai", plugin.Version{Version: "v1.0.0"}, streams)
 	cmd.SetArgs(args)
 	err := plugin.Ended(e.t.Context(), cmd.ExecuteContext(e.t.Context()))
 	if err != nil {
-		fmt.Fprintln(e.screen, plugin.ErrorText("kubectl castai", err))
+		e.screen.say("%s\n", plugin.ErrorText("kubectl castai", err))
 	}
 	if got := plugin.ExitCode(err); got != code {
 		e.t.Errorf("%v: exit code %d, want %d", args, got, code)
 	}
-	fmt.Fprintf(e.screen, "(exit code %d)\n\n", code)
+	e.screen.say("(exit code %d)\n\n", code)
 }
 
 // shown is what was typed and said, without what is otherwise each time.

@@ -2,7 +2,6 @@ package clustertest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -210,7 +209,7 @@ func (s *Server) evict(w http.ResponseWriter, r *Request) {
 	}
 	if budgets > 1 {
 		const words = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
-		s.fail(w, apierrors.NewInternalError(errors.New(words)))
+		s.fail(w, failure(http.StatusInternalServerError, metav1.StatusReasonUnknown, words))
 		return
 	}
 	var o metav1.DeleteOptions
