@@ -65,7 +65,8 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
-				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
+				w.operator("cert-manager", "cert-manager", "", 2)
+				w.grant("cert-manager", "default", "*", "*")
 			},
 			want: []want{{Finalizer, Wait, false, []string{"Deployment cert-manager/cert-manager has 2 ready pods",
 				"which is alive", "--finalizer=acme.cert-manager.io/finalizer"}}},
@@ -75,7 +76,8 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
-				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
+				w.operator("cert-manager", "cert-manager", "", 2)
+				w.grant("cert-manager", "default", "*", "*")
 			},
 			opts: func(o *Options) { o.Allow, o.Partial = Only("acme.cert-manager.io/finalizer"), true },
 			want: []want{{Finalizer, Wait, false, []string{"wait until 12:04:00 UTC"}}},
@@ -85,7 +87,8 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deleting, held("acme.cert-manager.io/finalizer"))
-				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
+				w.operator("cert-manager", "cert-manager", "", 2)
+				w.grant("cert-manager", "default", "*", "*")
 			},
 			want: []want{{Finalizer, Wait, false, []string{"has 2 ready pods"}}},
 		},
@@ -94,7 +97,8 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deleting, held("acme.cert-manager.io/finalizer"))
-				w.add("deployments", "cert-manager", "cert-manager", body("status", map[string]any{"readyReplicas": int64(2)}))
+				w.operator("cert-manager", "cert-manager", "", 2)
+				w.grant("cert-manager", "default", "*", "*")
 			},
 			opts: func(o *Options) { o.Allow = Only("acme.cert-manager.io/finalizer") },
 			want: []want{{Finalizer, ClearFinalizers, false, []string{"has 2 ready pods"}}},

@@ -223,6 +223,7 @@ func TestLadder(t *testing.T) {
 		a := w.add("widgets", "x", "a", deleting, held("example.com/hold"))
 		w.wrote(a, "widget-operator", 24*time.Hour)
 		operator := w.operator("tools", "widget-operator", "default", 1)
+		w.grant("tools", "default", "*", "*")
 		c := start(t, w, o, "x")
 		c.expect(nudge)
 		for range 20 {

@@ -1,6 +1,7 @@
 package finalize
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,41 +83,58 @@ func (s *owners) judge(c *Controller, k Known, finalizer string, found []*worklo
 	if by := managers(writes); len(by) > 0 {
 		last = "last written by " + enumerate(by[:min(len(by), 3)])
 	}
+	var doubt string
 	for _, w := range found {
-		if w.ready > 0 {
-			c.Alive, c.doomed = Alive, w.doomed
-			c.Evidence = fmt.Sprintf("%s has %d ready pods, and %s", w, w.ready, w.evidence)
-			if w.Resource.Kind == "Pod" {
-				c.Evidence = fmt.Sprintf("%s is ready, and %s", w, w.evidence)
-			}
+		if w.ready == 0 {
+			continue
+		}
+		evidence := fmt.Sprintf("%s has %d ready pods, and %s", w, w.ready, w.evidence)
+		if w.Resource.Kind == "Pod" {
+			evidence = fmt.Sprintf("%s is ready, and %s", w, w.evidence)
+		}
+		why := s.unable(w.account, objects)
+		if why == "" || w.doomed && w.Namespace == objects[0].Namespace { // its roles may go before it
+			c.Alive, c.Evidence, c.doomed = Alive, evidence, w.doomed
 			return
 		}
+		doubt = cmp.Or(doubt, evidence+", but "+why)
 	}
-	if lease := s.lease(finalizer, found, slices.Concat(managers(writes), k.Workloads, spoken(finalizer))); lease != "" {
+	lease, why := s.lease(finalizer, found, slices.Concat(managers(writes), k.Workloads, spoken(finalizer)), objects)
+	if lease != "" && why == "" {
 		c.Alive, c.Evidence = Alive, lease
 		return
 	}
-	if sign := signOfLife(writes); sign != "" {
-		c.Alive, c.Evidence = AliveUnsure, sign
-		return
+	if lease != "" {
+		doubt = cmp.Or(doubt, lease+", but "+why)
 	}
-	switch {
-	case !s.sawAll():
-		c.Evidence = "not everything that tells could be read"
-	case len(found) > 0:
-		c.Alive, c.Evidence = Gone, fmt.Sprintf("%s has no ready pod, and %s", found[0], found[0].evidence)
-	case s.untracked(finalizer, objects) && k.By == "":
-		c.Evidence = "the objects do not say who wrote them"
-	case len(k.Workloads) > 0:
-		c.Alive, c.Evidence = Gone, "no workload named "+strings.Join(k.Workloads, " or ")+" is in the cluster"
-	case k.By != "":
-		// The control plane of a cloud runs elsewhere.
-	default:
-		c.Alive, c.Evidence = Gone, "no workload, Lease or role of the cluster points to one"
-	}
-	if last != "" && c.Alive != Alive {
+	c.Alive, c.Evidence = s.gone(k, finalizer, found, writes, objects, doubt)
+	if last != "" {
 		c.Evidence = strings.TrimPrefix(c.Evidence+"; "+last, "; ")
 	}
+}
+
+// gone tells whether nobody is left who is known to be able to remove a finalizer, and
+// from what that follows. doubt is what speaks for somebody of whom it can't be said.
+func (s *owners) gone(k Known, finalizer string, found []*workload, writes []Write, objects []*cluster.Object,
+	doubt string) (Liveness, string) {
+	if sign := signOfLife(writes); sign != "" {
+		return AliveUnsure, sign
+	}
+	switch {
+	case doubt != "":
+		return AliveUnsure, doubt
+	case !s.sawAll():
+		return AliveUnsure, "not everything that tells could be read"
+	case len(found) > 0:
+		return Gone, fmt.Sprintf("%s has no ready pod, and %s", found[0], found[0].evidence)
+	case s.untracked(finalizer, objects) && k.By == "":
+		return AliveUnsure, "the objects do not say who wrote them"
+	case len(k.Workloads) > 0:
+		return Gone, "no workload named " + strings.Join(k.Workloads, " or ") + " is in the cluster"
+	case k.By != "":
+		return AliveUnsure, "" // the control plane of a cloud runs elsewhere
+	}
+	return Gone, "no workload, Lease or role of the cluster points to one"
 }
 
 // writes returns those of the samples of the objects, the last first.
@@ -282,9 +300,9 @@ func (s *owners) workloads() []*workload {
 func (w *workload) runs(pod ...string) {
 	account, _, _ := unstructured.NestedString(w.Body, append(slices.Clone(pod), "serviceAccountName")...)
 	if account != "" {
-		w.account = w.Namespace + "/" + account
 		w.names = append(w.names, account)
 	}
+	w.account = w.Namespace + "/" + cmp.Or(account, "default") // as the admission plugin ServiceAccount fills it in
 	containers, _, _ := unstructured.NestedSlice(w.Body, append(slices.Clone(pod), "containers")...)
 	for _, item := range containers {
 		if m, ok := item.(map[string]any); ok {
@@ -298,106 +316,12 @@ func (w *workload) runs(pod ...string) {
 var readyField = map[string]string{"Deployment": "readyReplicas", "StatefulSet": "readyReplicas",
 	"DaemonSet": "numberReady"}
 
-// mayPatch returns which role lets a workload write the kind of the objects, if it
-// names their group, or the group of the finalizer. A rule for all groups points to
-// nobody.
-func (s *owners) mayPatch(w *workload, finalizer string, objects []*cluster.Object) string {
-	if s.obs.Owners == nil || w.account == "" {
-		return ""
-	}
-	domain, _, _ := strings.Cut(finalizer, "/")
-	for _, b := range s.obs.Owners.Objects {
-		if !strings.HasSuffix(b.Resource.Kind, "RoleBinding") || !binds(b, w.account) {
-			continue
-		}
-		if b.Namespace != "" && !slices.ContainsFunc(objects,
-			func(o *cluster.Object) bool { return o.Namespace == b.Namespace }) {
-			continue
-		}
-		role := s.role(b)
-		if role == nil || slices.Contains(forPeople, role.Name) {
-			continue
-		}
-		for _, o := range objects[:1] {
-			if group := writable(role, o.Resource, domain); group != "" {
-				return fmt.Sprintf("%s %s lets it write %s", role.Resource.Kind, role.Name, group)
-			}
-		}
-	}
-	return ""
-}
-
-// forPeople are the roles that aggregate those of every custom resource (Kubernetes
-// 1.36.3 plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go).
-var forPeople = []string{"cluster-admin", "admin", "edit", "view"}
-
-// binds tells whether a binding is for a ServiceAccount, namespace/name.
-func binds(b *cluster.Object, account string) bool {
-	subjects, _ := b.Body["subjects"].([]any)
-	return slices.ContainsFunc(subjects, func(item any) bool {
-		m, _ := item.(map[string]any)
-		name, _ := m["name"].(string)
-		ns, _ := m["namespace"].(string)
-		return m["kind"] == "ServiceAccount" && ns+"/"+name == account
-	})
-}
-
-// role returns the role of a binding, or nil.
-func (s *owners) role(b *cluster.Object) *cluster.Object {
-	kind, _, _ := unstructured.NestedString(b.Body, "roleRef", "kind")
-	name, _, _ := unstructured.NestedString(b.Body, "roleRef", "name")
-	for _, o := range s.obs.Owners.Objects {
-		if o.Resource.Kind == kind && o.Name == name && (kind == "ClusterRole" || o.Namespace == b.Namespace) {
-			return o
-		}
-	}
-	return nil
-}
-
-// writable returns what of interest a role lets one write: the resource in its own
-// group, if it is a custom one, or anything in the group that a finalizer names.
-func writable(role *cluster.Object, r *cluster.Resource, domain string) string {
-	rules, _ := role.Body["rules"].([]any)
-	for _, item := range rules {
-		rule, ok := item.(map[string]any)
-		if !ok {
-			continue
-		}
-		list := func(field string) []string { s, _, _ := unstructured.NestedStringSlice(rule, field); return s }
-		verbs, resources := list("verbs"), list("resources")
-		if !slices.Contains(verbs, "*") && !slices.Contains(verbs, "update") && !slices.Contains(verbs, "patch") {
-			continue
-		}
-		for _, group := range list("apiGroups") {
-			own := custom(group) && group == r.Group &&
-				(slices.Contains(resources, "*") || slices.Contains(resources, r.Name) || slices.Contains(resources,
-					r.Name+"/finalizers"))
-			if own {
-				return r.GroupResource().String()
-			}
-			if custom(group) && related(group, domain) {
-				return group
-			}
-		}
-	}
-	return ""
-}
-
-// custom tells whether an API group is not one of Kubernetes' own, nor all.
-func custom(group string) bool {
-	return strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io") && group != "k8s.io"
-}
-
-// related tells whether one of two domains is the other, or below it.
-func related(a, b string) bool {
-	return a == b || strings.HasSuffix(a, "."+b) && strings.Contains(b, ".") || strings.HasSuffix(b, "."+a)
-}
-
 // lease returns the evidence that somebody holds a Lease that a candidate, a writer
-// or the domain of the finalizer points to.
-func (s *owners) lease(finalizer string, found []*workload, by []string) string {
+// or the domain of the finalizer points to, and why who writes Leases there can't remove
+// a finalizer of the objects: anybody may call a Lease as he likes.
+func (s *owners) lease(finalizer string, found []*workload, by []string, objects []*cluster.Object) (held, but string) {
 	if s.obs.Owners == nil {
-		return ""
+		return "", ""
 	}
 	domain, _, _ := strings.Cut(finalizer, "/")
 	var names []string
@@ -424,10 +348,17 @@ func (s *owners) lease(finalizer string, found []*workload, by []string) string 
 		}
 		if points {
 			at, _, _ := unstructured.NestedString(o.Body, "spec", "renewTime")
-			return fmt.Sprintf("%s holds the Lease %s/%s, renewed at %s", holder, o.Namespace, o.Name, at)
+			evidence := fmt.Sprintf("%s holds the Lease %s/%s, renewed at %s", holder, o.Namespace, o.Name, at)
+			why := s.unableAll(o.Namespace, objects)
+			if why == "" {
+				return evidence, ""
+			}
+			if held == "" {
+				held, but = evidence, why
+			}
 		}
 	}
-	return ""
+	return held, but
 }
 
 // renewed tells whether a Lease is held at a time.

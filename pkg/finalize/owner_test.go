@@ -22,10 +22,12 @@ func TestOwners(t *testing.T) {
 		{"a writer that is a ready Deployment", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.operator("tools", "widget-operator", "default", 1)
+			w.grant("tools", "default", "*", "*")
 		}, Alive, "Deployment tools/widget-operator has 1 ready pods, and widget-operator is a writer"},
 		{"a writer that is the ServiceAccount of a ready Deployment", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widgets", day)
 			w.operator("tools", "x", "widgets", 1)
+			w.grant("tools", "widgets", "*", "*")
 		}, Alive, "widgets is a writer"},
 		{"a writer whose Deployment is not ready", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
@@ -51,7 +53,7 @@ func TestOwners(t *testing.T) {
 		{"a role for the finalizers of the kind", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
 			w.lets("example.com", "widgets/finalizers")
-		}, Alive, "widgets.example.com"},
+		}, AliveUnsure, "no role lets its ServiceAccount tools/gadgets write widgets.example.com"},
 		{"a role for all groups says nothing", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
 			w.lets("*", "*")
@@ -63,10 +65,60 @@ func TestOwners(t *testing.T) {
 		{"a Lease that is held, named after the writer", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("widget-operator-leader", "somewhere", 5*time.Second)
+			w.grant("tools", "x", "*", "*")
 		}, Alive, "somewhere holds the Lease tools/widget-operator-leader"},
 		{"a Lease that is held, named after the domain", func(w *world, _ *cluster.Object) {
 			w.lease("4f2a.example.com", "pod_1", 5*time.Second)
+			w.grant("tools", "x", "*", "*")
 		}, Alive, "holds the Lease"},
+		{"a Lease of the cloud in kube-system", func(w *world, _ *cluster.Object) {
+			w.owners.Objects = append(w.owners.Objects, w.leaseOf("kube-system", "4f2a.example.com", "cloud", 5*time.Second))
+		}, Alive, "cloud holds the Lease"},
+		{"a Lease of a tenant, by that name", func(w *world, _ *cluster.Object) {
+			w.lease("4f2a.example.com", "eve", 5*time.Second)
+		}, AliveUnsure, "no role lets a ServiceAccount of namespace tools write widgets.example.com"},
+		{"a Deployment of a tenant, by that name", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("shop", "widget-operator", "", 1)
+			w.grant("tools", "widget-operator", "*", "*")
+		}, AliveUnsure, "no role lets its ServiceAccount shop/default write widgets.example.com"},
+		{"a Deployment of a tenant who may write elsewhere", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("shop", "widget-operator", "", 1)
+			w.grant("shop", "default", "*", "*")
+			b := w.owners.Objects[1]
+			b.Resource, b.Namespace = w.resources["rolebindings"], "shop"
+		}, AliveUnsure, "no role lets"},
+		{"a Deployment of a tenant beside the owner", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("shop", "widget-operator", "", 1)
+			w.operator("tools", "widget-operator", "", 1)
+			w.grant("tools", "default", "*", "*")
+		}, Alive, "Deployment tools/widget-operator"},
+		{"a writer in a group of ServiceAccounts", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("tools", "widget-operator", "", 1)
+			w.grant("", "", "example.com", "*")
+			w.owners.Objects[1].Body["subjects"] = []any{map[string]any{"kind": "Group", "name": "system:serviceaccounts:tools"}}
+		}, Alive, "Deployment tools/widget-operator"},
+		{"a writer as a user", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("tools", "widget-operator", "", 1)
+			w.grant("", "", "example.com", "*")
+			w.owners.Objects[1].Body["subjects"] = []any{map[string]any{"kind": "User",
+				"name": "system:serviceaccount:tools:default"}}
+		}, Alive, "Deployment tools/widget-operator"},
+		{"a writer that may only read", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("tools", "widget-operator", "", 1)
+			w.grant("tools", "default", "*", "*")
+			w.owners.Objects[0].Body["rules"].([]any)[0].(map[string]any)["verbs"] = []any{"get", "list"}
+		}, AliveUnsure, "no role lets"},
+		{"a writer of whose rights nobody knows", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.operator("tools", "widget-operator", "", 1)
+			w.owners.Unreadable = []cluster.Unreadable{{What: "rolebindings.rbac.authorization.k8s.io", Forbidden: true}}
+		}, AliveUnsure, "rolebindings.rbac.authorization.k8s.io can't be read"},
 		{"a Lease that was held", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("widget-operator-leader", "widget-operator-1", time.Hour)
@@ -81,6 +133,7 @@ func TestOwners(t *testing.T) {
 		{"a pod of a kind that nobody knows", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.loose("x", "widget-operator", true)
+			w.lets("*", "*")
 		}, Alive, "widget-operator is a writer"},
 		{"a bare pod that is not ready", func(w *world, _ *cluster.Object) {
 			w.loose("widget-ctl", "", false)
@@ -148,6 +201,7 @@ func TestSpokenName(t *testing.T) {
 	w.namespace("x")
 	w.add("widgets", "x", "a", deleting, held("example.com/widget-operator"))
 	w.operator("tools", "widget-operator", "default", 1)
+	w.grant("tools", "default", "*", "*")
 	if c := diagnose(t, w, "x", options()).Causes[0]; c.Controller.Alive != Alive || c.Action != Wait {
 		t.Errorf("%+v", c.Controller)
 	}

@@ -49,6 +49,7 @@ func newWorld() *world {
 		{Group: "coordination.k8s.io", Version: "v1", Name: "leases", Kind: "Lease", Namespaced: true},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterroles", Kind: "ClusterRole"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterrolebindings", Kind: "ClusterRoleBinding"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "rolebindings", Kind: "RoleBinding", Namespaced: true},
 		{Group: "admissionregistration.k8s.io", Version: "v1", Name: "validatingwebhookconfigurations",
 			Kind: "ValidatingWebhookConfiguration"},
 	} {
@@ -229,7 +230,10 @@ func (w *world) loose(name, owner string, ready bool) {
 }
 
 // lets adds a ClusterRole that lets the ServiceAccount tools/gadgets write something.
-func (w *world) lets(group, resource string) {
+func (w *world) lets(group, resource string) { w.grant("tools", "gadgets", group, resource) }
+
+// grant adds a ClusterRole that lets a ServiceAccount write something.
+func (w *world) grant(ns, account, group, resource string) {
 	w.owners.Objects = append(w.owners.Objects,
 		&cluster.Object{Resource: w.resources["clusterroles"], Name: "writes-" + group,
 			Body: map[string]any{"rules": []any{map[string]any{
@@ -237,7 +241,7 @@ func (w *world) lets(group, resource string) {
 			}}}},
 		&cluster.Object{Resource: w.resources["clusterrolebindings"], Name: "writes-" + group, Body: map[string]any{
 			"roleRef":  map[string]any{"kind": "ClusterRole", "name": "writes-" + group},
-			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": "tools", "name": "gadgets"}},
+			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": ns, "name": account}},
 		}})
 }
 

@@ -100,27 +100,51 @@ func (o *operator) clean(ctx context.Context, t *testing.T, client dynamic.Inter
 	o.cleaned.Add(1)
 }
 
-// deploy makes the Deployment that stands for the operator, and waits until it is ready.
-func deploy(t *testing.T, name string) {
+// entitle makes the ServiceAccount of an operator in a namespace, which may write widgets.
+// (A rule for all groups: the operators of other tests are not found by it.)
+func entitle(t *testing.T, ns, name string) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"create", "serviceaccount", name, "-n", ns},
+		{"create", "clusterrolebinding", name, "--clusterrole=" + name, "--serviceaccount=" + ns + ":" + name},
+	} {
+		if _, err := server.Kubectl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Apply(t.Context(), `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: `+name+`}
+rules: [{apiGroups: ["*"], resources: [widgets], verbs: [get, list, watch, update]}]
+`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deploy makes a Deployment that stands for the operator, as a ServiceAccount, and waits
+// until it is ready.
+func deploy(t *testing.T, ns, name, account string) {
 	t.Helper()
 	if err := server.AddNode(t.Context(), controlplane.Node{Name: "for-" + name}); err != nil {
 		t.Fatal(err)
 	}
 	remove(t, nodes, "for-"+name)
-	create(t, deployments, "default", name, map[string]any{"spec": map[string]any{
+	create(t, deployments, ns, name, map[string]any{"spec": map[string]any{
 		"replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"app": name}},
 		"template": map[string]any{
 			"metadata": map[string]any{"labels": map[string]any{"app": name}},
-			"spec":     map[string]any{"containers": []any{map[string]any{"name": "manager", "image": "none"}}},
+			"spec": map[string]any{"serviceAccountName": account,
+				"containers": []any{map[string]any{"name": "manager", "image": "none"}}},
 		},
 	}})
 	t.Cleanup(func() {
-		if err := resource(deployments, "default").Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+		if err := resource(deployments, ns).Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
 	eventually(t, func(ctx context.Context) (bool, error) {
-		u, err := resource(deployments, "default").Get(ctx, name, metav1.GetOptions{})
+		u, err := resource(deployments, ns).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}
@@ -141,8 +165,9 @@ func TestLivingOperator(t *testing.T) {
 			o := &operator{name: tc.name, cleanUp: time.Minute}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
+			entitle(t, "default", o.name)
 			if tc.deployed {
-				deploy(t, o.name)
+				deploy(t, "default", o.name, o.name)
 			}
 			o.run(ctx, t, server.Config)
 			ns := fresh(t)
@@ -166,6 +191,34 @@ func TestLivingOperator(t *testing.T) {
 				t.Errorf("it was stripped: %s", r)
 			}
 		})
+	}
+}
+
+// A tenant's Deployment that has the name of an operator which is gone, and may not write
+// its objects, is not waited for, and does not speak for its end: it is asked for.
+// (finalizer-doctor refuses with UNKNOWN; knsk and unstuck strip.)
+func TestNameOfAnOperator(t *testing.T) {
+	t.Parallel()
+	const name = "gone-operator"
+	entitle(t, "default", name)
+	tenant, ns := fresh(t), fresh(t)
+	deploy(t, tenant, name, "default")
+	create(t, widgets, ns, "w", nil)
+	finalizer := "widgets.acme.test/" + name
+	mark(t, name, ns, "w", finalizer)
+	begin(t, ns)
+	was := state(t, widgets, ns, "w")
+	r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
+	if !strings.Contains(r.Stderr, "but no role lets its ServiceAccount "+tenant+"/default write widgets.example.com") ||
+		!strings.Contains(r.Stderr, "--finalizer="+finalizer) {
+		t.Errorf("%s", r)
+	}
+	if now := state(t, widgets, ns, "w"); now != was {
+		t.Errorf("it is %s, was %s", now, was)
+	}
+	admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--no-backup", "--patience=2s", "--finalizer="+finalizer)
+	if get(t, namespaces, "", ns) != nil {
+		t.Error("it is left")
 	}
 }
 
