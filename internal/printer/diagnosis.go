@@ -84,6 +84,9 @@ func (t *Text) Diagnosis(d *finalize.Diagnosis) {
 			t.line("  Its condition %s is %s: %q", c.Type, c.Status, c.Message)
 		}
 	}
+	for _, v := range d.Volumes {
+		t.line("  %s", v.Summary)
+	}
 	if len(d.Content.Unknown) > 0 {
 		t.line("  Not known: what of %s is in it", strings.Join(d.Content.Unknown, ", "))
 	}

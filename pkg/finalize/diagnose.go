@@ -64,7 +64,7 @@ func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
 	if d.object != nil {
 		d.Conditions = conditions(d.object, d.Content)
 	}
-	d.Unseen = e.unseen()
+	d.Unseen, d.Volumes = e.unseen(), volumesOf(snap, func(ns string) bool { return ns == name })
 	d.Refusal = e.refuse()
 	if d.Refusal == nil || d.State == Terminating {
 		e.findCauses(read)
@@ -102,7 +102,7 @@ func (e *examination) refuse() *Refusal {
 	case e.State == Active && !e.helper:
 		return refuseActive(e.Namespace)
 	case e.State == Missing && e.Content.Objects == 0:
-		return refuseMissing(e.Namespace)
+		return refuseMissing(e.Namespace, e.Volumes)
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ type Diagnosis struct {
 	// Unseen names what outside of the namespace this user could not read, by
 	// plural.group: causes may hide there.
 	Unseen []string `json:"unseen,omitempty"`
+	// Volumes are PersistentVolumes that wait although their claims, which were in this
+	// namespace, are gone.
+	Volumes []Volume `json:"volumes,omitempty"`
 	// Refusal is set if this namespace will not be touched.
 	Refusal *Refusal `json:"refusal,omitempty"`
 

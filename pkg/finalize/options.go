@@ -111,13 +111,19 @@ func Scope(namespaces ...string) cluster.Scope {
 			"validatingwebhookconfigurations.admissionregistration.k8s.io",
 			// Where the controllers of finalizers live.
 			"deployments.apps", "statefulsets.apps", "daemonsets.apps",
+			// What is left of claims.
+			persistentVolumes,
 		},
 		Backends: true,
 		Events:   true,
 		Bodies: map[string][][]string{
 			"pods":            {{"spec", "nodeName"}, {"spec", "volumes"}},
 			claims:            {{"status", "phase"}},
+			persistentVolumes: volumeBody,
 			"daemonsets.apps": {{"status", "numberReady"}},
 		},
 	}
 }
+
+// volumeBody is what tells of a volume whose it was, and what becomes of it.
+var volumeBody = [][]string{{"spec", "claimRef"}, {"spec", "persistentVolumeReclaimPolicy"}, {"status", "phase"}}

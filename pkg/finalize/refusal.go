@@ -63,7 +63,11 @@ func refuseActive(name string) *Refusal {
 			"with kubectl delete namespace %[1]s", name)}
 }
 
-func refuseMissing(name string) *Refusal {
+func refuseMissing(name string, volumes []Volume) *Refusal {
+	if len(volumes) > 0 {
+		return &Refusal{"namespace " + name, NotFound, fmt.Sprintf(
+			"there is no namespace %s, and no object claims to live in it", name) + saysVolumes(volumes)}
+	}
 	return &Refusal{"namespace " + name, NotFound, fmt.Sprintf(
 		"there is no namespace %s, and no object claims to live in it: kubectl get namespaces lists the ones there are",
 		name)}

@@ -123,7 +123,8 @@ func binds(b *cluster.Object, account string) bool {
 
 // bindsAny tells whether a binding is for one of the ServiceAccounts of a namespace.
 func bindsAny(b *cluster.Object, namespace string) bool {
-	return bindsOne(b, func(ns, _ string) bool { return ns == namespace }) || hasSubject(b, "Group", groupsOf(namespace)...)
+	return bindsOne(b, func(ns, _ string) bool { return ns == namespace }) ||
+		hasSubject(b, "Group", groupsOf(namespace)...)
 }
 
 // grants tells whether a binding is for a ServiceAccount, as such, as a user, or in a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -115,9 +116,10 @@ func namesOf(ds []*Diagnosis) []string {
 }
 
 // OrphanedNamespaces returns the names of namespaces that are not there, but in which
-// objects claim to live. The error is for a cluster of which that can't be said.
+// objects claim to live, or of whose claims volumes are left. The error is for a cluster of which that can't be said.
 func OrphanedNamespaces(ctx context.Context, c Reader) ([]string, error) {
-	snap, err := c.Snapshot(ctx, cluster.Scope{Events: true})
+	snap, err := c.Snapshot(ctx, cluster.Scope{Events: true,
+		Bodies: map[string][][]string{persistentVolumes: volumeBody}})
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +137,15 @@ func OrphanedNamespaces(ctx context.Context, c Reader) ([]string, error) {
 			there[o.Name] = true
 		}
 	}
-	var out []string
+	var names []string
 	for _, o := range snap.Objects {
-		if o.Namespace != "" && !there[o.Namespace] && !slices.Contains(out, o.Namespace) {
-			out = append(out, o.Namespace)
-		}
+		names = append(names, o.Namespace)
 	}
-	slices.Sort(out)
-	return out, nil
+	for _, v := range volumesOf(snap, func(ns string) bool { return !there[ns] }) {
+		ns, _, _ := strings.Cut(v.Claim, "/")
+		names = append(names, ns)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" || there[name] })
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -136,9 +136,14 @@ func TestOrphanedNamespaces(t *testing.T) {
 			clustertest.Object("v1", "ConfigMap", "here", "a"),
 			deleted(clustertest.Object("v1", "ConfigMap", "gone", "a"), "example.com/hold"),
 		)
+		volume := clustertest.Object("v1", "PersistentVolume", "", "pv")
+		volume.Object["spec"] = map[string]any{"persistentVolumeReclaimPolicy": "Retain",
+			"claimRef": map[string]any{"namespace": "long-gone", "name": "data", "uid": "u"}}
+		volume.Object["status"] = map[string]any{"phase": "Released"}
+		server.Put(volume)
 		server.Drop(cluster.Ref{Kind: "Namespace", Name: "gone"})
 		names, err := finalize.OrphanedNamespaces(t.Context(), server.Client())
-		if err != nil || !slices.Equal(names, []string{"gone"}) {
+		if err != nil || !slices.Equal(names, []string{"gone", "long-gone"}) {
 			t.Fatalf("%v, %v", names, err)
 		}
 	})
