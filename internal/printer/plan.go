@@ -12,6 +12,7 @@ import (
 	"github.com/castai/kubectl-castai/internal/backup"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
+	"github.com/castai/kubectl-castai/pkg/finalize"
 	"github.com/castai/kubectl-castai/pkg/offboard"
 	"github.com/castai/kubectl-castai/pkg/ownership"
 )
@@ -215,8 +216,10 @@ func verbName(p *engine.Phase, a engine.Action) string {
 		switch p.Name {
 		case offboard.PhaseRevert:
 			return "change"
-		case backup.PhaseStarted:
+		case backup.PhaseStarted, finalize.PhasePutBack:
 			return "take back"
+		case finalize.PhaseRelax:
+			return "change"
 		}
 		return "stop"
 	case engine.StripFinalizers:

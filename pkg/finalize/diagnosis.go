@@ -134,6 +134,7 @@ const (
 	Wait             Rung = "wait"
 	RemoveAPIService Rung = "remove-apiservice"
 	RemoveWebhook    Rung = "remove-webhook"
+	RelaxSchema      Rung = "relax-crd"
 	DeletePods       Rung = "delete-pods"
 	DeleteContent    Rung = "delete-content"
 	ClearFinalizers  Rung = "clear-finalizers"
@@ -172,8 +173,9 @@ type Cause struct {
 	// Conversion is set if the type is DeadConversion.
 	Conversion *DeadWebhook `json:"conversion,omitempty"`
 
-	objects []*cluster.Object // those to act on
-	later   bool              // to be acted on only when they are being deleted
+	objects    []*cluster.Object // those to act on
+	definition *cluster.Object   // with the action RelaxSchema: the one whose schema is relaxed
+	later      bool              // to be acted on only when they are being deleted
 }
 
 // APIService names the one that does not answer, if that is the cause.

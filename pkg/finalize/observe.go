@@ -49,6 +49,8 @@ type Observation struct {
 	// Conversions are definitions whose conversion webhook does not work. They are
 	// looked for only if something hangs.
 	Conversions []Conversion
+	// Schemas are the definitions whose schema refuses something, by plural.group.
+	Schemas map[string]*cluster.Object
 	// Manager is the Lease of kube-controller-manager, nil if it can't be read.
 	Manager *cluster.Object
 }
@@ -261,7 +263,11 @@ func (o *Observation) sample(ctx context.Context, c Reader, samples map[Class]*c
 			return groupCtx.Err()
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	o.findSchemas(ctx, c)
+	return ctx.Err()
 }
 
 // look reads one object whole, and asks the server whether it would accept the

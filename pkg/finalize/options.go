@@ -26,6 +26,9 @@ type Options struct {
 	Named []string
 	// RemoveAPIServices names APIServices to be removed though they are not owned.
 	RemoveAPIServices []string
+	// RelaxSchemas names CustomResourceDefinitions, plural.group, whose schema may be relaxed
+	// while a Runner works if it refuses the removal of finalizers. The Runner puts it back.
+	RelaxSchemas []string
 	// Force finalizes the namespace first, orphaning what is in it, and sweeps
 	// the orphans afterwards.
 	Force bool

@@ -3,6 +3,7 @@ package finalize
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/version"
@@ -143,7 +144,9 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 			unblock = append(unblock, unblockActions(d)...)
 		}
 		if !orphaned {
-			clear = append(clear, clearActions(d, false)...)
+			clear = append(clear, slices.DeleteFunc(clearActions(d, false), func(a engine.Action) bool {
+				return check && d.refused(a.Target) // as long as the schema is not relaxed
+			})...)
 			later = append(later, clearActions(d, true)...)
 			last := lastActions(d)
 			final = append(final, last...)
@@ -151,6 +154,9 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 				finish = append(finish, finishAction(d))
 			}
 		}
+	}
+	if relaxing := schemaActions(ds, relaxAction); len(relaxing) > 0 {
+		plan.Phases = append(plan.Phases, relaxPhase(relaxing))
 	}
 	add("unblock", "Remove what blocks", unique(unblock))
 	add("clear", "Remove finalizers that nobody else removes", unique(clear))
@@ -163,6 +169,9 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 	}
 	add("create", "Create the namespace again to reach orphans, and delete it afterwards", create)
 	add("sweep", "Sweep up orphans", unique(sweep))
+	if back := schemaActions(ds, putBackAction); len(back) > 0 && !check {
+		plan.Phases = append(plan.Phases, putBackPhase(back))
+	}
 	return plan
 }
 
@@ -177,6 +186,8 @@ func StepOf(a engine.Action) Rung {
 		return Sweep
 	case a.Target.Group == "apiregistration.k8s.io":
 		return RemoveAPIService
+	case a.Verb == engine.Patch && isDefinition(a.Target.Ref):
+		return RelaxSchema
 	case a.Target.Group == "admissionregistration.k8s.io":
 		return RemoveWebhook
 	case a.Target.Group == "" && a.Target.Kind == "Pod":

@@ -41,6 +41,9 @@ type refuser struct {
 	command string
 	webhook string // the name of the webhook, if it is one
 	policy  string
+	// definition is the one whose schema refuses; offered: it can be relaxed.
+	definition string
+	offered    bool
 }
 
 // readRefusal finds out from an answer who refuses, and what relaxes it for this
@@ -59,16 +62,8 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 			return e.refusingWebhook(m[1], pattern == webhookFailed, o)
 		}
 	}
-	if m := invalidObject.FindStringSubmatch(answer); m != nil && custom(o.Resource.Group) {
-		crd := o.Resource.GroupResource().String()
-		return refuser{
-			what: "the schema of the CustomResourceDefinition " + crd,
-			remedy: fmt.Sprintf("write what the schema asks for into the object in the same patch, or relax the schema "+
-				"until the object is gone: "+
-				"save the definition (kubectl get crd %[1]s -o yaml > %[1]s.yaml), remove the rule, run this again, and put "+
-				"it back (kubectl replace -f %[1]s.yaml)", crd),
-			command: "kubectl edit crd " + crd,
-		}
+	if invalidObject.MatchString(answer) && custom(o.Resource.Group) {
+		return e.schemaRefuser(o)
 	}
 	return refuser{what: "the API server", remedy: "remove what refuses it", command: stripCommand(o, o.Finalizers)}
 }
@@ -160,12 +155,18 @@ func (e *examination) findRefusals() {
 					hit = append(hit, other)
 				}
 			}
-			e.add(Cause{
+			refusal := Cause{
 				Type: RefusedUpdate, Action: Nothing, Blocks: true, Since: c.Since, objects: hit, Finalizer: c.Finalizer,
 				Summary: fmt.Sprintf("%s refuses the removal of the finalizer %s from %s: %s", r.what, c.Finalizer,
 					describe(hit), s.Refused),
 				Remedy: r.remedy, Command: r.command,
-			})
+			}
+			if r.offered && e.options.relaxes(r.definition) {
+				refusal.Action, refusal.Blocks, refusal.definition = RelaxSchema, false, e.obs.Schemas[r.definition]
+				refusal.Remedy = "relax the schema for all of its objects until this is done, and put it back (by hand: " +
+					putBackAction(refusal.definition).Command + ")"
+			}
+			e.add(refusal)
 		}
 	}
 }

@@ -121,7 +121,7 @@ func TestInstallCompletion(t *testing.T) {
 func TestFlagsAreCompleted(t *testing.T) {
 	guess := []string{
 		"as", "as-group", "as-uid", "as-user-extra", "request-timeout", "server", "tls-server-name", "token",
-		"api-url", "cluster-id", "digest", "finalizer", "remove-apiservice",
+		"api-url", "cluster-id", "digest", "finalizer", "relax-crd", "remove-apiservice",
 	}
 	for _, cmd := range New("kubectl castai", Version{}, genericiooptions.IOStreams{}).Commands() {
 		for line := range strings.Lines(cmd.LocalFlags().FlagUsages() + cmd.InheritedFlags().FlagUsages()) {

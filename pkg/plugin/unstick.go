@@ -32,6 +32,7 @@ type unstickOptions struct {
 	force       bool
 	finalizers  []string
 	apiServices []string
+	relax       []string
 	also        []string
 	timeout     time.Duration
 	patience    time.Duration
@@ -111,6 +112,8 @@ func (o *unstickOptions) addFlags(f *pflag.FlagSet) {
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
+	f.StringArrayVar(&o.relax, "relax-crd", nil, "Relax the schema of this CustomResourceDefinition while this runs if it "+
+		"refuses the removal of finalizers, and put it back: PLURAL.GROUP (repeatable)")
 	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+
 		strings.Join(stepNames(), ", ")+" (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
@@ -159,7 +162,7 @@ func (o *unstickOptions) prepare() (err error) {
 		return err
 	}
 	o.rules = finalize.Options{
-		RemoveAPIServices: o.apiServices, Force: o.force, Patience: o.patience, By: o.Name,
+		RemoveAPIServices: o.apiServices, RelaxSchemas: o.relax, Force: o.force, Patience: o.patience, By: o.Name,
 		Product: product, Known: knownFinalizers(o.cat), Endure: true, Approve: o.approve,
 	}
 	if len(o.finalizers) > 0 {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -217,20 +218,24 @@ func invalid(t *testing.T, rule, says string) {
 		return err != nil && strings.Contains(err.Error(), says), nil
 	})
 	begin(t, ns)
+	const crd = "gears.strict.example.com"
+	was := get(t, definitions, "", crd)
 	r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
-	for _, says := range []string{"CustomResourceDefinition gears.strict.example.com refuses", says,
-		"nothing was changed", "kubectl replace -f gears.strict.example.com.yaml"} {
+	for _, says := range []string{"CustomResourceDefinition " + crd + " refuses", says, "nothing was changed",
+		"--relax-crd=" + crd, "kubectl patch crd " + crd} {
 		if !strings.Contains(r.Stderr, says) {
 			t.Errorf("it does not say %q: %s", says, r)
 		}
 	}
-	if err := server.Apply(t.Context(), definition(gears.Group, gears.Resource, "Gear")); err != nil {
-		t.Fatal(err)
+	if now := get(t, definitions, "", crd); now.GetResourceVersion() != was.GetResourceVersion() {
+		t.Errorf("it was changed, though it was not named: %v", now.Object)
 	}
-	eventually(t, func(ctx context.Context) (bool, error) {
-		_, err := resource(gears, ns).Patch(ctx, "g", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`),
-			metav1.PatchOptions{DryRun: []string{"All"}})
-		return err == nil, nil
-	})
-	unstick(t, finalize.Options{}, ns).freed(t)
+	r = admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s", "--relax-crd="+crd, "--backup-dir="+t.TempDir()+"/b")
+	now := get(t, definitions, "", crd)
+	if !reflect.DeepEqual(now.Object["spec"], was.Object["spec"]) || now.GetAnnotations()[finalize.RelaxedAnnotation] != "" {
+		t.Errorf("it is not what it was: %v\n%s", now.Object, r)
+	}
+	if get(t, namespaces, "", ns) != nil || !strings.Contains(r.Stdout, "it back") {
+		t.Errorf("%s", r)
+	}
 }
