@@ -148,7 +148,7 @@ func ReadIndex(data []byte) (*Index, error) {
 	return &index, nil
 }
 
-// write writes the index as indented JSON, one object and one phase of the plan
+// write writes the index as indented JSON, one object and one action of the plan
 // at a time: the text of all of them is larger than what it is made of.
 func (i *Index) write(to io.Writer) error {
 	const objects, phases = `"objects": [`, `"phases": [`
@@ -164,7 +164,7 @@ func (i *Index) write(to io.Writer) error {
 	w := bufio.NewWriter(to)
 	err = errors.Join(
 		writeText(w, start+objects), writeList(w, "  ", i.Objects),
-		writeText(w, middle+phases), writeList(w, "    ", i.Plan.Phases),
+		writeText(w, middle+phases), writePhases(w, "    ", i.Plan.Phases),
 		writeText(w, end+"\n"),
 	)
 	return errors.Join(err, w.Flush())
@@ -177,16 +177,39 @@ func writeText(w io.Writer, text string) error {
 
 // writeList writes what is between the brackets of a list that stands at an indent.
 func writeList[T any](w io.Writer, indent string, list []T) error {
-	for n, element := range list {
-		text, err := json.MarshalIndent(element, indent+"  ", "  ")
-		if err != nil {
-			return err
+	return writeEach(w, indent, list, func(element T, indent string) error {
+		text, err := json.MarshalIndent(element, indent, "  ")
+		return errors.Join(err, writeText(w, string(text)))
+	})
+}
+
+// writePhases does that for phases, whose actions are a list in turn.
+func writePhases(w io.Writer, indent string, list []engine.Phase) error {
+	const actions = `"actions": [`
+	return writeEach(w, indent, list, func(phase engine.Phase, indent string) error {
+		frame := phase
+		if frame.Actions != nil {
+			frame.Actions = []engine.Action{}
 		}
+		text, err := json.MarshalIndent(frame, indent, "  ")
+		start, end, found := strings.Cut(string(text), actions)
+		if !found {
+			return errors.Join(err, writeText(w, start))
+		}
+		return errors.Join(err, writeText(w, start+actions), writeList(w, indent+"  ", phase.Actions), writeText(w, end))
+	})
+}
+
+func writeEach[T any](w io.Writer, indent string, list []T, write func(element T, indent string) error) error {
+	for n, element := range list {
 		separator := ",\n"
 		if n == 0 {
 			separator = "\n"
 		}
-		if err := writeText(w, separator+indent+"  "+string(text)); err != nil {
+		if err := writeText(w, separator+indent+"  "); err != nil {
+			return err
+		}
+		if err := write(element, indent+"  "); err != nil {
 			return err
 		}
 	}

@@ -136,7 +136,7 @@ func writeIndex(path, dir string, index *Index, o Options) (string, error) {
 
 // list puts what the writer has saved into the index, and counts.
 func (s *Saved) list() {
-	s.index.Objects, s.Objects, s.Secrets = s.index.Objects[:0], 0, 0
+	s.index.Objects, s.Objects, s.Secrets = slices.Grow(s.index.Objects[:0], len(s.writer.entries)), 0, 0
 	for _, r := range slices.SortedFunc(maps.Keys(s.writer.entries), cluster.Ref.Compare) {
 		e := s.writer.entries[r]
 		if e.File == "" {
