@@ -2,6 +2,7 @@ package finalize
 
 import (
 	"context"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,7 +26,8 @@ func (o *Observation) findOwners(ctx context.Context, c Reader) (err error) {
 // controller may run as a bare pod, or be made by a Job, a Rollout, a
 // DeploymentConfig or whatever else the cluster has.
 func (o *Observation) findLoose(ctx context.Context, c Reader) error {
-	snap, err := c.Snapshot(ctx, cluster.Scope{Kinds: []string{"pods", "replicasets.apps"}})
+	snap, err := c.Snapshot(ctx, cluster.Scope{Kinds: []string{"pods", "replicasets.apps"},
+		Bodies: map[string][][]string{"pods": {{"status", "phase"}}}})
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,15 @@ func (o *Observation) findLoose(ctx context.Context, c Reader) error {
 	return nil
 }
 
-// loosePods picks the pods that no workload of the group apps stands for.
+// runs tells whether a pod may be ready: of Jobs, a cluster may keep hundreds that have
+// ended (k8s.io/api/core/v1, PodPhase).
+func runs(pod *cluster.Object) bool {
+	phase, _, _ := unstructured.NestedString(pod.Body, "status", "phase")
+	return !slices.Contains([]string{"Pending", "Succeeded", "Failed"}, phase)
+}
+
+// loosePods picks the pods that may be ready and that no workload of the group apps stands
+// for.
 func loosePods(objects []*cluster.Object) []*cluster.Object {
 	workloads := map[types.UID]bool{} // ReplicaSets that a Deployment makes
 	for _, o := range objects {
@@ -61,7 +71,7 @@ func loosePods(objects []*cluster.Object) []*cluster.Object {
 	}
 	var out []*cluster.Object
 	for _, o := range objects {
-		if o.Resource.Kind != "Pod" || o.Resource.Group != "" || o.Terminating() {
+		if o.Resource.Kind != "Pod" || o.Resource.Group != "" || o.Terminating() || !runs(o) {
 			continue
 		}
 		owner := o.Controller()

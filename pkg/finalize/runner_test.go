@@ -250,3 +250,31 @@ func TestObjectOfANamespaceAdministrator(t *testing.T) {
 		}
 	})
 }
+
+// TestPodsThatHaveEnded holds that pods of Jobs which have ended, however many there are,
+// do not make it unknown who runs.
+func TestPodsThatHaveEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := clustertest.Serve(t,
+			deleted(clustertest.Object("v1", "Namespace", "", "shop")),
+			deleted(clustertest.Object("v1", "ConfigMap", "shop", "a"), "example.com/hold"),
+		)
+		for i := range 300 {
+			pod := clustertest.Object("v1", "Pod", "jobs", fmt.Sprintf("p%d", i))
+			pod.Object["status"] = map[string]any{"phase": "Succeeded"}
+			server.Put(pod)
+		}
+		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
+		if c := judged(t, r)[0].Causes[0]; c.Controller.Alive != finalize.Gone {
+			t.Errorf("%+v", c.Controller)
+		}
+		for i := range 300 {
+			pod := clustertest.Object("v1", "Pod", "jobs", fmt.Sprintf("p%d", i))
+			pod.Object["status"] = map[string]any{"phase": "Running"}
+			server.Put(pod)
+		}
+		if c := judged(t, r)[0].Causes[0]; c.Controller.Alive != finalize.AliveUnsure {
+			t.Errorf("%+v", c.Controller)
+		}
+	})
+}
