@@ -21,22 +21,17 @@ import (
 	"github.com/castai/kubectl-castai/test/controlplane"
 )
 
-// aggregated registers an API that another server serves: it can be discovered, and
-// what list answers is up to the test. It returns the name of the APIService.
-func aggregated(t *testing.T, group string, list http.HandlerFunc) string {
+// aggregated registers an API that another server serves. What list answers is up to the
+// test; discover, if it is not nil, answers what can be discovered. It returns the name of
+// the APIService.
+func aggregated(t *testing.T, group string, list, discover http.HandlerFunc) string {
 	t.Helper()
 	gv := group + "/v1"
 	mux := http.NewServeMux()
-	mux.HandleFunc("/apis/"+gv, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{ // the connection is the test's own
-			"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv,
-			"resources": []any{map[string]any{
-				"name": "things", "singularName": "thing", "kind": "Thing", "namespaced": true,
-				"verbs": []any{"list", "get", "delete", "deletecollection"},
-			}},
-		})
-	})
+	if discover == nil {
+		discover = discovery(gv)
+	}
+	mux.HandleFunc("/apis/"+gv, discover)
 	mux.HandleFunc("/apis/"+gv+"/", list)
 	over := make(chan struct{}) // the API server may still wait for an answer then
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -85,38 +80,61 @@ func aggregated(t *testing.T, group string, list http.HandlerFunc) string {
 	return name
 }
 
+// discovery says that there are things, which are in namespaces.
+func discovery(gv string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{ // the connection is the test's own
+			"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv,
+			"resources": []any{map[string]any{
+				"name": "things", "singularName": "thing", "kind": "Thing", "namespaced": true,
+				"verbs": []any{"list", "get", "delete", "deletecollection"},
+			}},
+		})
+	}
+}
+
 // An aggregated API that is Available and answers badly is named as what it is, and
 // removed where that is said. (unstuck finalizes over 403 and 500; finalizer-doctor
 // fails on its discovery.)
 func TestAggregatedAPIThatAnswersBadly(t *testing.T) {
-	for name, list := range map[string]http.HandlerFunc{
-		"forbids": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) },
-		"fails":   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", http.StatusInternalServerError) },
-		"hangs":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			service := aggregated(t, name+".example.com", list)
-			ns := fresh(t)
-			create(t, configMaps, ns, "a", nil)
-			if _, err := server.Kubectl(t.Context(), "delete", "namespace", ns, "--wait=false"); err != nil {
-				t.Fatal(err)
-			}
-			start := time.Now()
-			r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
-			took := time.Since(start)
-			t.Logf("refused after %s", took)
-			if !strings.Contains(r.Stderr, "--remove-apiservice="+service) || strings.Contains(r.Stdout, "ask for the right") {
-				t.Errorf("%s", r)
-			}
-			if took > 30*time.Second || strings.Contains(r.Stderr, "does not answer any more") {
-				t.Errorf("it took %s: %s", took, r)
-			}
-			r = admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--no-backup", "--patience=2s", "--remove-apiservice="+service)
-			t.Logf("freed after %s", time.Since(start)-took)
-			if get(t, namespaces, "", ns) != nil || get(t, apiServices, "", service) != nil {
-				t.Errorf("%s", r)
-			}
-		})
+	html := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>Welcome</html>")) }
+	hangs := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	names := []string{
+		aggregated(t, "forbids.example.com",
+			func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, nil),
+		aggregated(t, "fails.example.com",
+			func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", http.StatusInternalServerError) }, nil),
+		aggregated(t, "hangs.example.com", hangs, nil),
+		aggregated(t, "html.example.com", html, html),
+	}
+	ns := fresh(t)
+	create(t, configMaps, ns, "a", nil)
+	discard(t, namespaces, "", ns)
+	start := time.Now()
+	r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--no-backup")
+	took := time.Since(start)
+	t.Logf("refused after %s", took)
+	if took > 30*time.Second || strings.Contains(r.Stderr, "does not answer any more") ||
+		strings.Contains(r.Stdout, "ask for the right") {
+		t.Errorf("it took %s: %s", took, r)
+	}
+	args := []string{"unstick-ns", ns, "--yes", "--no-backup", "--patience=2s"}
+	for _, name := range names {
+		flag := "--remove-apiservice=" + name
+		if args = append(args, flag); !strings.Contains(r.Stderr, flag) || get(t, apiServices, "", name) == nil {
+			t.Errorf("%s is not named, or gone: %s", name, r)
+		}
+	}
+	r = admin.Expect(t, 0, args...)
+	t.Logf("freed after %s", time.Since(start)-took)
+	for _, name := range names {
+		if get(t, apiServices, "", name) != nil {
+			t.Errorf("%s is left: %s", name, r)
+		}
+	}
+	if get(t, namespaces, "", ns) != nil {
+		t.Errorf("%s", r)
 	}
 }
 

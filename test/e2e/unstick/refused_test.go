@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/castai/kubectl-castai/pkg/finalize"
@@ -207,7 +208,16 @@ func TestInvalidCustomResource(t *testing.T) {
 func invalid(t *testing.T, rule, says string) {
 	t.Helper()
 	ns := fresh(t)
-	create(t, gears, ns, "g", nil, hold)
+	if err := server.Apply(t.Context(), definition(gears.Group, gears.Resource, "Gear")); err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "strict.example.com/v1", "kind": "Gear"}}
+	u.SetName("g")
+	u.SetFinalizers([]string{hold})
+	eventually(t, func(ctx context.Context) (bool, error) { // the definition may have been strict until now
+		_, err := resource(gears, ns).Create(ctx, u, metav1.CreateOptions{})
+		return err == nil, nil
+	})
 	if err := server.Apply(t.Context(), strings.Replace(definition(gears.Group, gears.Resource, "Gear"),
 		"type: object, x-kub", "type: object, "+rule+", x-kub", 1)); err != nil {
 		t.Fatal(err)
