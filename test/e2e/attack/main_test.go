@@ -202,9 +202,15 @@ func tenants(t *testing.T, namespaces ...string) map[string]person {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
+		if out, err := server.Kubectl(ctx, "delete", "-f", file, "--ignore-not-found", "--wait=false"); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
 		// A namespace that is still on its way out would be in the way of other tests.
-		out, err := server.Kubectl(ctx, "delete", "-f", file, "--ignore-not-found")
-		if err != nil {
+		args := []string{"wait", "--for=delete", "--timeout=100s"}
+		for _, namespace := range namespaces {
+			args = append(args, "namespace/"+namespace)
+		}
+		if out, err := server.Kubectl(ctx, args...); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
