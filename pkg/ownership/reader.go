@@ -58,10 +58,11 @@ func (r *reader) within() *reader {
 	return &out
 }
 
-// chart reads the label helm.sh/chart; an alias is no label.
+// chart reads the label helm.sh/chart; an alias is no label. The chart of a third
+// party that others rely on is none, whatever its release is called.
 func (r *reader) chart(o *cluster.Object) charted {
 	c := r.label(o)
-	if c.value != "" && c.component == nil && r.aliases[alias{c.chart, releaseName(o)}] {
+	if c.value != "" && c.component == nil && (c.thirdParty == nil || c.thirdParty.Stays == "") && r.aliases[alias{c.chart, releaseName(o)}] {
 		return charted{}
 	}
 	return c

@@ -163,8 +163,8 @@ func TestASplitComponentBlocks(t *testing.T) {
 func TestTrustIsTheAdministratorsWord(t *testing.T) {
 	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "costs")+deployment("costs", "castai-agent", "us-docker.pkg.dev/castai-hub/library/agent:v1"))
 	agent := cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "costs", Name: "castai-agent"}
-	if s.take(t, ownership.Options{}).IsOwned(agent) {
-		t.Error("owned without the administrator's word")
+	if why := explain(t, s.take(t, ownership.Options{}), agent); !strings.HasPrefix(why, "unclear;") || !strings.Contains(why, "pass --trust-namespace=costs") {
+		t.Errorf("without the administrator's word: %s", why)
 	}
 	inv := s.take(t, ownership.Options{Trust: []string{"costs"}})
 	if !inv.IsOwned(agent) || !inv.IsOwned(cluster.Ref{Kind: "Namespace", Name: "costs"}) {

@@ -120,6 +120,12 @@ func (v *spaceView) hints() {
 			v.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + c.value})
 			v.deny(o, v.doubt("a label alone may have been copied"))
 		}
+		if third := v.label(o).thirdParty; third != nil && v.isHome {
+			if third.Stays != "" {
+				v.hint(o, Evidence{Rule: "third-party", Text: text("charts of Cast AI's bring the chart %s along", third.Chart)})
+			}
+			v.deny(o, Evidence{Rule: "third-party", Text: third.fate()})
+		}
 		if isPDB(o) && guardrail(o) {
 			v.hint(o, Evidence{Rule: "guardrails", Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
 		}
