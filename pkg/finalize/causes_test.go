@@ -65,8 +65,7 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
-				w.operator("cert-manager", "cert-manager", "", 2)
-				w.grant("cert-manager", "default", "*", "*")
+				w.certManager()
 			},
 			want: []want{{Finalizer, Wait, false, []string{"Deployment cert-manager/cert-manager has 2 ready pods",
 				"which is alive", "--finalizer=acme.cert-manager.io/finalizer"}}},
@@ -76,8 +75,7 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deletingSince(time.Minute), held("acme.cert-manager.io/finalizer"))
-				w.operator("cert-manager", "cert-manager", "", 2)
-				w.grant("cert-manager", "default", "*", "*")
+				w.certManager()
 			},
 			opts: func(o *Options) { o.Allow, o.Partial = Only("acme.cert-manager.io/finalizer"), true },
 			want: []want{{Finalizer, Wait, false, []string{"wait until 12:04:00 UTC"}}},
@@ -87,8 +85,7 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deleting, held("acme.cert-manager.io/finalizer"))
-				w.operator("cert-manager", "cert-manager", "", 2)
-				w.grant("cert-manager", "default", "*", "*")
+				w.certManager()
 			},
 			want: []want{{Finalizer, Wait, false, []string{"has 2 ready pods"}}},
 		},
@@ -97,8 +94,7 @@ func TestDiagnoseCauses(t *testing.T) {
 			build: func(w *world) {
 				w.namespace("x")
 				w.add("widgets", "x", "a", deleting, held("acme.cert-manager.io/finalizer"))
-				w.operator("cert-manager", "cert-manager", "", 2)
-				w.grant("cert-manager", "default", "*", "*")
+				w.certManager()
 			},
 			opts: func(o *Options) { o.Allow = Only("acme.cert-manager.io/finalizer") },
 			want: []want{{Finalizer, ClearFinalizers, false, []string{"has 2 ready pods"}}},

@@ -229,6 +229,12 @@ func (w *world) loose(name, owner string, ready bool) {
 	w.pods = append(w.pods, o)
 }
 
+// certManager adds cert-manager, which may write everything.
+func (w *world) certManager() {
+	w.operator("cert-manager", "cert-manager", "", 2)
+	w.grant("cert-manager", "default", "*", "*")
+}
+
 // lets adds a ClusterRole that lets the ServiceAccount tools/gadgets write something.
 func (w *world) lets(group, resource string) { w.grant("tools", "gadgets", group, resource) }
 
