@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // every way of logging in that kubectl has
@@ -58,12 +59,26 @@ func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel(plugin.ErrInterrupted)
-		<-signals
+	go interrupts(signals, func() { cancel(plugin.ErrInterrupted) }, func() {
 		_, _ = fmt.Fprintln(os.Stderr, "\ninterrupted twice: left at once, without waiting for answers to what was sent")
 		os.Exit(plugin.ExitInterrupted)
-	}()
+	})
 	return ctx, func() { signal.Stop(signals); cancel(nil) }
+}
+
+// twice is how long after the first signal a second one is a new one: timeout(1) and a
+// terminal that closes send theirs to the process and to its group, within milliseconds.
+const twice = 2 * time.Second
+
+// interrupts ends the work at the first signal, and the process at the second one.
+func interrupts(signals <-chan os.Signal, end, leave func()) {
+	<-signals
+	first := time.Now()
+	end()
+	for range signals {
+		if time.Since(first) > twice {
+			leave()
+			return
+		}
+	}
 }
