@@ -28,8 +28,8 @@ func TestReadInstallationOfWhatCannotBeSeen(t *testing.T) {
 // Each CronJob has its own state, and only what runs has a next time. What is
 // applied says nothing of it, so that what somebody suspended stays so.
 func TestEachCronJobIsSuspendedByItself(t *testing.T) {
-	in := anInstallation(t, aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", "")+
-		aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * *", "suspend: true,"))
+	in := anInstallation(t, aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", `timeZone: "Etc/UTC",`)+
+		aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * *", `timeZone: "Etc/UTC", suspend: true,`))
 	p := in.Pair("")
 	if p.Suspended != (Suspended{Resume: true}) {
 		t.Errorf("suspended: %+v", p.Suspended)

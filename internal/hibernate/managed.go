@@ -252,23 +252,9 @@ func PlanManagedPause(s *State, m *Managed, o ManagedOptions) (*ManagedPlan, err
 	if err := s.unmanaged(m); err != nil {
 		return nil, err
 	}
-	lacking, absent := s.Untolerated()
-	if len(absent) > 0 {
-		return nil, refuse("%s must be in namespace %s to wake the cluster, and is not", strings.Join(absent, ", "), s.Namespace)
-	}
-	if len(lacking) > 0 && !o.Tolerate {
-		return nil, refuse("%s may not run on the temporary node on which the cluster wakes up (its taint is %s): it would not wake. Pass --add-tolerations, or set tolerations in the values of the charts, which the next upgrade needs anyway",
-			names(lacking, func(w *Workload) string { return w.Ref().String() }), resumingTaint().ToString())
-	}
-	p.Tolerate = lacking
-	var lost []string
-	for _, pod := range s.Pods {
-		if pod.alone() {
-			lost = append(lost, pod.Object.Namespace+"/"+pod.Object.Name)
-		}
-	}
-	if len(lost) > 0 && !slices.Contains(o.Accept, LostPods) {
-		return nil, refuse("all nodes go, and these pods have no controller that would make them again: %s. Remove them, or pass --accept=%s", strings.Join(lost, ", "), LostPods)
+	var err error
+	if p.Tolerate, err = s.wakes(o); err != nil {
+		return nil, err
 	}
 	if n := len(s.Nodes); n > mostNodes {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the cluster has %d nodes: of more than %d, the service may fail to hibernate it", n, mostNodes))
@@ -283,20 +269,8 @@ const mostNodes = 1000
 
 // unmanaged refuses a cluster that something else pauses, or that no schedule is for.
 func (s *State) unmanaged(m *Managed) error {
-	if s.Blind != "" {
-		return refuse("%s. Whether another job pauses or resumes is not known then", s.Blind)
-	}
-	if sleep := s.Sleep(); sleep.Asleep() {
-		return refuse("the cluster is %s. Wake it first: two ways of pausing do not mix", sleep)
-	}
-	var awake []string
-	for _, c := range s.CronJobs {
-		if !c.Suspended {
-			awake = append(awake, c.Ref().String())
-		}
-	}
-	if len(awake) > 0 {
-		return refuse("these CronJobs pause and resume the cluster, too: %s. Remove or suspend them first (hibernate uninstall --all): two ways of pausing do not mix", strings.Join(awake, ", "))
+	if err := s.alone(); err != nil {
+		return err
 	}
 	if len(m.assigned()) == 0 {
 		return refuse("the service needs a hibernation schedule that is for the cluster: run hibernate schedule create --assign, or hibernate schedule assign")
@@ -320,7 +294,10 @@ func PlanManagedResume(s *State, m *Managed) (*ManagedPlan, error) {
 	case statusHibernating:
 		return nil, refuse("the service is hibernating the cluster right now: wait for it to end (hibernate pause --managed waits)")
 	}
-	return &ManagedPlan{Already: "the service has not hibernated the cluster: the console says that it is " + cmp.Or(m.Cluster.Status, "in an unknown state")}, nil
+	if m.Cluster.Status != statusReady {
+		return nil, unready(m.Cluster)
+	}
+	return &ManagedPlan{Already: "the service has not hibernated the cluster: the console says that it is ready"}, nil
 }
 
 // addToleration returns the patch that lets a component run on the temporary node.
@@ -330,12 +307,17 @@ func addToleration(o *cluster.Object) (map[string]any, error) {
 	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": list}}}}, nil
 }
 
+// Tolerating lets the components run on the node that wakes the cluster.
+func (r *Runner) Tolerating(p *ManagedPlan) []engine.Phase {
+	phase := engine.Phase{Name: phaseTolerate, Title: "Let Cast AI's components run on the node that wakes the cluster", Gate: true, Timeout: r.Step}
+	for _, w := range p.Tolerate {
+		phase.Actions = append(phase.Actions, change(w.Object, "it wakes the cluster, and stays so", addToleration))
+	}
+	return nonEmpty(phase)
+}
+
 // ManagedPhases returns the plan.
 func (r *Runner) ManagedPhases(p *ManagedPlan, api ManagedAPI, organizationID string) []engine.Phase {
-	tolerate := engine.Phase{Name: phaseTolerate, Title: "Let Cast AI's components run on the node that wakes the cluster", Gate: true, Timeout: r.Step}
-	for _, w := range p.Tolerate {
-		tolerate.Actions = append(tolerate.Actions, change(w.Object, "it wakes the cluster, and stays so", addToleration))
-	}
 	title, why, start, done := "Have the service resume the cluster", "makes a temporary node, then those that pods wait for", api.ResumeCluster, managedEnd{statusHibernated, statusResuming, statusReady}
 	if p.Pause {
 		title, why, start, done = "Have the service hibernate the cluster", "removes all nodes", api.PauseCluster, managedEnd{statusReady, statusHibernating, statusHibernated}
@@ -343,7 +325,7 @@ func (r *Runner) ManagedPhases(p *ManagedPlan, api ManagedAPI, organizationID st
 	if p.Begun {
 		start, why = nil, "has begun, and is waited for"
 	}
-	return append(nonEmpty(tolerate), engine.Phase{Name: phaseAutoscaler, Title: title, Gate: true, Timeout: r.Managed, Actions: []engine.Action{{
+	return append(r.Tolerating(p), engine.Phase{Name: phaseAutoscaler, Title: title, Gate: true, Timeout: r.Managed, Actions: []engine.Action{{
 		Verb: engine.Call, Target: r.console(), Operation: operationAwait, Why: why,
 		Do: func(ctx context.Context, tell func(string)) error {
 			if start != nil {

@@ -158,7 +158,7 @@ func TestPlanManagedPause(t *testing.T) {
 const aLonePod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: alone, namespace: shop}\nspec: {nodeName: a, containers: [{name: c, image: i}]}\n"
 
 func TestPlanManagedResume(t *testing.T) {
-	for status, want := range map[string]string{"ready": "already", "hibernating": "right now", "hibernated": "", "resuming": "begun", "warning": "already"} {
+	for status, want := range map[string]string{"ready": "already", "hibernating": "right now", "hibernated": "", "resuming": "begun"} {
 		m := &Managed{Cluster: castai.Cluster{Id: "id", Status: status}, Schedules: []castai.HibernationSchedule{{Id: "h", ClusterAssignments: clusters("id")}}}
 		p, err := PlanManagedResume(situation(t, ""), m)
 		switch {

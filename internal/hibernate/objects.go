@@ -129,8 +129,10 @@ func anys(in []string) []any {
 const (
 	jobDeadline   int64 = 60 * 60 // seconds: then it is ended, and takes back what it did
 	startDeadline int64 = 30 * 60 // seconds: a run that could not be started by then is left out
-	jobGrace      int64 = 120     // seconds to take back what was done, when a pod is ended
-	jobUser       int64 = 1003    // of Cast AI's image (HC templates/pause-cronjob.yaml)
+	// resumeDeadline is that of a resume: late is better than never.
+	resumeDeadline int64 = 4 * 60 * 60
+	jobGrace       int64 = 120  // seconds to take back what was done, when a pod is ended
+	jobUser        int64 = 1003 // of Cast AI's image (HC templates/pause-cronjob.yaml)
 )
 
 // cronJob is one of the two CronJobs of a pair: as in Cast AI's chart, with less
@@ -180,13 +182,15 @@ func (c Configuration) cronJob(namespace, name, action string) manifest {
 			},
 		}},
 	}
+	start := startDeadline
 	if action == actionResume {
 		// Nothing may keep it from starting on a full node.
 		pod["priorityClassName"] = "system-cluster-critical"
+		start = resumeDeadline
 	}
 	// Without suspend: a new CronJob runs, and one that somebody suspended stays so.
 	spec := map[string]any{
-		"schedule": schedule, "concurrencyPolicy": "Forbid", "startingDeadlineSeconds": startDeadline,
+		"schedule": schedule, "concurrencyPolicy": "Forbid", "startingDeadlineSeconds": start,
 		"jobTemplate": map[string]any{
 			"metadata": map[string]any{"labels": labels()},
 			"spec": map[string]any{

@@ -55,7 +55,7 @@ func readPod(spec corev1.PodSpec) (p pod, ok bool) {
 		action, has := variables(c.Env)[envAction]
 		name := imageName(c.Image)
 		known := slices.Contains([]string{"hibernate", "castai-hibernate", ownImage}, name) ||
-			slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return e.SecretRef != nil && e.SecretRef.Name == secretName })
+			readsKey(*c)
 		if !has || !known {
 			continue
 		}

@@ -2,6 +2,7 @@ package hibernate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,6 +26,8 @@ type Pair struct {
 	Configuration Configuration
 	// Suspended tells of each CronJob whether it does nothing.
 	Suspended Suspended
+	// Problems say which settings can't be read and why, by the flag that sets them.
+	Problems map[string]error
 	// Release is the Helm release that it comes from; empty: none.
 	Release string
 	// cronJobs by action.
@@ -114,7 +117,7 @@ func (in *Installation) readPairs(cronJobs []*cluster.Object) error {
 			name = o.Name
 		}
 		if byName[name] == nil {
-			byName[name] = &Pair{Name: name, cronJobs: map[string]*cluster.Object{}, containers: map[string]string{}}
+			byName[name] = &Pair{Name: name, cronJobs: map[string]*cluster.Object{}, containers: map[string]string{}, Problems: map[string]error{}}
 		}
 		byName[name].cronJobs[p.action] = o
 	}
@@ -132,11 +135,14 @@ func (in *Installation) readPairs(cronJobs []*cluster.Object) error {
 func uses(spec *corev1.PodSpec) bool {
 	return spec.ServiceAccountName == account ||
 		slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == secretName }) ||
-		slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), func(c corev1.Container) bool {
-			return slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return e.SecretRef != nil && e.SecretRef.Name == secretName }) ||
-				slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool {
-					return e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == secretName
-				})
+		slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), readsKey)
+}
+
+// readsKey tells whether a container has what all pairs share in its environment.
+func readsKey(c corev1.Container) bool {
+	return slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return e.SecretRef != nil && e.SecretRef.Name == secretName }) ||
+		slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool {
+			return e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == secretName
 		})
 }
 
@@ -171,9 +177,9 @@ func (p *Pair) read() error {
 			container = found.container
 		}
 		env := variables(container.Env)
-		settings, err := SettingsFromEnv(func(name string) string { return env[name] })
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.Ref(), err)
+		settings, problems := readSettings(func(name string) string { return env[name] })
+		for flag, err := range problems {
+			p.Problems[flag] = fmt.Errorf("%s: %w", o.Ref(), err)
 		}
 		c.Settings, c.Image, c.Provider, p.containers[action] = settings, container.Image, strings.ToLower(env[envCloud]), container.Name
 		c.Keep, c.Accept = env[envKeep], SplitNames(env[envAccept])
@@ -198,6 +204,18 @@ func (in *Installation) Names() string {
 // String is what a person calls the pair.
 func (p *Pair) String() string {
 	return cmp.Or(p.Name, "the one without a name")
+}
+
+// Problem is why a pair can't be read in full, leaving out what these flags set anew;
+// empty: it can.
+func (p *Pair) Problem(set func(flag string) bool) string {
+	var out []string
+	for _, flag := range slices.Sorted(maps.Keys(p.Problems)) {
+		if !set(flag) {
+			out = append(out, fmt.Sprintf("%v (hibernate set --%s corrects it)", p.Problems[flag], flag))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // Whole tells whether both CronJobs are there.
@@ -228,6 +246,9 @@ func (p *Pair) Changeable() error {
 func (p *Pair) NextTimes(now time.Time) (*Times, error) {
 	if !p.Whole() {
 		return nil, fmt.Errorf("the pair %s lacks a CronJob", p)
+	}
+	if p.Configuration.TimeZone == "" {
+		return nil, errors.New("the time zone of the controller manager is not known")
 	}
 	pause, resume, err := p.Configuration.Next(now)
 	if err != nil {

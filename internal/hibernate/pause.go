@@ -41,7 +41,7 @@ const (
 )
 
 // Refusals are those that --accept takes.
-func Refusals() []string { return []string{AutoscalerOff, LostPods} }
+func Refusals() []string { return []string{AutoscalerOff, LostPods, ServiceSchedule} }
 
 // defaultNodes are the instance types of hibernation nodes (HB app/main.py).
 var defaultNodes = map[string]string{"gke": "e2-standard-2", "eks": "m5a.large", "aks": "Standard_D2as_v5"}

@@ -2,6 +2,7 @@ package hibernate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/castai/kubectl-castai/internal/castai"
@@ -36,16 +37,16 @@ func switched(p castai.Policies, name string) (bool, error) {
 // withSwitch returns the policies with a switch set, and everything else as it
 // was: whether absent fields keep their values is not documented.
 func withSwitch(p castai.Policies, name string, on bool) (castai.Policies, error) {
-	if name != SwitchUnschedulable {
-		return castai.WithEnabled(p, on)
-	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(p, &fields); err != nil {
 		return nil, fmt.Errorf("the policies of the autoscaler can't be read: %w", err)
 	}
 	inner := fields["unschedulablePods"]
-	if inner == nil {
-		inner = json.RawMessage("{}")
+	if inner == nil { // to put such an answer back would replace all of them
+		return nil, errors.New("the API has answered without the policy for unscheduled pods: nothing was changed of the policies, try again")
+	}
+	if name != SwitchUnschedulable {
+		return castai.WithEnabled(p, on)
 	}
 	var err error
 	if fields["unschedulablePods"], err = castai.WithEnabled(inner, on); err != nil {

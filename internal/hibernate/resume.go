@@ -72,8 +72,10 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	// What Cast AI's job pauses had the autoscaler on: it does not pause otherwise.
 	r := &Resume{Journal: &Journal{Run: o.Run, Policies: &Policies{Switch: SwitchAll, Enabled: on || sleep.Who == CastAI && sleep.Asleep()}}}
 	switch {
+	case sleep.Who == Service:
+		return nil, refuse("%s", sleep.Clause())
 	case sleep.Job != "" && sleep.Phase == Pausing: // beside another resume, this one does no harm
-		return nil, refuse("%s: wait for it to end, or end it: %s", sleep, s.endJob(sleep.Job))
+		return nil, &Busy{Refusal{fmt.Sprintf("%s: wait for it to end, or end it: %s", sleep, s.endJob(sleep.Job))}}
 	case !sleep.Asleep():
 		if o.Repair {
 			r.Changes = Leftovers(s)

@@ -118,7 +118,7 @@ func (r *Runner) Hold(ctx context.Context) (held context.Context, release func()
 		r.Tell(fmt.Sprintf("%s has begun something: waiting to see whether it is still alive", holder))
 	})
 	if busy, ok := errors.AsType[*cluster.HeldError](err); ok {
-		return nil, nil, refuse("%s pauses or resumes the cluster right now: wait for it to end", busy.Holder)
+		return nil, nil, &Busy{Refusal{fmt.Sprintf("%s pauses or resumes the cluster right now: wait for it to end", busy.Holder)}}
 	}
 	return held, release, err
 }

@@ -97,10 +97,21 @@ func (s Settings) env() map[string]string {
 // SettingsFromEnv reads the variables of the job. The two names of one setting
 // must not contradict each other.
 func SettingsFromEnv(get func(string) string) (Settings, error) {
+	s, problems := readSettings(get)
+	for _, flag := range slices.Sorted(maps.Keys(problems)) {
+		return s, problems[flag]
+	}
+	return s, nil
+}
+
+// readSettings reads what can be read, and says of the rest why not, by the flag that
+// sets it.
+func readSettings(get func(string) string) (Settings, map[string]error) {
+	problems := map[string]error{}
 	s := Settings{Node: strings.TrimSpace(get(envNode)), NamespacesToKeep: SplitNames(get(envNamespaces)), APIURL: strings.TrimSpace(get(envAPIURL))}
 	var err error
 	if s.NodeLabels, err = ParseLabels(get(envNodeLabels)); err != nil {
-		return s, fmt.Errorf("%s: %w", envNodeLabels, err)
+		problems["hibernate-node-labels"] = fmt.Errorf("%s: %w", envNodeLabels, err)
 	}
 	for _, name := range []string{envProtect, envProtectOldName} {
 		switch value := strings.ToLower(strings.TrimSpace(get(name))); value {
@@ -108,10 +119,10 @@ func SettingsFromEnv(get func(string) string) (Settings, error) {
 		case "true":
 			s.ProtectRemovalDisabled = true
 		default:
-			return s, fmt.Errorf("%s is %q: it is true or false", name, value)
+			problems["protect-removal-disabled"] = fmt.Errorf("%s is %q: it is true or false", name, value)
 		}
 	}
-	return s, nil
+	return s, problems
 }
 
 // Job is what the environment of a Job says.

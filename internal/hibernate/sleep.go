@@ -18,6 +18,8 @@ const (
 	Ours   Who = "kubectl-castai"
 	// CastAI is Cast AI's own job (castai/hibernate).
 	CastAI Who = "castai-hibernate"
+	// Service is Cast AI itself, with its own hibernation.
+	Service Who = "castai-service"
 )
 
 // Sleep is what a cluster is at, as everything tells that can be seen of it: the
@@ -51,6 +53,8 @@ func (s Sleep) String() string {
 		by += ", by " + s.By
 	}
 	switch {
+	case s.Who == Service:
+		return s.byService()
 	case s.Job != "":
 		return fmt.Sprintf("Cast AI's Job %s is %s it right now", s.Job, s.Phase)
 	case s.Phase == Woken:
@@ -89,6 +93,9 @@ func (s Sleep) Asleep() bool { return s.Phase != Awake }
 // beside it finds the autoscaler off, and does nothing. A pause by that job is told
 // from what it writes, as its own resume writes nothing down.
 func (s *State) Sleep() Sleep {
+	if sleep, ok := s.serviceSleep(); ok {
+		return sleep
+	}
 	on, known := s.Autoscaler()
 	j := s.Record.Journal
 	if j != nil && j.Phase != Awake {

@@ -19,7 +19,10 @@ func (s *State) Removable() error {
 		return refuse("%s", s.Blind)
 	}
 	if sleep := s.Sleep(); sleep.Asleep() {
-		return refuse("%s. Wake the cluster first, or nobody will know what to take back", sleep)
+		return refuse("%s. Wake the cluster first (resume, with an API key), or nobody will know what to take back", sleep.Clause())
+	}
+	if doubt := s.Doubt(); doubt != "" {
+		return refuse("%s: name the API key with --api-key-file", doubt)
 	}
 	return nil
 }

@@ -51,7 +51,9 @@ type HibernateInstallation struct {
 	// Release is the Helm release that it comes from.
 	Release   string              `json:"release,omitempty"`
 	Suspended hibernate.Suspended `json:"suspended"`
-	Next      *hibernate.Times    `json:"next,omitempty"`
+	// Problem is why its settings can't be read in full.
+	Problem string           `json:"problem,omitempty"`
+	Next    *hibernate.Times `json:"next,omitempty"`
 	// Forecast is what the schedule makes of the four weeks from its first pause on.
 	Forecast *hibernate.Forecast `json:"forecast,omitempty"`
 	Runs     []hibernate.Run     `json:"runs"`
@@ -91,6 +93,7 @@ func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Ins
 func (doc *Hibernation) addPairs(in *hibernate.Installation, pair string, now time.Time) {
 	for _, p := range in.Pairs {
 		one := HibernateInstallation{Namespace: in.Namespace, Name: p.Name, Configuration: p.Configuration, Release: p.Release, Suspended: p.Suspended, Runs: []hibernate.Run{}}
+		one.Problem = p.Problem(func(string) bool { return false })
 		for _, r := range in.Runs {
 			if r.Pair == p.Name {
 				one.Runs = append(one.Runs, r)
@@ -190,6 +193,9 @@ func (in *HibernateInstallation) rows(named bool) (out [][]string) {
 		out = append(out, []string{"Keeps", strings.Join(in.NamespacesToKeep, ", ")})
 	}
 	out = append(out, []string{"Job", in.Image})
+	if in.Problem != "" {
+		out = append(out, []string{"Problem", in.Problem})
+	}
 	if in.Release != "" {
 		out = append(out, []string{"Installed by", "Helm, release " + in.Release})
 	}

@@ -156,13 +156,14 @@ func whoami() string {
 	return name
 }
 
-// refusal turns what hibernate refuses into the exit code for it.
+// refusal turns what hibernate refuses, or has left, into the exit code for it. The
+// rest of the error stays: it says what was taken back, and what was not.
 func refusal(err error) error {
-	if r, ok := errors.AsType[*hibernate.Refusal](err); ok && !errors.Is(err, ErrInterrupted) {
-		return refused(r)
+	if _, left := errors.AsType[*hibernate.LeftError](err); left {
+		return &failure{ExitLeft, err}
 	}
-	if l, ok := errors.AsType[*hibernate.LeftError](err); ok {
-		return &failure{ExitLeft, l}
+	if _, no := errors.AsType[*hibernate.Refusal](err); no && !errors.Is(err, ErrInterrupted) {
+		return refused(err)
 	}
 	return err
 }

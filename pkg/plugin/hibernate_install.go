@@ -262,6 +262,15 @@ func (o *configureOptions) configuration(inv *ownership.Inventory) (hibernate.Co
 	if o.set {
 		c = o.pair.Configuration.With(o.given, o.changed)
 	}
+	if o.pair != nil {
+		set := o.changed
+		if !o.set {
+			set = func(string) bool { return true }
+		}
+		if problem := o.pair.Problem(set); problem != "" {
+			return c, refused(errors.New(problem))
+		}
+	}
 	if o.set && o.access.url == "" {
 		o.access.url = c.APIURL
 	}

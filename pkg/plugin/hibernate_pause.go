@@ -377,7 +377,7 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 		})
 	}
 	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept, Keep: o.keep, Run: newRun(), By: o.runner.By}
-	state, plan, err := o.plan(ctx, options)
+	state, plan, err := o.plan(ctx, &options)
 	if err != nil {
 		return err
 	}
@@ -399,13 +399,41 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 // newRun identifies a pause; it must be the value of a label.
 func newRun() string { return strings.ToLower(rand.Text()[:12]) }
 
-func (o *nightOptions) plan(ctx context.Context, options hibernate.PauseOptions) (*hibernate.State, *hibernate.Pause, error) {
+// plan plans a pause of a cluster that nothing else pauses. It leaves out of the
+// namespaces to keep what is kept anyway, and, where nobody could correct the list,
+// what is not there.
+func (o *nightOptions) plan(ctx context.Context, options *hibernate.PauseOptions) (*hibernate.State, *hibernate.Pause, error) {
 	state, err := o.runner.Observe(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := hibernate.PlanPause(state, options)
-	return state, plan, refusal(err)
+	var notes []string
+	keep, missing := state.Keepable(options.NamespacesToKeep)
+	if options.NamespacesToKeep = keep; !o.unattended {
+		options.NamespacesToKeep = append(keep, missing...)
+	} else if len(missing) > 0 {
+		notes = append(notes, "these namespaces are to be kept and are not there: "+strings.Join(missing, ", "))
+	}
+	plan, err := hibernate.PlanPause(state, *options)
+	if err != nil || plan.Already != "" {
+		return state, plan, refusal(err)
+	}
+	unknown, err := o.unarmed(ctx, options.Accept)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan.Warnings = slices.Concat(plan.Warnings, notes, unknown)
+	return state, plan, nil
+}
+
+// unarmed refuses to pause beside a schedule of the service's own hibernation. A key
+// that may not see those can still pause: then it is a note.
+func (o *nightOptions) unarmed(ctx context.Context, accept []string) (notes []string, err error) {
+	m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
+	if err != nil {
+		return []string{fmt.Sprintf("whether the service's own hibernation pauses the cluster, too, is not known: %v", err)}, nil
+	}
+	return nil, refusal(m.Unarmed(accept))
 }
 
 // pause pauses the cluster, from a fresh look at it: somebody else may have done
@@ -418,7 +446,7 @@ func (o *nightOptions) pause(ctx context.Context, options hibernate.PauseOptions
 		return err
 	}
 	defer release()
-	state, plan, err := o.plan(held, options)
+	state, plan, err := o.plan(held, &options)
 	if err != nil {
 		return err
 	}

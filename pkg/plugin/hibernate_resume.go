@@ -98,7 +98,7 @@ func (o *hibernateResumeOptions) plan(ctx context.Context) (*hibernate.State, *h
 
 // resume wakes the cluster, from a fresh look at it.
 func (o *hibernateResumeOptions) resume(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: the cluster is resumed, and its pods still wait for nodes", engine.ErrTimeout, o.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s", engine.ErrTimeout, o.timeout))
 	defer cancel()
 	held, release, err := o.alone(ctx)
 	if err != nil {
@@ -115,8 +115,10 @@ func (o *hibernateResumeOptions) resume(ctx context.Context) error {
 	o.warn(plan.Warnings)
 	report := &engine.Report{DryRun: o.runner.DryRun}
 	err = o.runner.Resume(held, report, plan)
-	if err == nil && o.wait && !o.runner.DryRun {
-		err = o.runner.AwaitScheduled(held, plan.Journal.Unschedulable)
+	if err == nil && o.wait && !o.runner.DryRun && plan.Awaited(state) {
+		if err = o.runner.AwaitScheduled(held, plan.Journal.Unschedulable); err != nil {
+			err = fmt.Errorf("the cluster is resumed, and its pods still wait for nodes: %w", err)
+		}
 	}
 	return o.finish(ctx, "The cluster is resumed", report, refusal(err))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/internal/hibernate"
+	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // hibernateRunOptions are those of a Job, which has them in its environment: the
@@ -80,7 +81,10 @@ func (o *hibernateRunOptions) Run(cmd *cobra.Command) error {
 	o.useRunner(api)
 	o.runner.By = fmt.Sprintf("%s in namespace %s", o.runner.By, o.namespace())
 	if !o.job.Pause {
-		return o.resume(ctx)
+		ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s", engine.ErrTimeout, o.timeout))
+		defer cancel()
+		o.wait = true
+		return o.runner.Insist(ctx, o.resume)
 	}
 	return o.pause(ctx, hibernate.PauseOptions{
 		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Accept: o.job.Accept, Keep: o.job.Keep, Run: newRun(), By: o.runner.By,

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/kubectl/pkg/util/templates"
 
 	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/internal/hibernate"
 	"github.com/castai/kubectl-castai/internal/printer"
+	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
 // scheduleOptions are those of the commands of hibernate schedule.
@@ -23,6 +25,7 @@ type scheduleOptions struct {
 	instance string
 	assign   bool
 	accept   []string
+	tolerate bool
 }
 
 func newHibernateSchedule(r *Root) *cobra.Command {
@@ -82,8 +85,7 @@ func newScheduleCreate(r *Root) *cobra.Command {
 	f.StringVar(&o.schedule.TimeZone, "time-zone", hibernate.DefaultTimeZone, "Time zone of the schedules, by its name in the tz database")
 	f.StringVar(&o.instance, "instance-type", "", "Instance type of the first node of a cluster that wakes up (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.BoolVar(&o.assign, "assign", false, "Have it hibernate this cluster")
-	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+hibernate.ReversedSchedule+" or "+hibernate.LongSleep+" (repeatable)")
-	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	o.armFlags(f)
 	o.do = func(ctx context.Context, s *hibernate.State, m *hibernate.Managed) error {
 		return o.create(ctx, s, m, f.Arg(0))
 	}
@@ -93,7 +95,11 @@ func newScheduleCreate(r *Root) *cobra.Command {
 func newScheduleAssign(r *Root, verb, short string, assign bool) *cobra.Command {
 	o, cmd := newScheduleCommand(r, verb+" SCHEDULE", short)
 	f := cmd.Flags()
-	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	if assign {
+		o.armFlags(f)
+	} else {
+		f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+	}
 	o.do = func(ctx context.Context, s *hibernate.State, m *hibernate.Managed) error {
 		h, err := m.Find(f.Arg(0))
 		if err != nil {
@@ -103,10 +109,12 @@ func newScheduleAssign(r *Root, verb, short string, assign bool) *cobra.Command 
 			return o.tell("Nothing to do: it is so already")
 		}
 		question := fmt.Sprintf("This has the hibernation schedule %s leave cluster %s alone.", h.Name, s.DisplayName())
-		if assign {
-			question = fmt.Sprintf("This has the hibernation schedule %s (%s) hibernate cluster %s.", h.Name, described(h), s.DisplayName())
+		if !assign {
+			err = o.confirm(ctx, o.yes, question, h.Name)
+		} else {
+			err = o.arm(ctx, s, m, h, fmt.Sprintf("This has the hibernation schedule %s (%s) hibernate cluster %s.", h.Name, described(h), s.DisplayName()))
 		}
-		if err := o.confirm(ctx, o.yes, question, h.Name); err != nil {
+		if err != nil {
 			return err
 		}
 		if err := m.Assign(ctx, o.api, h, assign); err != nil {
@@ -140,8 +148,8 @@ func newScheduleDelete(r *Root) *cobra.Command {
 // Validate checks the flags.
 func (o *scheduleOptions) Validate() error {
 	for _, name := range o.accept {
-		if !slices.Contains([]string{hibernate.ReversedSchedule, hibernate.LongSleep}, name) {
-			return usage(fmt.Errorf("--accept=%s is unknown: it is %s or %s", name, hibernate.ReversedSchedule, hibernate.LongSleep))
+		if !slices.Contains(armAcceptances, name) {
+			return usage(fmt.Errorf("--accept=%s is unknown: it is %s", name, strings.Join(armAcceptances, " or ")))
 		}
 	}
 	return o.validate()
@@ -195,7 +203,12 @@ func (o *scheduleOptions) create(ctx context.Context, s *hibernate.State, m *hib
 	if err := o.tell("It would be " + described(h)); err != nil {
 		return err
 	}
-	if err := o.confirm(ctx, o.yes, question, name); err != nil {
+	if o.assign {
+		err = o.arm(ctx, s, m, h, question)
+	} else {
+		err = o.confirm(ctx, o.yes, question, name)
+	}
+	if err != nil {
 		return err
 	}
 	made, err := o.api.CreateHibernationSchedule(ctx, m.Cluster.OrganizationId, h)
@@ -204,6 +217,51 @@ func (o *scheduleOptions) create(ctx context.Context, s *hibernate.State, m *hib
 	}
 	return o.tell(fmt.Sprintf("Created hibernation schedule %s (%s)", name, made.Id))
 }
+
+// armAcceptances are the refusals that a schedule goes on against.
+var armAcceptances = []string{hibernate.ReversedSchedule, hibernate.LongSleep, hibernate.OverlappingPairs, hibernate.LostPods}
+
+// armFlags adds the flags of what has the service hibernate the cluster.
+func (o *scheduleOptions) armFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(armAcceptances, " or ")+" (repeatable)")
+	f.BoolVar(&o.tolerate, "add-tolerations", false, "Let Cast AI's components run on the temporary node that wakes the cluster")
+	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
+}
+
+// arm refuses a cluster that would not wake by itself, asks, looks again, and lets the
+// components run on the node that wakes it.
+func (o *scheduleOptions) arm(ctx context.Context, s *hibernate.State, m *hibernate.Managed, h castai.HibernationSchedule, question string) error {
+	options := hibernate.ManagedOptions{Tolerate: o.tolerate, Accept: o.accept}
+	p, err := hibernate.PlanAssign(s, m, h, options)
+	if err != nil {
+		return refusal(err)
+	}
+	o.runner.Step = armTimeout
+	phases := o.runner.Tolerating(p)
+	if len(phases) > 0 {
+		text := printer.NewText(o.Out)
+		text.ResumePlan(s.DisplayName(), phases, p.Warnings)
+		if err := text.Err(); err != nil {
+			return err
+		}
+		if err := o.allowed(ctx, o.client, "castai-hibernate", hibernate.Rights(phases)); err != nil {
+			return err
+		}
+	}
+	if err := o.confirm(ctx, o.yes, question, h.Name); err != nil {
+		return err
+	}
+	if s, m, err = o.seeManaged(ctx); err != nil {
+		return err
+	}
+	if p, err = hibernate.PlanAssign(s, m, h, options); err != nil {
+		return refusal(err)
+	}
+	return o.runner.RunManaged(ctx, &engine.Report{}, o.runner.Tolerating(p))
+}
+
+// armTimeout bounds the change of a few Deployments.
+const armTimeout = time.Minute
 
 // described says what a schedule makes of a week.
 func described(h castai.HibernationSchedule) string {

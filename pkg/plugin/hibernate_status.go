@@ -74,15 +74,8 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 		return refused(missing(in, o.name))
 	}
 	doc := printer.NewHibernation(state.Server, state, in, o.name)
-	if o.managed {
-		if o.api == nil {
-			return errors.New("the service's own hibernation can't be shown without an answer of Cast AI's")
-		}
-		m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
-		if err != nil {
-			return err
-		}
-		doc.Managed = printer.NewManaged(state, m, time.Now())
+	if doc.Managed, err = o.service(ctx, state); err != nil {
+		return err
 	}
 	if o.output != "" {
 		return printer.Print(o.Out, o.output, doc)
@@ -90,6 +83,26 @@ func (o *hibernateStatusOptions) Run(cmd *cobra.Command) error {
 	text := printer.NewText(o.Out)
 	text.Hibernation(doc)
 	return text.Err()
+}
+
+// service is what the service's own hibernation is at, if it was asked for, or
+// hibernates the cluster.
+func (o *hibernateStatusOptions) service(ctx context.Context, state *hibernate.State) (*printer.Managed, error) {
+	if o.api == nil {
+		if o.managed {
+			return nil, errors.New("the service's own hibernation can't be shown without an answer of Cast AI's")
+		}
+		return nil, nil
+	}
+	m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
+	if err != nil && !o.managed {
+		printer.NewText(o.ErrOut).Message(fmt.Sprintf("Whether the service's own hibernation pauses the cluster, too, is not known: %v", err))
+		return nil, nil
+	}
+	if err != nil || !o.managed && !m.Armed() {
+		return nil, err
+	}
+	return printer.NewManaged(state, m, time.Now()), nil
 }
 
 // observe asks Cast AI, too, if there is a key. What can't be had of it is left

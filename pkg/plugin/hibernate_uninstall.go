@@ -40,6 +40,7 @@ func newHibernateUninstall(r *Root) *cobra.Command {
 		Args: noArgs, RunE: run(o),
 	}
 	f := cmd.Flags()
+	o.access.addFlags(f)
 	nameVar(f, &o.name)
 	f.BoolVar(&o.all, "all", false, "Remove all pairs of CronJobs")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
@@ -48,13 +49,18 @@ func newHibernateUninstall(r *Root) *cobra.Command {
 	return cmd
 }
 
-// Complete has nothing to fill in.
-func (o *hibernateUninstallOptions) Complete(*cobra.Command, []string) error { return nil }
+// Complete reads the key, if there is one.
+func (o *hibernateUninstallOptions) Complete(*cobra.Command, []string) error {
+	return o.access.complete()
+}
 
 // Validate checks the flags.
 func (o *hibernateUninstallOptions) Validate() error {
 	if o.all && o.name != "" {
 		return usage(errors.New("--all and --name exclude each other"))
+	}
+	if err := o.access.validate(false); err != nil {
+		return err
 	}
 	return outputFormats(o.output, "", "json", "yaml")
 }
@@ -84,7 +90,7 @@ func (o *hibernateUninstallOptions) look(ctx context.Context) (server cluster.Se
 	if err != nil {
 		return server, nil, nil, err
 	}
-	state, err := o.runner.Observe(ctx)
+	state, err := o.observe(ctx)
 	if err != nil {
 		return server, nil, nil, err
 	}
@@ -93,6 +99,20 @@ func (o *hibernateUninstallOptions) look(ctx context.Context) (server cluster.Se
 	}
 	plan, notes, err = o.plan(ctx, state, pairs)
 	return state.Server, plan, notes, err
+}
+
+// observe asks Cast AI only where nothing else tells whether the cluster sleeps.
+func (o *hibernateUninstallOptions) observe(ctx context.Context) (*hibernate.State, error) {
+	state, err := o.runner.Observe(ctx)
+	if err != nil || o.access.key.IsZero() || o.runner.API != nil || state.Doubt() == "" && !state.Sleep().Unsure {
+		return state, err
+	}
+	api, err := o.access.reach(ctx, o.client)
+	if err != nil {
+		return nil, err
+	}
+	o.runner.API, o.runner.ClusterID = api, o.access.clusterID
+	return o.runner.Observe(ctx)
 }
 
 // pairs are those that are to be removed. None at all are, where only what they

@@ -28,10 +28,13 @@ func (o *offboardOptions) asleep(ctx context.Context, inv *ownership.Inventory) 
 	if s.Blind != "" {
 		return errors.New(s.Blind)
 	}
-	sleep := s.Sleep()
-	if sleep.Who == hibernate.CastAI && (sleep.Phase == hibernate.Paused || sleep.Job != "") {
+	text := s.Doubt()
+	if sleep := s.Sleep(); sleep.Who == hibernate.CastAI && sleep.Asleep() {
+		text = sleep.Clause()
+	}
+	if text != "" {
 		inv.Blockers = append(inv.Blockers, ownership.Blocker{
-			Name: blockerHibernation, Text: "the cluster is " + sleep.String(), Remedy: "wake it first (hibernate resume), or its workloads stay Pending", Objects: []cluster.Ref{state},
+			Name: blockerHibernation, Text: text, Remedy: "wake it first (hibernate resume), or its workloads stay Pending", Objects: []cluster.Ref{state},
 		})
 	}
 	return nil

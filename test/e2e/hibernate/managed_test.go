@@ -17,18 +17,28 @@ func TestTheServicesOwnHibernation(t *testing.T) {
 	if r := hibernate(t, 3, known("schedule", "create", "nights", as, "--yes", "--resume-schedule=0 7 2 1 *")...); !strings.Contains(r.Stderr, "--accept=long-sleep") {
 		t.Errorf("a schedule that never wakes: %s", r)
 	}
-	if r := hibernate(t, 0, known("schedule", "create", "nights", as, "--yes", "--time-zone=Europe/Vilnius", "--assign")...); !strings.Contains(r.Stdout, "asleep 55 % of the week") {
+	if r := hibernate(t, 3, known("schedule", "create", "nights", as, "--yes", "--assign")...); !strings.Contains(r.Stderr, "--add-tolerations") || len(fake.Schedules()) > 0 {
+		t.Errorf("the cluster would not wake: %s", r)
+	}
+	if r := hibernate(t, 0, known("schedule", "create", "nights", as, "--yes", "--time-zone=Europe/Vilnius")...); !strings.Contains(r.Stdout, "asleep 55 % of the week") {
 		t.Errorf("it is not described: %s", r)
 	}
 	if r := hibernate(t, 0, known("schedule", "list", as)...); !strings.Contains(r.Stdout, "nights") || !strings.Contains(r.Stdout, "Europe/Vilnius") {
 		t.Errorf("the list: %s", r)
 	}
-	hibernate(t, 0, known("schedule", "unassign", "nights", as, "--yes")...)
-	hibernate(t, 0, known("schedule", "assign", "nights", as, "--yes")...)
-	if r := hibernate(t, 3, known("pause", as, "--managed", "--yes")...); !strings.Contains(r.Stderr, "--add-tolerations") {
+	if r := hibernate(t, 3, known("schedule", "assign", "nights", as, "--yes")...); !strings.Contains(r.Stderr, "--add-tolerations") {
 		t.Errorf("the cluster would not wake: %s", r)
 	}
-	hibernate(t, 0, known("pause", as, "--managed", "--add-tolerations", "--yes")...)
+	hibernate(t, 0, known("schedule", "assign", "nights", as, "--add-tolerations", "--yes")...)
+	hibernate(t, 0, known("schedule", "unassign", "nights", as, "--yes")...)
+	hibernate(t, 0, known("schedule", "assign", "nights", as, "--yes")...)
+	if r := hibernate(t, 3, known("pause", as, "--yes")...); !strings.Contains(r.Stderr, "by the schedule nights") {
+		t.Errorf("beside the service's schedule: %s", r)
+	}
+	if r := hibernate(t, 0, known("status", as)...); !strings.Contains(r.Stdout, "nights") {
+		t.Errorf("status: %s", r)
+	}
+	hibernate(t, 0, known("pause", as, "--managed", "--yes")...)
 	if names := nodeNames(t); len(names) > 0 {
 		t.Errorf("these nodes are left: %v", names)
 	}
