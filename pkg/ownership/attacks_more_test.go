@@ -16,7 +16,7 @@ func moreAttacks() []attack {
 			"name: podmutations.pod-mutations.cast.ai, " +
 			"uid: CustomResourceDefinition.apiextensions.k8s.io/podmutations.pod-mutations.cast.ai}]"
 	)
-	with := func(text, old, replacement string) string { return strings.ReplaceAll(text, old, replacement) }
+	with := strings.ReplaceAll
 	agent := copied("castai-agent")
 	out := []attack{
 		// Another cluster's id, by all that names one.
