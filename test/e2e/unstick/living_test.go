@@ -100,13 +100,13 @@ func (o *operator) clean(ctx context.Context, t *testing.T, client dynamic.Inter
 	o.cleaned.Add(1)
 }
 
-// entitle makes the ServiceAccount of an operator in a namespace, which may write widgets.
+// entitle makes the ServiceAccount of an operator in namespace default, which may write widgets.
 // (A rule for all groups: the operators of other tests are not found by it.)
-func entitle(t *testing.T, ns, name string) {
+func entitle(t *testing.T, name string) {
 	t.Helper()
 	for _, args := range [][]string{
-		{"create", "serviceaccount", name, "-n", ns},
-		{"create", "clusterrolebinding", name, "--clusterrole=" + name, "--serviceaccount=" + ns + ":" + name},
+		{"create", "serviceaccount", name, "-n", "default"},
+		{"create", "clusterrolebinding", name, "--clusterrole=" + name, "--serviceaccount=default:" + name},
 	} {
 		if _, err := server.Kubectl(t.Context(), args...); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestLivingOperator(t *testing.T) {
 			o := &operator{name: tc.name, cleanUp: time.Minute}
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			entitle(t, "default", o.name)
+			entitle(t, o.name)
 			if tc.deployed {
 				deploy(t, "default", o.name, o.name)
 			}
@@ -200,7 +200,7 @@ func TestLivingOperator(t *testing.T) {
 func TestNameOfAnOperator(t *testing.T) {
 	t.Parallel()
 	const name = "gone-operator"
-	entitle(t, "default", name)
+	entitle(t, name)
 	tenant, ns := fresh(t), fresh(t)
 	deploy(t, tenant, name, "default")
 	create(t, widgets, ns, "w", nil)
