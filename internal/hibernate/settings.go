@@ -98,10 +98,11 @@ func (s Settings) env() map[string]string {
 // must not contradict each other.
 func SettingsFromEnv(get func(string) string) (Settings, error) {
 	s, problems := readSettings(get)
-	for _, flag := range slices.Sorted(maps.Keys(problems)) {
-		return s, problems[flag]
+	flags := slices.Sorted(maps.Keys(problems))
+	if len(flags) == 0 {
+		return s, nil
 	}
-	return s, nil
+	return s, problems[flags[0]]
 }
 
 // readSettings reads what can be read, and says of the rest why not, by the flag that
