@@ -76,6 +76,8 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 		return ns, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s, and its subjects are there", key, c.value)}, true
 	case c.component != nil && named && (v.corroborated(c, ns) || v.ownAccounts(b) || v.wholeSet(c, ns)):
 		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects have that chart's names", c.value)}, true
+	case c.component == v.liqoComponent() && v.liqo == liqoCastAI && v.liqoAt[ns] != nil:
+		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects are where Cast AI's Liqo lives", c.value)}, true
 	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && (marked || v.agrees(b.Object)):
 		return ns, Evidence{Rule: "installed", Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.exactly(b.Object).Name)}, true
 	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && b.role.Kind == "ClusterRole" && b.role.Name == b.Name && !v.isHome(ns):

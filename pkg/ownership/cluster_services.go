@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
@@ -37,12 +38,14 @@ func (v *clusterView) judgeWebhook(o *cluster.Object) {
 		}
 	}
 	c := v.chart(o)
-	component := v.cat.webhookName(o.Name)
+	component := v.webhookName(o.Name)
 	if component == nil {
 		component = c.component
 	}
 	e := Evidence{Rule: "service", Text: text("it calls the Service %s/%s, in a namespace of Cast AI's", service.Namespace, service.Name)}
 	switch {
+	case v.calledAfterItsChart(o, hooks):
+		v.claim(o, component, Evidence{Rule: "installed", Text: text("it has exactly the name of %s, marks of Cast AI's release agree, and it calls no Service", component.Name)})
 	case mine == 0:
 	case mine < len(hooks):
 		v.hint(o, e)
@@ -55,6 +58,26 @@ func (v *clusterView) judgeWebhook(o *cluster.Object) {
 	}
 }
 
+// calledAfterItsChart tells whether a configuration that calls no Service, because
+// it is switched off or calls an address, is Cast AI's all the same: it has
+// exactly the name that a component gives it, and the label of this component's
+// chart or Helm's mark of a release that is known; all its webhooks have names in
+// Cast AI's domain.
+func (v *clusterView) calledAfterItsChart(o *cluster.Object, hooks []map[string]any) bool {
+	c := v.webhookName(o.Name)
+	if c == nil {
+		return false
+	}
+	for _, h := range hooks {
+		if serviceOf(h).Name != "" || !v.cat.inDomain(str(h, "name")) {
+			return false
+		}
+	}
+	key, _ := releaseOf(o)
+	label := v.chart(o)
+	return label.component == c || label.value == "" && v.releases[key.namespace][key.name]
+}
+
 // webhookHome: a configuration with the label of one of Cast AI's charts and
 // Helm's marks, or with a name of the catalogue and webhooks in Cast AI's
 // domain, leads to the one namespace of the Services that it calls.
@@ -62,7 +85,7 @@ func (v *clusterView) webhookHome(o *cluster.Object) {
 	hooks := nested(o, "webhooks")
 	c := v.chart(o)
 	key, marked := releaseOf(o)
-	named := v.cat.webhookName(o.Name) != nil
+	named := v.webhookName(o.Name) != nil
 	ns := ""
 	for i, h := range hooks {
 		s := serviceOf(h)
@@ -97,20 +120,27 @@ func (v *clusterView) ownService(s cluster.Ref, caller *cluster.Object) *Compone
 
 // ownRules tells whether a webhook is only about Cast AI's own API groups.
 func (v *clusterView) ownRules(h map[string]any) bool {
+	groups := ruleGroups(h)
+	return len(groups) > 0 && !slices.ContainsFunc(groups, func(group string) bool { return v.group(group) == nil })
+}
+
+// ruleGroups are the API groups in the rules of a webhook; a rule without any
+// counts as one of no name.
+func ruleGroups(h map[string]any) []string {
+	var out []string
 	rules, _ := h["rules"].([]any)
 	for _, r := range rules {
 		rule, _ := r.(map[string]any)
 		groups, _ := rule["apiGroups"].([]any)
-		for _, g := range groups {
-			if name, _ := g.(string); v.group(name) == nil {
-				return false
-			}
-		}
 		if len(groups) == 0 {
-			return false
+			out = append(out, "")
+		}
+		for _, g := range groups {
+			name, _ := g.(string)
+			out = append(out, name)
 		}
 	}
-	return len(rules) > 0
+	return out
 }
 
 // judgeAPIServices: an APIService that a Service in a home answers, and whose

@@ -28,6 +28,7 @@ type clusterView struct {
 	releases   map[string]map[string]bool // names of releases of Cast AI's, by namespace
 	catalogued map[string]*Home           // by namespace, see namedHome
 	keys       map[releaseKey]bool        // see installed; made when everything is judged
+	liqoAt     map[string]*cluster.Object // see liqoPlaces
 }
 
 func newClusterView(objects []*cluster.Object, cat *Catalogue, trust []string) *clusterView {

@@ -168,9 +168,15 @@ func TestALiqoIsNotTakenApart(t *testing.T) {
 	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "edge")+deployment("edge", "liqo-controller-manager", image)+
 		crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+webhook("liqo-webhook", "edge/liqo-webhook=x.liqo.io"))
 	trusted := s.take(t, ownership.Options{Trust: []string{"edge"}})
-	wantVerdict(t, trusted, "Deployment.apps/edge/liqo-controller-manager", "owned")
-	split := blocker(trusted, "split")
-	for _, want := range []string{"liqo-controller-manager", "foreignclusters.core.liqo.io"} {
+	wantVerdict(t, trusted, "Deployment.apps/edge/liqo-controller-manager", "unclear")
+	wantVerdict(t, trusted, "MutatingWebhookConfiguration/liqo-webhook", "unclear")
+	wantVerdict(t, trusted, "CustomResourceDefinition/foreignclusters.core.liqo.io", "foreign")
+	if split := blocker(trusted, "split"); len(split.Objects) > 0 {
+		t.Errorf("%+v", split)
+	}
+	controller := cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "edge", Name: "liqo-controller-manager"}
+	split := blocker(s.take(t, ownership.Options{Trust: []string{"edge"}, Include: []cluster.Ref{controller}}), "split")
+	for _, want := range []string{"liqo-controller-manager", "foreignclusters.core.liqo.io", "liqo-webhook"} {
 		if !slices.ContainsFunc(split.Objects, func(r cluster.Ref) bool { return r.Name == want }) {
 			t.Errorf("%s is not in %+v", want, split)
 		}

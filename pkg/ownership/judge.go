@@ -326,8 +326,7 @@ func (v *clusterView) identifies(o *cluster.Object) bool {
 	case "CustomResourceDefinition.apiextensions.k8s.io":
 		return v.crdGroup(o) != nil
 	case "MutatingWebhookConfiguration.admissionregistration.k8s.io", "ValidatingWebhookConfiguration.admissionregistration.k8s.io":
-		c := v.cat.webhookName(o.Name)
-		return c != nil && (len(c.Within) == 0 || v.liqo == liqoCastAI)
+		return v.webhookName(o.Name) != nil
 	case "ClusterRole." + rbac, "ClusterRoleBinding." + rbac, "SecurityContextConstraints.security.openshift.io":
 		return v.exactly(o) != nil
 	case "Role." + rbac, "RoleBinding." + rbac:

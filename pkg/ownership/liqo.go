@@ -23,12 +23,15 @@ const (
 
 // whoseLiqo decides whose the Liqo in this cluster is: Cast AI's fork has the
 // same names for everything as upstream Liqo, so none of them tells. What tells
-// is where it lives, as bindings and webhooks say, and what only Cast AI's has:
-// the RuntimeClass that selects omni.cast.ai/type, and, where omni's own API is
-// defined, tenant namespaces omni-*. Upstream's may be called that, too.
+// is where it lives, as bindings, webhooks and APIServices say, and what only
+// Cast AI's has: the RuntimeClass that selects omni.cast.ai/type, and, where
+// omni's own API is defined, tenant namespaces omni-*. Upstream's may be called
+// that, too. A RuntimeClass alone is a leftover, beside which a Liqo of somebody
+// else's may have been installed.
 func (v *clusterView) whoseLiqo() liqoOwner {
-	liqo, omni := v.liqoPlaces(), v.omniPlaces()
-	castAI, foreign := len(omni.sure) > 0, false
+	v.liqoAt = v.liqoPlaces()
+	omni := v.omniPlaces()
+	castAI, foreign := false, false
 	defined := v.omniDefined()
 	for _, o := range v.byKind["Namespace"] {
 		tenant := o.Labels["liqo.io/tenant-namespace"] == "true"
@@ -38,8 +41,8 @@ func (v *clusterView) whoseLiqo() liqoOwner {
 		})
 		castAI = castAI || defined && tenant && named
 	}
-	for ns := range liqo {
-		if omni.sure[ns] || omni.maybe[ns] {
+	for ns := range v.liqoAt {
+		if omni[ns] {
 			castAI = true
 		} else {
 			foreign = true
@@ -65,57 +68,105 @@ func (v *clusterView) omniDefined() bool {
 	})
 }
 
-// liqoPlaces are the namespaces that a Liqo lives in: those of its
-// ServiceAccounts in bindings, and of the Service that its webhooks call, each
-// with an object that leads there.
+// liqoPlaces are the namespaces that a Liqo lives in, whatever it is called
+// there: those of the subjects of bindings with its chart's label or of its
+// ServiceAccounts, of the Services that its webhooks call, and of those that
+// answer for its API groups; each with an object that leads there.
 func (v *clusterView) liqoPlaces() map[string]*cluster.Object {
 	out := map[string]*cluster.Object{}
-	workloads := v.liqoComponent().Workloads
 	for _, b := range v.bindings {
 		for _, a := range b.accounts {
-			if slices.Contains(workloads, a.Name) {
+			if chartName(b.Object) == "liqo" || v.liqoAccount(a) {
 				out[a.Namespace] = b.Object
 			}
 		}
 	}
 	for _, kind := range []string{"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"} {
-		if o := v.byRef[cluster.Ref{Group: "admissionregistration.k8s.io", Kind: kind, Name: "liqo-webhook"}]; o != nil {
+		for _, o := range v.byKind[kind+".admissionregistration.k8s.io"] {
 			for _, h := range nested(o, "webhooks") {
-				if ns := serviceOf(h).Namespace; ns != "" {
+				if ns := serviceOf(h).Namespace; ns != "" && v.cat.liqoHook(o, h) {
 					out[ns] = o
 				}
 			}
 		}
 	}
+	for _, o := range v.byKind["APIService.apiregistration.k8s.io"] {
+		if ns := str(o.Body, "spec", "service", "namespace"); ns != "" && v.cat.liqoGroup(str(o.Body, "spec", "group")) {
+			out[ns] = o
+		}
+	}
 	return out
 }
 
-// places are namespaces in which Cast AI's omni lives.
-type places struct{ sure, maybe map[string]bool }
+// liqoAccount tells whether a ServiceAccount has the name of one of everybody's
+// Liqo's programs.
+func (v *clusterView) liqoAccount(a cluster.Ref) bool {
+	return slices.Contains(v.liqoComponent().Workloads, a.Name)
+}
 
-// omniPlaces: castai-omni by its name, which alone says nothing of a Liqo; and
-// where the release of the RuntimeClass that only omni has is installed, or,
-// beside such a class, the agent's binding or the user's word leads.
-func (v *clusterView) omniPlaces() places {
-	out := places{map[string]bool{}, map[string]bool{"castai-omni": true}}
+// liqoGroup tells whether an API group is one of everybody's Liqo's.
+func (c *Catalogue) liqoGroup(group string) bool {
+	return strings.HasSuffix(group, liqoGroup) && c.group(group) != nil
+}
+
+// liqoHook tells whether a webhook of a configuration is a Liqo's: it calls its
+// configurations liqo-webhook, its webhooks NAME.mutate.liqo.io and
+// NAME.validate.liqo.io, and most of them are about its own API groups (liqo
+// deployments/liqo/templates/webhooks).
+func (c *Catalogue) liqoHook(o *cluster.Object, h map[string]any) bool {
+	name := str(h, "name")
+	return o.Name == "liqo-webhook" || strings.HasSuffix(name, ".mutate"+liqoGroup) || strings.HasSuffix(name, ".validate"+liqoGroup) ||
+		slices.ContainsFunc(ruleGroups(h), c.liqoGroup)
+}
+
+// omniPlaces are the namespaces in which Cast AI's omni lives, if a Liqo is there:
+// castai-omni by its name, for a Liqo with its ordinary names; where the release of the RuntimeClass that only omni
+// has is installed, by Helm's mark or by the labels of a binding that came from
+// the same chart in the same release; and, beside such a class, where the agent's
+// binding or the user's word leads.
+func (v *clusterView) omniPlaces() map[string]bool {
+	out, classes := map[string]bool{}, map[liqoPart]bool{}
 	for _, o := range v.byKind["RuntimeClass.node.k8s.io"] {
-		if runtimeClassOfOmni(o) {
-			key, _ := releaseOf(o)
-			out.sure[key.namespace] = true
+		if !runtimeClassOfOmni(o) {
+			continue
+		}
+		if key, marked := releaseOf(o); marked {
+			out[key.namespace] = true
+		}
+		classes[liqoPartOf(o)] = true
+		if value := o.Labels["helm.sh/chart"]; value != "" {
+			v.liqoLabels[value] = true
 		}
 	}
-	if len(out.sure) == 0 {
-		return out
-	}
 	for _, b := range v.bindings {
+		part := liqoPartOf(b.Object)
 		for _, a := range b.accounts {
-			if c := v.cat.app(a.Name); c != nil && c.Name == "omni-agent" {
-				out.maybe[a.Namespace] = true
+			c := v.cat.app(a.Name)
+			agent := c != nil && c.Name == "omni-agent" && len(classes) > 0
+			named := a.Namespace == "castai-omni" && (v.liqoAccount(a) || len(classes) > 0)
+			if agent || named || part.release != "" && classes[part] {
+				out[a.Namespace] = true
 			}
 		}
 	}
-	maps.Copy(out.maybe, v.trust)
+	if len(classes) > 0 {
+		maps.Copy(out, v.trust)
+	}
 	return out
+}
+
+// liqoPart is the installation that the labels of an object of Liqo's chart name:
+// its instance is RELEASE-NAME, NAME being its app.kubernetes.io/name (liqo
+// deployments/liqo/templates/_helpers.tpl).
+type liqoPart struct{ chart, release string }
+
+func liqoPartOf(o *cluster.Object) liqoPart {
+	name := o.Labels["app.kubernetes.io/name"]
+	release, ok := strings.CutSuffix(o.Labels["app.kubernetes.io/instance"], "-"+name)
+	if !ok || name == "" {
+		release = ""
+	}
+	return liqoPart{o.Labels["helm.sh/chart"], release}
 }
 
 func runtimeClassOfOmni(o *cluster.Object) bool {
@@ -152,13 +203,13 @@ func (v *clusterView) judgeLiqo() {
 	if v.liqo != liqoCastAI {
 		return
 	}
-	for ns, from := range v.liqoPlaces() {
+	for ns, from := range v.liqoAt {
 		v.addHome(ns, v.liqoComponent(), from)
 		v.addHome(ns, v.cat.component("omni-agent"), from)
 	}
 	for _, o := range v.objects {
 		unbound := o.Ref().GroupKind().String() == "ClusterRole."+rbac && len(v.boundBy[o.Ref()]) == 0
-		if c := v.chart(o); c.chart == "liqo" && !v.owned(o) && (unbound || !judgedByUse(o)) {
+		if c := v.chart(o); c.component == v.liqoComponent() && !v.owned(o) && (unbound || !judgedByUse(o)) {
 			v.claim(o, c.component, Evidence{Rule: "liqo", Text: text("it comes from the chart (%s) of the Liqo in this cluster, which is Cast AI's", c.value)})
 		}
 	}

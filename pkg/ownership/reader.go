@@ -34,9 +34,12 @@ func (c charted) foreign() bool { return c.value != "" && c.component == nil && 
 // reader reads the marks of single objects, with what the catalogue knows of
 // them. It knows no object but the one that it is asked about.
 type reader struct {
-	cat    *Catalogue
-	liqo   liqoOwner
-	charts map[string]charted // by value of the label
+	cat  *Catalogue
+	liqo liqoOwner
+	// liqoLabels are values of helm.sh/chart that Cast AI's own RuntimeClass has: the
+	// label of Liqo's chart under whatever name.
+	liqoLabels map[string]bool
+	charts     map[string]charted // by value of the label
 	// What puts things into every namespace here.
 	openshift, istio bool
 	// aliases are charts that are Cast AI's under a name that somebody else gave
@@ -48,7 +51,7 @@ type reader struct {
 type alias struct{ chart, release string }
 
 func newReader(cat *Catalogue) *reader {
-	return &reader{cat: cat, charts: map[string]charted{}, aliases: map[alias]bool{}}
+	return &reader{cat: cat, charts: map[string]charted{}, aliases: map[alias]bool{}, liqoLabels: map[string]bool{}}
 }
 
 // within returns a reader for a namespace, which knows the aliases that this one knows.
@@ -59,9 +62,13 @@ func (r *reader) within() *reader {
 }
 
 // chart reads the label helm.sh/chart; an alias is no label. The chart of a third
-// party that others rely on is none, whatever its release is called.
+// party that others rely on is none, whatever its release is called, and that of
+// the RuntimeClass that only omni has is Cast AI's, even where it is all that is left.
 func (r *reader) chart(o *cluster.Object) charted {
 	c := r.label(o)
+	if c.value != "" && o.Resource.Kind == "RuntimeClass" && runtimeClassOfOmni(o) {
+		c.component = r.liqoComponent()
+	}
 	if c.value != "" && c.component == nil && (c.thirdParty == nil || c.thirdParty.Stays == "") && r.aliases[alias{c.chart, releaseName(o)}] {
 		return charted{}
 	}
@@ -82,8 +89,19 @@ func (r *reader) label(o *cluster.Object) charted {
 	if m := chartLabel.FindStringSubmatch(value); m != nil {
 		c.chart, c.component, c.thirdParty = m[1], r.chartNamed(m[1]), r.cat.thirdParty(m[1])
 	}
+	if r.liqo == liqoCastAI && r.liqoLabels[value] {
+		c.component = r.liqoComponent()
+	}
 	r.charts[value] = c
 	return c
+}
+
+// chartName returns the name of the chart in the label helm.sh/chart, or "".
+func chartName(o *cluster.Object) string {
+	if m := chartLabel.FindStringSubmatch(o.Labels["helm.sh/chart"]); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // chartNamed returns the component of a chart of that name under any roof. That
@@ -115,6 +133,27 @@ func (r *reader) group(group string) *Component {
 		return nil
 	}
 	return r.cat.group(group)
+}
+
+// webhookName returns the component of a webhook configuration of that name. That
+// of Liqo is everybody's.
+func (r *reader) webhookName(name string) *Component {
+	c := r.cat.webhookName(name)
+	if c != nil && len(c.Within) > 0 && r.liqo != liqoCastAI {
+		return nil
+	}
+	return c
+}
+
+// publishes returns the first component of which one of the images is the own
+// one, as Cast AI publishes it. Those of Liqo count where Liqo is Cast AI's: what
+// runs them goes with its definitions and webhooks or not at all.
+func (r *reader) publishes(images []string) (*Component, string) {
+	c, image := r.cat.publishes(images)
+	if c != nil && len(c.Within) > 0 && r.liqo != liqoCastAI {
+		return nil, ""
+	}
+	return c, image
 }
 
 // release returns the name of the release that an object is part of: Helm's

@@ -235,3 +235,28 @@ func TestRemainsInNamespacesOfAdministrators(t *testing.T) {
 		}
 	}
 }
+
+// A configuration that calls no Service, because it is switched off or calls an
+// address, is known by its name and the marks of its chart, and by nothing less.
+func TestWebhooksThatCallNoService(t *testing.T) {
+	const name, chart = "castai-pod-pinner", "castai-pod-pinner-1.12.2"
+	elsewhere := strings.Replace(webhook(name, "https://pinner.example.com"), "hook.example.com", "pod-pinner.cast.ai", 1)
+	pinner := binding(name, name, "ServiceAccount:platform/"+name)
+	for _, test := range []struct{ name, manifest, want string }{
+		{"of the chart, switched off", labelled(webhook(name), chart, "castai-agent", "castai"), "owned"},
+		{"of the chart without Helm", strings.Replace(webhook(name), "metadata:", "metadata:\n  labels: {helm.sh/chart: "+chart+"}", 1), "owned"},
+		{"of the chart, at an address", labelled(elsewhere, chart, "castai-agent", "castai"), "owned"},
+		{"of a release that is known", labelled(pinner, chart, "platform", "castai") +
+			strings.Replace(webhook(name), "metadata:", "metadata:\n  "+helmMarks("platform", "castai"), 1), "owned"},
+		{"of a release that is unknown", strings.Replace(webhook(name), "metadata:", "metadata:\n  "+helmMarks("castai-agent", "mine"), 1), "unclear"},
+		{"of a release of somebody else's", labelled(webhook(name), chart, "shop", "acme"), "unclear"},
+		{"of another chart", labelled(webhook(name), "acme-1.0.0", "castai-agent", "castai"), "foreign"},
+		{"of another component's chart", labelled(webhook(name), "castai-agent-1.0.0", "castai-agent", "castai"), "unclear"},
+		{"the name alone", webhook(name), "unclear"},
+		{"an address of others", labelled(webhook(name, "https://pinner.example.com"), chart, "castai-agent", "castai"), "unclear"},
+		{"a Service of others", labelled(webhook(name, "shop/guard=pod-pinner.cast.ai"), chart, "castai-agent", "castai"), "unclear"},
+	} {
+		inv := new(scene).yaml(t, test.manifest).withNamespaces().take(t, ownership.Options{})
+		t.Run(test.name, func(t *testing.T) { wantVerdict(t, inv, "MutatingWebhookConfiguration/"+name, test.want) })
+	}
+}

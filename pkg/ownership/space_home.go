@@ -141,6 +141,9 @@ func (v *spaceView) hints() {
 		component, mark := v.marked(w.Object)
 		published, image := v.cat.publishes(w.images)
 		switch mirrored := v.cat.mirrored(component, w.images); {
+		case v.isHome && published == v.liqoComponent() && v.liqo != liqoCastAI:
+			v.hint(w.Object, Evidence{Rule: "image", Text: text("it runs %s", image)})
+			v.deny(w.Object, Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
 		case !w.foreignMain(v.cat):
 			v.hint(w.Object, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
 			v.deny(w.Object, v.doubt("they are not the image of a component whose name or labels it has"))

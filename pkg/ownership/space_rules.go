@@ -29,7 +29,7 @@ func (v *spaceView) judgeWorkloads() {
 		}
 		account := v.byRef[cluster.Ref{Kind: "ServiceAccount", Namespace: v.name, Name: serviceAccount(w.spec)}]
 		runs := v.cat.runs(component, w.images)
-		published, image := v.cat.publishes(w.images)
+		published, image := v.publishes(w.images)
 		switch {
 		case component != nil && runs != "" && v.specific(component, w):
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
@@ -47,7 +47,7 @@ func (v *spaceView) judgeWorkloads() {
 // has a name that nobody else gives, runs what Cast AI publishes, or what was
 // copied with the path of that; or something says that this component lives here.
 func (v *spaceView) specific(c *Component, w workload) bool {
-	published, _ := v.cat.publishes(w.images)
+	published, _ := v.publishes(w.images)
 	return published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] || v.chart(w.Object).component != nil ||
 		v.cat.unmistakable(w.Name) || v.cat.unmistakable(w.Labels["app.kubernetes.io/name"])
 }

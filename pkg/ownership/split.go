@@ -15,8 +15,8 @@ type split struct {
 }
 
 // splits finds the components that an offboarding would take apart. Controllers
-// are the workloads in homes that have the component's name or run its image,
-// whatever their verdict.
+// are the workloads in homes that have the component's name, or run its image as
+// Cast AI publishes it, whatever their verdict.
 func (j *judgement) splits() []split {
 	served, controllers := map[string][]*cluster.Object{}, map[string][]*cluster.Object{}
 	for _, o := range j.cluster.objects {
@@ -65,17 +65,21 @@ func (j *judgement) splits() []split {
 	return out
 }
 
-// serves returns the component whose controllers serve a definition or answer a
-// webhook, if only one component does; whoever the Liqo in this cluster belongs to.
+// serves returns the component whose controllers serve a definition or an API, or
+// answer a webhook, if only one component does; whoever the Liqo in this cluster
+// belongs to.
 func (j *judgement) serves(o *cluster.Object) *Component {
 	switch {
-	case isCRD(o):
+	case isCRD(o), o.Resource.Kind == "APIService" && str(o.Body, "spec", "service", "name") != "":
 		_, group, _ := strings.Cut(o.Name, ".")
 		if j.cat.shared(group) {
 			return nil
 		}
 		return j.cat.group(group)
 	case strings.HasSuffix(o.Resource.Kind, "WebhookConfiguration"):
+		if slices.ContainsFunc(nested(o, "webhooks"), func(h map[string]any) bool { return j.cat.liqoHook(o, h) }) {
+			return j.cluster.liqoComponent()
+		}
 		return j.cat.webhookName(o.Name)
 	}
 	return nil
@@ -103,7 +107,8 @@ func (v *spaceView) controllerOf(w workload) *Component {
 	if c := v.called(w.Name); c != nil && v.cat.runs(c, w.images) != "" {
 		return c
 	}
-	return nil
+	c, _ := v.cat.publishes(w.images)
+	return c
 }
 
 func splitText(list []split) string {
