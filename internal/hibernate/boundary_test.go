@@ -3,6 +3,7 @@ package hibernate
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,8 +33,8 @@ func (n *night) put(t *testing.T, manifests string) {
 
 var aLateNode = castai.NodeConfig{InstanceType: "m7g.xlarge"}
 
-// refusing answers the requests of a kind with a status, all after the first few.
-func refusing(request string, after, status int) func(string) error {
+// refusing fails the requests of a kind, all after the first few.
+func refusing(request string, after int) func(string) error {
 	return func(r string) error {
 		if !strings.HasPrefix(r, request) {
 			return nil
@@ -41,7 +42,7 @@ func refusing(request string, after, status int) func(string) error {
 		if after--; after >= 0 {
 			return nil
 		}
-		return &castai.Error{Operation: r, Status: status}
+		return &castai.Error{Operation: r, Status: http.StatusInternalServerError}
 	}
 }
 
@@ -53,14 +54,14 @@ func TestASecondPauseThatFailsWakesNobody(t *testing.T) {
 			t.Run(name+", "+request+" fails", func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := evening(t)
-					n.before = refusing("delete-node", allowed, 500)
+					n.before = refusing("delete-node", allowed)
 					if err := n.pause(t.Context(), options()); (err != nil) != (allowed < 3) {
 						t.Fatal(err)
 					}
 					n.before = nil
 					n.order("late", aLateNode)
 					n.join("late", aLateNode)
-					n.before = refusing(request, map[string]int{"get-policies": 2}[request], 500)
+					n.before = refusing(request, map[string]int{"get-policies": 2}[request])
 					err := n.pause(t.Context(), options())
 					n.before = nil
 					if err == nil || !strings.Contains(err.Error(), "run pause again") || strings.Contains(err.Error(), "taken back") {
@@ -80,7 +81,7 @@ func TestASecondPauseThatFailsWakesNobody(t *testing.T) {
 func TestAPauseThatHasRemovedNothingIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := evening(t)
-		n.before = refusing("delete-node", 0, 500)
+		n.before = refusing("delete-node", 0)
 		err := n.pause(t.Context(), options())
 		n.before = nil
 		if err == nil || !n.on() || n.sleep().Asleep() {
@@ -394,7 +395,7 @@ func TestGoingOnKeepsWhatWasToBeKept(t *testing.T) {
 		n := evening(t, aNode("k", removalDisabled+"=true"))
 		o := options()
 		o.ProtectRemovalDisabled = true
-		n.before = refusing("delete-node", 2, 500)
+		n.before = refusing("delete-node", 2)
 		if err := n.pause(t.Context(), o); err == nil {
 			t.Fatal("no node is left")
 		}

@@ -31,7 +31,7 @@ func (n *night) replaces(place func(evicted string) string) (evicted func() []st
 			}
 			n.server.Drop(ref)
 			other := pod.DeepCopy()
-			other.SetName(strings.TrimRight(r.Name, "0123456789") + string(rune('a'+count.Add(1))))
+			other.SetName(strings.TrimRight(r.Name, "0123456789") + string('a'+count.Add(1)))
 			other.SetUID("")
 			other.SetResourceVersion("")
 			other.SetDeletionTimestamp(nil)
@@ -79,7 +79,7 @@ func (n *night) podsOn() string {
 // schedule returns the first node that is not cordoned and has less than three pods of
 // monitoring.
 func (n *night) schedule(string) string {
-	for _, name := range strings.Fields(n.names()) {
+	for name := range strings.FieldsSeq(n.names()) {
 		node := n.server.Get(cluster.Ref{Kind: "Node", Name: name})
 		if node == nil || strings.Count(" "+n.podsOn()+" ", " "+name+" ") > 2 || node.GetLabels()[PausedKey] != "" {
 			continue

@@ -7,11 +7,11 @@ import (
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
-// volume adds the PersistentVolume pv of a claim.
-func (w *world) volume(ns, claim, phase, policy string, edits ...edit) *cluster.Object {
+// volume adds the PersistentVolume pv of the claim data.
+func (w *world) volume(ns, phase, policy string, edits ...edit) *cluster.Object {
 	return w.add("persistentvolumes", "", "pv", append([]edit{
 		body("spec", map[string]any{"persistentVolumeReclaimPolicy": policy,
-			"claimRef": map[string]any{"namespace": ns, "name": claim, "uid": "u-" + claim}}),
+			"claimRef": map[string]any{"namespace": ns, "name": "data", "uid": "u-data"}}),
 		body("status", map[string]any{"phase": phase}),
 	}, edits...)...)
 }
@@ -23,28 +23,28 @@ func TestVolumes(t *testing.T) {
 		build func(w *world)
 		says  []string // nothing: no volume is named
 	}{
-		{"retained", func(w *world) { w.volume("x", "data", "Released", "Retain") },
+		{"retained", func(w *world) { w.volume("x", "Released", "Retain") },
 			[]string{"PersistentVolume pv was bound to PersistentVolumeClaim x/data, which is gone", "cost money"}},
 		{"being deleted", func(w *world) {
-			w.volume("x", "data", "Released", "Delete", deleting, held("external-provisioner.volume.kubernetes.io/finalizer"))
+			w.volume("x", "Released", "Delete", deleting, held("external-provisioner.volume.kubernetes.io/finalizer"))
 		}, []string{"waits for external-provisioner.volume.kubernetes.io/finalizer; unstick pv/pv says why"}},
-		{"not given back", func(w *world) { w.volume("x", "data", "Failed", "Delete") },
+		{"not given back", func(w *world) { w.volume("x", "Failed", "Delete") },
 			[]string{"could not be given back"}},
-		{"not yet removed", func(w *world) { w.volume("x", "data", "Released", "Delete") },
+		{"not yet removed", func(w *world) { w.volume("x", "Released", "Delete") },
 			[]string{"has not removed the disk yet"}},
-		{"of another namespace", func(w *world) { w.volume("y", "data", "Released", "Retain") }, nil},
+		{"of another namespace", func(w *world) { w.volume("y", "Released", "Retain") }, nil},
 		{"its claim is there", func(w *world) {
 			w.add("persistentvolumeclaims", "x", "data", deleting, func(o *cluster.Object) { o.UID = "u-data" })
-			w.volume("x", "data", "Released", "Retain")
+			w.volume("x", "Released", "Retain")
 		}, nil},
 		{"a new claim has that name", func(w *world) {
 			w.add("persistentvolumeclaims", "x", "data", func(o *cluster.Object) { o.UID = "another" })
-			w.volume("x", "data", "Released", "Retain")
+			w.volume("x", "Released", "Retain")
 		}, []string{"x/data, which is gone"}},
-		{"reserved for a claim to come", func(w *world) { w.volume("x", "data", "Available", "Retain") }, nil},
+		{"reserved for a claim to come", func(w *world) { w.volume("x", "Available", "Retain") }, nil},
 		{"claims can't be listed", func(w *world) {
 			w.snap.Unreadable = []cluster.Unreadable{{What: claims, Forbidden: true}}
-			w.volume("x", "data", "Released", "Retain")
+			w.volume("x", "Released", "Retain")
 		}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestVolumes(t *testing.T) {
 		})
 	}
 	w := newWorld()
-	w.volume("x", "data", "Released", "Retain")
+	w.volume("x", "Released", "Retain")
 	if r := diagnose(t, w, "x", options()).Refusal; r == nil || !strings.Contains(r.Message, "PersistentVolume pv") {
 		t.Errorf("of a namespace that is gone: %+v", r)
 	}

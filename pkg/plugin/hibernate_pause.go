@@ -410,7 +410,7 @@ func (o *nightOptions) plan(ctx context.Context, options *hibernate.PauseOptions
 	var notes []string
 	keep, missing := state.Keepable(options.NamespacesToKeep)
 	if options.NamespacesToKeep = keep; !o.unattended {
-		options.NamespacesToKeep = append(keep, missing...)
+		options.NamespacesToKeep = slices.Concat(keep, missing)
 	} else if len(missing) > 0 {
 		notes = append(notes, "these namespaces are to be kept and are not there: "+strings.Join(missing, ", "))
 	}
