@@ -208,7 +208,7 @@ func TestTenants(t *testing.T) {
 	check(t, err)
 	calm := decisions(t)
 	for group := range slices.Chunk(namespaces, (len(namespaces)+1)/2) {
-		t.Run(strings.Join(group, ","), func(t *testing.T) {
+		t.Run(strings.Join(group, " "), func(t *testing.T) {
 			for _, a := range list {
 				if slices.Contains(group, a.namespace) {
 					people[a.namespace].apply(t, a.write(t, a.namespace))
