@@ -425,11 +425,16 @@ func TestThePolicyForUnscheduledPodsBesideCastAIsJob(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // its CronJobs are there
-		n := evening(t, aCronJob("hibernate-resume", vendorImage, actionResume, "0 7 * * 1-5", ""))
+		n := evening(t, aCronJob("hibernate-resume", vendorImage, actionResume, "0 7 * * 1-5", "timeZone: Etc/UTC,"))
 		n.policies = castai.Policies(`{"enabled": true, "unschedulablePods": {"enabled": true}}`)
 		err := n.pause(t.Context(), unscheduled)
 		if _, refusal := errors.AsType[*Refusal](err); !refusal || !strings.Contains(err.Error(), "does not know the one for unscheduled pods") {
 			t.Errorf("got %v", err)
+		}
+		accepted := unscheduled
+		accepted.Accept = []string{OnePolicy}
+		if err := n.pause(t.Context(), accepted); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -38,10 +38,12 @@ const (
 	AutoscalerOff = "autoscaler-off"
 	// LostPods: pods without a controller are on nodes that go.
 	LostPods = "lost-pods"
+	// OnePolicy: Cast AI's job would resume the cluster, which knows all policies only.
+	OnePolicy = "one-policy"
 )
 
 // Refusals are those that --accept takes.
-func Refusals() []string { return []string{AutoscalerOff, LostPods, ServiceSchedule} }
+func Refusals() []string { return []string{AutoscalerOff, LostPods, OnePolicy, ServiceSchedule} }
 
 // defaultNodes are the instance types of hibernation nodes (HB app/main.py).
 var defaultNodes = map[string]string{"gke": "e2-standard-2", "eks": "m5a.large", "aks": "Standard_D2as_v5"}
@@ -176,8 +178,8 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 		return refuse("Cast AI may only read this cluster, and so can't remove or add nodes: connect it in the console first")
 	case c.Status != "ready" && !o.underway:
 		return refuse("the console says that the cluster is %s, and not ready: see to that first", cmp.Or(c.Status, "in an unknown state"))
-	case o.Switch == SwitchUnschedulable && slices.ContainsFunc(s.CronJobs, func(c *CronJob) bool { return !c.Own && !c.Suspended }):
-		return refuse("Cast AI's job resumes this cluster by turning all policies on, and does not know the one for unscheduled pods: it would leave the cluster asleep. Pause without --policy, or let the CronJobs run this plugin (hibernate set --image)")
+	case o.Switch == SwitchUnschedulable && !slices.Contains(o.Accept, OnePolicy) && slices.ContainsFunc(s.CronJobs, func(c *CronJob) bool { return !c.Own && !c.Suspended }):
+		return refuse("Cast AI's job resumes this cluster by turning all policies on, and does not know the one for unscheduled pods: it would leave the cluster asleep. Pause without --policy, let the CronJobs run this plugin (hibernate set --image), or pass --accept=%s and run resume yourself", OnePolicy)
 	}
 	return p.begin(s, o)
 }

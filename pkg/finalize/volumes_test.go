@@ -8,8 +8,8 @@ import (
 )
 
 // volume adds the PersistentVolume pv of the claim data.
-func (w *world) volume(ns, phase, policy string, edits ...edit) *cluster.Object {
-	return w.add("persistentvolumes", "", "pv", append([]edit{
+func (w *world) volume(ns, phase, policy string, edits ...edit) {
+	w.add("persistentvolumes", "", "pv", append([]edit{
 		body("spec", map[string]any{"persistentVolumeReclaimPolicy": policy,
 			"claimRef": map[string]any{"namespace": ns, "name": "data", "uid": "u-data"}}),
 		body("status", map[string]any{"phase": phase}),

@@ -66,6 +66,10 @@ func TestForeignNodesOnePolicyAndOffboard(t *testing.T) {
 	provider("aks")
 	policies := string(fake.Cluster(clusterID).Policies)
 	pause := known("pause", "--yes", "--include-foreign-nodes", "--protect-removal-disabled", "--policy=unscheduled-pods")
+	if r := hibernate(t, 3, pause...); !strings.Contains(r.Stderr, "--accept=one-policy") {
+		t.Errorf("Cast AI's CronJobs would not resume it: %s", r)
+	}
+	pause = append(pause, "--accept=one-policy")
 	hibernate(t, 0, pause...)
 	left := nodeNames(t)
 	made := slices.DeleteFunc(slices.Clone(left), func(name string) bool { return name == "foreign-1" || name == "protected-0" })

@@ -38,6 +38,17 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {name: castai-agent, namespace: castai-agent}
 ---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: castai-agent, labels: {helm.sh/chart: castai-agent-0.1.0, app.kubernetes.io/managed-by: Helm}, annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}}
+rules: [{apiGroups: [""], resources: [nodes], verbs: [list]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: castai-agent, labels: {helm.sh/chart: castai-agent-0.1.0, app.kubernetes.io/managed-by: Helm}, annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-agent}
+subjects: [{kind: ServiceAccount, name: castai-agent, namespace: castai-agent}]
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: castai-agent, namespace: castai-agent, labels: {app.kubernetes.io/name: castai-agent}}
