@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, text bool, columns int) error {
 		} else {
 			content = s.Screen.SVG()
 		}
-		if err := os.WriteFile(filepath.Join(args[1], name), content, 0o600); err != nil { //nolint:gosec // the caller's folder
+		if err := os.WriteFile(filepath.Join(args[1], name), content, 0o600); err != nil {
 			return err
 		}
 	}

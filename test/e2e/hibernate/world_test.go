@@ -227,7 +227,9 @@ func (w world) remove(t *testing.T) {
 		})
 	}
 	group.Go(func() error { return remove(workloads, "--all", "-n", "kube-system") })
-	group.Go(func() error { return remove("clusterroles,clusterrolebindings", "hibernate", "hibernate-admin", "castai-agent") })
+	group.Go(func() error {
+		return remove("clusterroles,clusterrolebindings", "hibernate", "hibernate-admin", "castai-agent")
+	})
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}
