@@ -107,7 +107,7 @@ func FuzzMarks(f *testing.F) {
 	}
 	r := newReader(cat)
 	f.Fuzz(func(t *testing.T, s string) {
-		l := r.chart(&cluster.Object{Labels: map[string]string{"helm.sh/chart": s}})
+		l := r.chart(&cluster.Object{Resource: &cluster.Resource{Version: "v1", Kind: "ConfigMap"}, Labels: map[string]string{"helm.sh/chart": s}})
 		if l.component != nil && !strings.HasPrefix(s, l.chart+"-") {
 			t.Fatalf("%q is not of chart %s", s, l.chart)
 		}
