@@ -246,7 +246,7 @@ func TestControllerManagerIsAway(t *testing.T) {
 	if took := time.Since(start); took < away || get(t, namespaces, "", ns) != nil {
 		t.Errorf("it took %s: %s", took, r)
 	}
-	if !strings.Contains(r.Stdout, "nothing had to be done") {
+	if !strings.Contains(r.Stdout, "Nothing had to be done") {
 		t.Errorf("it did the work of the controller: %s", r)
 	}
 }

@@ -39,7 +39,7 @@ func TestOneObject(t *testing.T) {
 	r = admin.Expect(t, 0, "unstick", "widgets.example.com", "w", "-n", ns, "--yes", "--patience=2s",
 		"--backup-dir="+t.TempDir()+"/b")
 	if get(t, widgets, ns, "w") != nil || !strings.Contains(r.Stdout, "Widget.example.com/"+ns+"/w is freed") ||
-		!strings.Contains(r.Stderr, "Backup: 1 objects") {
+		!strings.Contains(r.Stderr, "Backup: 1 object in ") {
 		t.Errorf("%s", r)
 	}
 	if now := state(t, widgets, ns, "other") + state(t, namespaces, "", ns); now != was {
