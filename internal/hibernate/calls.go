@@ -49,7 +49,7 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 		return err
 	}
 	mine := func(n castai.Node) bool {
-		return j.isMade(n) && n.State.Phase != "deleted" && n.State.Phase != "deleting"
+		return j.isMade(n) && !leaving(n)
 	}
 	if i := slices.IndexFunc(nodes, mine); i >= 0 {
 		j.Node.ID = nodes[i].Id
@@ -157,11 +157,7 @@ func (r *Runner) awaitNode(ctx context.Context, tell func(string), is func(*Node
 
 // awaitEssential waits until what is essential runs on the nodes that stay.
 func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)) error {
-	var stays []*Node
-	for _, k := range p.Keep {
-		stays = append(stays, k.Node)
-	}
-	told := ""
+	stays, told := p.staying(), ""
 	return r.Cluster.Await(ctx, PodsResource(), "", podFields(), func(objects []*cluster.Object) (bool, error) {
 		pods, err := newPods(objects)
 		if err != nil {

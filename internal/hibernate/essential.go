@@ -73,7 +73,7 @@ func (w *Workload) mayRunOn(n *Node) bool {
 // room tells whether a node has room for a pod of each of the workloads that has
 // none on a node that stays; if it has not, why names what is lacking. What runs
 // on the node already stays there.
-func (s *State) room(n *Node, essential []*Workload, stays map[string]bool) (why string) {
+func (s *State) room(n *Node, essential []*Workload, stays []*Node) (why string) {
 	used := corev1.ResourceList{}
 	for _, p := range s.Pods {
 		if p.Spec.NodeName == n.Object.Name {
@@ -83,7 +83,7 @@ func (s *State) room(n *Node, essential []*Workload, stays map[string]bool) (why
 	for _, w := range essential {
 		there := slices.ContainsFunc(s.Pods, func(p *Pod) bool {
 			on := p.Spec.NodeName
-			return w.owns(p) && on != "" && (on == n.Object.Name || !w.daemon() && stays[on])
+			return w.owns(p) && on != "" && (on == n.Object.Name || !w.daemon() && slices.ContainsFunc(stays, func(k *Node) bool { return k.Object.Name == on }))
 		})
 		if !there && w.mayRunOn(n) {
 			request(used, &w.Template.Spec)

@@ -300,3 +300,31 @@ func (n *night) DeleteNode(_ context.Context, _, nodeID string, _ time.Duration,
 func (n *night) Operation(context.Context, string) (castai.Operation, error) {
 	return castai.Operation{}, errors.New("there are no operations")
 }
+
+// put makes objects that come while a pause is on.
+func (n *night) put(t *testing.T, manifests string) {
+	t.Helper()
+	objects, err := clustertest.Parse([]byte(manifests))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range objects {
+		managed(u)
+	}
+	n.server.Put(objects...)
+}
+
+var aLateNode = castai.NodeConfig{InstanceType: "m7g.xlarge"}
+
+// refusing fails the requests of a kind, all after the first few.
+func refusing(request string, after int) func(string) error {
+	return func(r string) error {
+		if !strings.HasPrefix(r, request) {
+			return nil
+		}
+		if after--; after >= 0 {
+			return nil
+		}
+		return &castai.Error{Operation: r, Status: http.StatusInternalServerError}
+	}
+}

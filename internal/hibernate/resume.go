@@ -187,7 +187,7 @@ func (s *State) unmade(j *Journal) string {
 		}
 	}
 	for _, n := range s.Console.Nodes {
-		if j.isMade(n) && !slices.Contains([]string{"deleting", "deleted"}, n.State.Phase) {
+		if j.isMade(n) && !leaving(n) {
 			return n.Id
 		}
 	}

@@ -367,7 +367,7 @@ func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause erro
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%w; and this could not be taken back: %w: run resume", cause, err)
+		return fmt.Errorf("%w; and this could not be taken back: %w: run resume", cause, underway(err))
 	}
 	return fmt.Errorf("%w; everything was taken back", cause)
 }
