@@ -192,6 +192,13 @@ func NewBackups(s cluster.Server, folders []backup.Folder) *Backups {
 	return &Backups{TypeMeta{APIVersion, "Backups"}, NewMetadata(s), orEmpty(folders)}
 }
 
+// Saved says where a backup of some objects is, of which secrets says what of Secrets is
+// in it, and how it is put back; name is that of the plugin.
+func (t *Text) Saved(dir string, objects int, secrets, name string) {
+	t.line("Backup: %s in %s. %s", count(objects, "object"), dir, secrets)
+	t.line("To put them back: %s restore %s", name, dir)
+}
+
 // Backups lists the backups of a cluster.
 func (t *Text) Backups(s cluster.Server, list *Backups, name string) {
 	if len(list.Backups) == 0 {

@@ -39,10 +39,6 @@ func (t *Text) Err() error { return t.err }
 // line writes one line. Strings among the arguments are escaped.
 func (t *Text) line(format string, args ...any) { t.styled(format, args) }
 
-// Note writes a line for a person beside a document. Strings among the arguments
-// are escaped.
-func (t *Text) Note(format string, args ...any) { t.styled(format, args) }
-
 // heading writes a line that begins something, alarm one about what went wrong,
 // and relief one about what went well.
 func (t *Text) heading(format string, args ...any) { t.styled(format, args, bold) }

@@ -108,9 +108,9 @@ func lets(role *cluster.Object, r *cluster.Resource) bool {
 	rules, _ := role.Body["rules"].([]any)
 	return slices.ContainsFunc(rules, func(item any) bool {
 		rule, _ := item.(map[string]any)
-		has := func(field string, any ...string) bool {
+		has := func(field string, wanted ...string) bool {
 			list, _, _ := unstructured.NestedStringSlice(rule, field)
-			return slices.ContainsFunc(list, func(s string) bool { return s == "*" || slices.Contains(any, s) })
+			return slices.ContainsFunc(list, func(s string) bool { return s == "*" || slices.Contains(wanted, s) })
 		}
 		return has("verbs", "patch", "update") && has("apiGroups", r.Group) && has("resources", r.Name)
 	})
@@ -118,43 +118,38 @@ func lets(role *cluster.Object, r *cluster.Resource) bool {
 
 // binds tells whether a binding is for a ServiceAccount, namespace/name.
 func binds(b *cluster.Object, account string) bool {
-	return bindsOne(b, func(ns, name string) bool { return ns+"/"+name == account })
+	return hasSubject(b, func(kind, ns, name string) bool { return kind == "ServiceAccount" && ns+"/"+name == account })
 }
 
 // bindsAny tells whether a binding is for one of the ServiceAccounts of a namespace.
 func bindsAny(b *cluster.Object, namespace string) bool {
-	return bindsOne(b, func(ns, _ string) bool { return ns == namespace }) ||
-		hasSubject(b, "Group", groupsOf(namespace)...)
+	return hasSubject(b, func(kind, ns, name string) bool {
+		return kind == "ServiceAccount" && ns == namespace || kind == "Group" && slices.Contains(groupsOf(namespace), name)
+	})
 }
 
 // grants tells whether a binding is for a ServiceAccount, as such, as a user, or in a
 // group (k8s.io/apiserver v0.36.3 pkg/authentication/serviceaccount/util.go).
 func grants(b *cluster.Object, account string) bool {
 	ns, name, _ := strings.Cut(account, "/")
-	return binds(b, account) || hasSubject(b, "Group", groupsOf(ns)...) ||
-		hasSubject(b, "User", "system:serviceaccount:"+ns+":"+name)
+	user := "system:serviceaccount:" + ns + ":" + name
+	return binds(b, account) || hasSubject(b, func(kind, _, subject string) bool {
+		return kind == "User" && subject == user || kind == "Group" && slices.Contains(groupsOf(ns), subject)
+	})
 }
 
+// groupsOf are the groups of the ServiceAccounts of a namespace.
 func groupsOf(ns string) []string {
 	return []string{"system:serviceaccounts", "system:serviceaccounts:" + ns, "system:authenticated"}
 }
 
-func bindsOne(b *cluster.Object, is func(ns, name string) bool) bool {
+// hasSubject tells whether one of the subjects of a binding is asked for.
+func hasSubject(b *cluster.Object, is func(kind, namespace, name string) bool) bool {
 	subjects, _ := b.Body["subjects"].([]any)
 	return slices.ContainsFunc(subjects, func(item any) bool {
 		m, _ := item.(map[string]any)
-		name, _ := m["name"].(string)
-		ns, _ := m["namespace"].(string)
-		return m["kind"] == "ServiceAccount" && is(ns, name)
-	})
-}
-
-func hasSubject(b *cluster.Object, kind string, names ...string) bool {
-	subjects, _ := b.Body["subjects"].([]any)
-	return slices.ContainsFunc(subjects, func(item any) bool {
-		m, _ := item.(map[string]any)
-		name, _ := m["name"].(string)
-		return m["kind"] == kind && slices.Contains(names, name)
+		text := func(key string) string { s, _ := m[key].(string); return s }
+		return is(text("kind"), text("namespace"), text("name"))
 	})
 }
 

@@ -10,23 +10,7 @@ import (
 )
 
 // later is of Cast AI's, and came after the plan was made.
-const later = `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata:
-  name: castai-later
-  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
-  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: castai-later
-  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
-  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-later}
-subjects: [{kind: ServiceAccount, name: castai-agent, namespace: castai-agent}]
----
+var later = "\n" + rights("castai-later") + `---
 apiVersion: v1
 kind: ConfigMap
 metadata:

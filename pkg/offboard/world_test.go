@@ -20,9 +20,29 @@ import (
 	"github.com/castai/kubectl-castai/pkg/ownership"
 )
 
+// rights are a ClusterRole of Cast AI's agent and its binding, both of a name.
+func rights(name string) string {
+	return strings.ReplaceAll(`apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: NAME
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: NAME
+  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
+  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NAME}
+subjects: [{kind: ServiceAccount, name: castai-agent, namespace: castai-agent}]
+`, "NAME", name)
+}
+
 // installed is a small installation: a namespace, an agent with its account and
 // role, a definition with an object of it, a webhook.
-const installed = `
+var installed = `
 apiVersion: v1
 kind: Namespace
 metadata: {name: castai-agent}
@@ -69,22 +89,7 @@ spec:
       serviceAccountName: castai-agent
       containers: [{name: agent, image: us-docker.pkg.dev/castai-hub/library/agent:v0.60.0}]
 ---
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata:
-  name: castai-agent
-  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
-  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: castai-agent
-  labels: {helm.sh/chart: castai-agent-0.111.0, app.kubernetes.io/name: castai-agent}
-  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: castai-agent}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: castai-agent}
-subjects: [{kind: ServiceAccount, name: castai-agent, namespace: castai-agent}]
----
+` + rights("castai-agent") + `---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingWebhookConfiguration
 metadata:

@@ -120,10 +120,10 @@ func (c *Catalogue) liqoHook(o *cluster.Object, h map[string]any) bool {
 }
 
 // omniPlaces are the namespaces in which Cast AI's omni lives, if a Liqo is there:
-// castai-omni by its name, for a Liqo with its ordinary names; where the release of the RuntimeClass that only omni
-// has is installed, by Helm's mark or by the labels of a binding that came from
-// the same chart in the same release; and, beside such a class, where the agent's
-// binding or the user's word leads.
+// castai-omni by its name, for a Liqo with its ordinary names; where the release of
+// the RuntimeClass that only omni has is installed, by Helm's mark or by the labels of
+// a binding that came from the same chart in the same release; and, beside such a
+// class, where the agent's binding or the user's word leads.
 func (v *clusterView) omniPlaces() map[string]bool {
 	out, classes := map[string]bool{}, map[liqoPart]bool{}
 	for _, o := range v.byKind["RuntimeClass.node.k8s.io"] {

@@ -89,7 +89,7 @@ func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownershi
 // sealed prints the digest of a backup that nothing is added to any more: restore
 // asks for it where nobody remembers the folder.
 func (s *saving) sealed(saved *backup.Saved) {
-	printer.NewText(s.ErrOut).Note("The digest of the backup:\n  %s", saved.Digest)
+	printer.NewText(s.ErrOut).Message("The digest of the backup: " + saved.Digest)
 }
 
 // open makes the backup and the report in it.
@@ -107,14 +107,9 @@ func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownershi
 	} else if s.secrets {
 		secrets = "No Secret is in it."
 	}
-	objects := "objects"
-	if saved.Objects == 1 {
-		objects = "object"
-	}
-	note := printer.NewText(s.ErrOut)
-	note.Note("Backup: %d %s in %s. %s", saved.Objects, objects, saved.Dir, secrets)
-	note.Note("To put them back: %s restore %s", s.Name, saved.Dir)
-	if err := note.Err(); err != nil {
+	text := printer.NewText(s.ErrOut)
+	text.Saved(saved.Dir, saved.Objects, secrets, s.Name)
+	if err := text.Err(); err != nil {
 		return nil, nil, err
 	}
 	if err := s.continued(saved); err != nil {

@@ -31,7 +31,8 @@ func (r *Root) confirm(ctx context.Context, yes bool, question, word string) err
 func ask(ctx context.Context, in io.Reader, out io.Writer, question, word string) error {
 	short := shortName(word)
 	text := printer.NewText(out)
-	text.Note("\n%s", question)
+	text.Message("")
+	text.Message(question)
 	if err := text.Err(); err != nil {
 		return err
 	}
