@@ -1,6 +1,7 @@
 // Command pictures runs the plugin on a terminal, against a cluster with Cast
-// AI's agent, and draws what it shows. Usage: pictures [-text] BIN DIR, the folder
-// with the plugin and the one for the pictures; with -text it writes them as text.
+// AI's agent, and draws the offboarding that README.md shows. Usage: pictures [-text]
+// BIN DIR, the folder with the plugin and the one for the picture; with -text it writes
+// all that docs/first-run.md shows, as text.
 package main
 
 import (
@@ -33,11 +34,13 @@ func run(ctx context.Context, args []string, text bool, columns int) error {
 		return err
 	}
 	for _, s := range steps {
-		name, content := s.Name+".svg", []byte(nil)
-		if text {
-			name, content = s.Name+".txt", []byte(s.Screen.Text()+"\n")
-		} else {
-			content = s.Screen.SVG()
+		name, content := s.Name+".txt", []byte(s.Screen.Text()+"\n")
+		switch {
+		case text:
+		case s.Name == "offboard":
+			name, content = s.Name+".svg", s.Screen.SVG()
+		default:
+			continue
 		}
 		if err := os.WriteFile(filepath.Join(args[1], name), content, 0o600); err != nil {
 			return err
