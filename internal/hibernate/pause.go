@@ -316,12 +316,7 @@ func (p *Pause) lost(s *State, o PauseOptions) error {
 	for _, n := range p.going() {
 		going[n.Object.Name] = true
 	}
-	var lost []string
-	for _, pod := range s.Pods {
-		if going[pod.Spec.NodeName] && pod.alone() {
-			lost = append(lost, pod.Object.Namespace+"/"+pod.Object.Name)
-		}
-	}
+	lost := s.lostPods(func(node string) bool { return going[node] })
 	switch {
 	case len(lost) == 0:
 	case slices.Contains(o.Accept, LostPods):

@@ -50,10 +50,10 @@ func (s *State) Doubt() string {
 	return "Cast AI's job paused the cluster at " + s.Record.Time.Local().Format(LocalTime) + ", and only the API tells whether it is awake since"
 }
 
-// lostPods are those that nothing would make again.
-func (s *State) lostPods() (lost []string) {
+// lostPods are those, on the nodes that go, that nothing would make again.
+func (s *State) lostPods(goes func(node string) bool) (lost []string) {
 	for _, pod := range s.Pods {
-		if pod.alone() {
+		if goes(pod.Spec.NodeName) && pod.alone() {
 			lost = append(lost, pod.Object.Namespace+"/"+pod.Object.Name)
 		}
 	}
@@ -71,7 +71,7 @@ func (s *State) wakes(o ManagedOptions) ([]*Workload, error) {
 		return nil, refuse("%s may not run on the temporary node on which the cluster wakes up (its taint is %s): it would not wake. Pass --add-tolerations, or set tolerations in the values of the charts, which the next upgrade needs anyway",
 			names(lacking, func(w *Workload) string { return w.Ref().String() }), resumingTaint().ToString())
 	}
-	if lost := s.lostPods(); len(lost) > 0 && !slices.Contains(o.Accept, LostPods) {
+	if lost := s.lostPods(func(string) bool { return true }); len(lost) > 0 && !slices.Contains(o.Accept, LostPods) {
 		return nil, refuse("all nodes go, and these pods have no controller that would make them again: %s. Remove them, or pass --accept=%s", strings.Join(lost, ", "), LostPods)
 	}
 	return lacking, nil
