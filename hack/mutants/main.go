@@ -114,7 +114,8 @@ func load(root string) ([]mutant, error) {
 		case names[m.Name] || m.Name == "" || m.Rule == "":
 			return nil, fmt.Errorf("%s: a mutant needs a rule, and a name of its own", m.Name)
 		case n != 1 || m.Old == m.New:
-			return nil, fmt.Errorf("%s: %s has the text %q %d times, not once: adapt the mutant to the code", m.Name, m.File, m.Old, n)
+			return nil, fmt.Errorf("%s: %s has the text %q %d times, not once: adapt the mutant to the code", m.Name, m.File,
+				m.Old, n)
 		}
 		names[m.Name] = true
 	}
@@ -147,7 +148,8 @@ func (m mutant) try(ctx context.Context, root string) (killed bool, err error) {
 		return false, fmt.Errorf("-run %s matches no test:\n%s", m.Run, text)
 	case err == nil:
 		return false, nil
-	case !errors.As(err, &exit), ctx.Err() != nil, strings.Contains(text, "[build failed]"), strings.Contains(text, "[setup failed]"):
+	case !errors.As(err, &exit), ctx.Err() != nil, strings.Contains(text, "[build failed]"), strings.Contains(text,
+		"[setup failed]"):
 		return false, fmt.Errorf("%w:\n%s", err, text)
 	}
 	return true, nil

@@ -144,7 +144,8 @@ func install(t *testing.T, root string, m *Manifest, p Platform) string {
 			if ok, err := path.Match(move.From, name); err != nil || !ok {
 				continue
 			}
-			if err := os.WriteFile(filepath.Join(store, filepath.FromSlash(move.To), path.Base(name)), f.content, f.mode); err != nil {
+			if err := os.WriteFile(filepath.Join(store, filepath.FromSlash(move.To), path.Base(name)), f.content,
+				f.mode); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -211,7 +212,10 @@ func check(t *testing.T, binary, system, arch string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(beside, func(e fs.DirEntry) bool { return slices.Contains(licences, strings.ToLower(e.Name())) }) {
+	if !slices.ContainsFunc(beside, func(e fs.DirEntry) bool {
+		return slices.Contains(licences,
+			strings.ToLower(e.Name()))
+	}) {
 		t.Errorf("no licence is among %v", beside)
 	}
 	sboms, err := filepath.Glob(filepath.Join("../../dist", fmt.Sprintf("*_%s_%s.cdx.json", system, arch)))
@@ -249,7 +253,8 @@ func TestInstalled(t *testing.T) {
 	}
 	dir := install(t, filepath.Join(t.TempDir(), "krew"), m, m.Spec.Platforms[i])
 	for _, tc := range []struct{ args, want string }{
-		{"castai version", "kubectl castai " + m.Spec.Version + " (commit " + strings.TrimSpace(string(commit)) + ", built 20"},
+		{"castai version", "kubectl castai " + m.Spec.Version + " (commit " + strings.TrimSpace(string(commit)) +
+			", built 20"},
 		{"castai --help", "  kubectl castai status\n"},
 		{"plugin list", filepath.Join(dir, "kubectl-castai") + "\n"},
 	} {

@@ -110,7 +110,8 @@ func (b binary) image(labels map[string]string, licence []byte) (v1.Image, error
 		return nil, err
 	}
 	created := info.ModTime().UTC().Truncate(time.Second)
-	files, err := tarOf([]imageFile{{imageBinary, 0o755, content}, {"LICENSE", 0o644, licence}, {imageRoots, 0o644, roots()}}, created)
+	files, err := tarOf([]imageFile{{imageBinary, 0o755, content}, {"LICENSE", 0o644, licence},
+		{imageRoots, 0o644, roots()}}, created)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,8 @@ func (b binary) image(labels map[string]string, licence []byte) (v1.Image, error
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, err
 	}
-	return mutate.Append(img, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: created}, CreatedBy: "hack/release image"}})
+	return mutate.Append(img, mutate.Addendum{Layer: layer,
+		History: v1.History{Created: v1.Time{Time: created}, CreatedBy: "hack/release image"}})
 }
 
 // tarOf packs files and the folders that they are in. All belong to root.
@@ -148,7 +150,8 @@ func tarOf(files []imageFile, created time.Time) ([]byte, error) {
 				}
 			}
 		}
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: created}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)),
+			ModTime: created}); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.content); err != nil {

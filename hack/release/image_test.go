@@ -32,14 +32,16 @@ func distOf(t *testing.T, systems ...[2]string) string {
 	artifacts := []map[string]string{{"type": "Archive", "path": "dist/x.tar.gz"}}
 	write := func(name, content string) {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(content), 0o600), os.Chtimes(path, binaryTime, binaryTime)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(content), 0o600),
+			os.Chtimes(path, binaryTime, binaryTime)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, s := range systems {
 		name := filepath.Join(s[0]+"_"+s[1], "kubectl-castai")
 		write(name, "program for "+s[0]+"/"+s[1])
-		artifacts = append(artifacts, map[string]string{"type": "Binary", "goos": s[0], "goarch": s[1], "path": filepath.Join("dist", name)})
+		artifacts = append(artifacts, map[string]string{"type": "Binary", "goos": s[0], "goarch": s[1],
+			"path": filepath.Join("dist", name)})
 	}
 	list, err := json.Marshal(artifacts)
 	if err != nil {
@@ -136,7 +138,8 @@ func TestImage(t *testing.T) {
 		if config.OS != "linux" || config.Architecture != arch || !config.Created.Equal(binaryTime) {
 			t.Errorf("%s is of %s/%s from %s", arch, config.OS, config.Architecture, config.Created)
 		}
-		want := v1.Config{Entrypoint: []string{"/kubectl-castai"}, Cmd: []string{"hibernate", "run"}, User: "65532:65532", WorkingDir: "/", Labels: imageLabels("v1.2.3", "0123abcd")}
+		want := v1.Config{Entrypoint: []string{"/kubectl-castai"}, Cmd: []string{"hibernate", "run"}, User: "65532:65532",
+			WorkingDir: "/", Labels: imageLabels("v1.2.3", "0123abcd")}
 		if d := cmp.Diff(want, config.Config); d != "" {
 			t.Error(d)
 		}
@@ -148,7 +151,8 @@ func TestImage(t *testing.T) {
 				t.Errorf("%s is %+v", name, h)
 			}
 		}
-		if d := cmp.Diff(map[string]int64{"kubectl-castai": 0o755, "LICENSE": 0o644, "etc/": 0o755, "etc/ssl/": 0o755, "etc/ssl/certs/": 0o755, imageRoots: 0o644}, modes); d != "" {
+		if d := cmp.Diff(map[string]int64{"kubectl-castai": 0o755, "LICENSE": 0o644, "etc/": 0o755, "etc/ssl/": 0o755,
+			"etc/ssl/certs/": 0o755, imageRoots: 0o644}, modes); d != "" {
 			t.Error(d)
 		}
 		if got := string(content["kubectl-castai"]); got != "program for linux/"+arch {

@@ -99,7 +99,8 @@ func measureStart(ctx context.Context, out io.Writer, list []binary) error {
 		}
 	}
 	mine, theirs := slices.Min(own), slices.Min(kubectls) // what the machine does beside it only adds
-	if _, err := fmt.Fprintf(out, "start: %s, kubectl's %s (the best of %d)\n", milliseconds(mine), milliseconds(theirs), startRuns); err != nil {
+	if _, err := fmt.Fprintf(out, "start: %s, kubectl's %s (the best of %d)\n", milliseconds(mine), milliseconds(theirs),
+		startRuns); err != nil {
 		return err
 	}
 	if mine*startShare > theirs {

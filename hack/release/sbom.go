@@ -29,7 +29,8 @@ func writeSBOM(version, binary, document string) (err error) {
 			err = closeErr
 		}
 	}()
-	return cyclonedx.NewBOMEncoder(out, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(materials(info, version, filepath.Base(binary)))
+	return cyclonedx.NewBOMEncoder(out, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(materials(info, version,
+		filepath.Base(binary)))
 }
 
 // materials turns what the linker recorded into a document. The version of the
@@ -66,7 +67,8 @@ func materials(info *debug.BuildInfo, version, binary string) *cyclonedx.BOM {
 func component(module *debug.Module, settings map[string]string) cyclonedx.Component {
 	purl := fmt.Sprintf("pkg:golang/%s@%s?type=module&goos=%s&goarch=%s",
 		module.Path, strings.ReplaceAll(module.Version, "+", "%2B"), settings["GOOS"], settings["GOARCH"])
-	c := cyclonedx.Component{Type: cyclonedx.ComponentTypeLibrary, BOMRef: purl, Name: module.Path, Version: module.Version, PackageURL: purl}
+	c := cyclonedx.Component{Type: cyclonedx.ComponentTypeLibrary, BOMRef: purl, Name: module.Path,
+		Version: module.Version, PackageURL: purl}
 	if sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(module.Sum, "h1:")); err == nil && len(sum) > 0 {
 		c.Hashes = &[]cyclonedx.Hash{{Algorithm: cyclonedx.HashAlgoSHA256, Value: hex.EncodeToString(sum)}}
 	}

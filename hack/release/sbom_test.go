@@ -30,10 +30,12 @@ func TestSBOM(t *testing.T) {
 		t.Error("one binary gives two documents")
 	}
 	var bom cyclonedx.BOM
-	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(documents[0]), cyclonedx.BOMFileFormatJSON).Decode(&bom); err != nil {
+	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(documents[0]),
+		cyclonedx.BOMFileFormatJSON).Decode(&bom); err != nil {
 		t.Fatal(err)
 	}
-	if main := bom.Metadata.Component; main.Version != "v1.2.3" || !strings.HasPrefix(main.PackageURL, "pkg:golang/github.com/castai/kubectl-castai/hack/release@v1.2.3?") {
+	if main := bom.Metadata.Component; main.Version != "v1.2.3" ||
+		!strings.HasPrefix(main.PackageURL, "pkg:golang/github.com/castai/kubectl-castai/hack/release@v1.2.3?") {
 		t.Errorf("it is of %+v", main)
 	}
 	found := map[string]cyclonedx.Component{}

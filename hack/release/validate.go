@@ -22,7 +22,8 @@ var (
 		{"os": "linux", "arch": "arm64"}, {"os": "linux", "arch": "ppc64le"},
 		{"os": "darwin", "arch": "386"}, {"os": "darwin", "arch": "amd64"}, {"os": "darwin", "arch": "arm64"},
 	}
-	licences = []string{"license", "license.txt", "license.md", "licenses", "licenses.txt", "licenses.md", "copying", "copying.txt"}
+	licences = []string{"license", "license.txt", "license.md", "licenses", "licenses.txt", "licenses.md", "copying",
+		"copying.txt"}
 
 	safeName   = regexp.MustCompile(`^[\w-]+$`)
 	deviceName = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])$`)

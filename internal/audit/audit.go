@@ -227,7 +227,8 @@ func changes(req *http.Request) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return false
 	}
-	return !strings.Contains(req.URL.Path, "/apis/authorization.k8s.io/") && !strings.Contains(req.URL.Path, "/apis/authentication.k8s.io/")
+	return !strings.Contains(req.URL.Path, "/apis/authorization.k8s.io/") &&
+		!strings.Contains(req.URL.Path, "/apis/authentication.k8s.io/")
 }
 
 // mergePatch is the type of the patches that the record shows (RFC 7386).

@@ -33,7 +33,8 @@ func lines(t *testing.T, path string) (out []map[string]any) {
 // recorded is a server, and a client of it whose writes are recorded in a file.
 func recorded(t *testing.T) (s *clustertest.Server, c *cluster.Client, r *Record, file string) {
 	t.Helper()
-	s = clustertest.Serve(t, clustertest.Object("v1", "ConfigMap", "default", "a"), clustertest.Object("v1", "Secret", "default", "s"))
+	s = clustertest.Serve(t, clustertest.Object("v1", "ConfigMap", "default", "a"),
+		clustertest.Object("v1", "Secret", "default", "s"))
 	r = &Record{}
 	c, err := cluster.New(t.Context(), s.Getter(), cluster.Options{Wrap: r.Wrap})
 	if err != nil {
@@ -61,7 +62,8 @@ func TestRecord(t *testing.T) {
 	patch := map[string]any{"data": map[string]any{"password": "hunter2"}}
 	_, getErr := c.Get(t.Context(), a)
 	_, reviewErr := c.WhoAmI(t.Context())
-	if err := errors.Join(getErr, reviewErr, c.MergePatch(t.Context(), secret, patch, false), c.Delete(t.Context(), a, cluster.DeleteOptions{})); err != nil {
+	if err := errors.Join(getErr, reviewErr, c.MergePatch(t.Context(), secret, patch, false),
+		c.Delete(t.Context(), a, cluster.DeleteOptions{})); err != nil {
 		t.Fatal(err)
 	}
 	again := c.Delete(t.Context(), a, cluster.DeleteOptions{})
@@ -79,7 +81,8 @@ func TestRecord(t *testing.T) {
 	want := []struct {
 		method, path string
 		status       float64
-	}{{"PATCH", "/api/v1/namespaces/default/secrets/s", 200}, {"DELETE", "/api/v1/namespaces/default/configmaps/a", 200}, {"DELETE", "/api/v1/namespaces/default/configmaps/a", 404}}
+	}{{"PATCH", "/api/v1/namespaces/default/secrets/s", 200}, {"DELETE", "/api/v1/namespaces/default/configmaps/a", 200},
+		{"DELETE", "/api/v1/namespaces/default/configmaps/a", 404}}
 	for i, w := range want {
 		request, answer := got[1+2*i], got[2+2*i]
 		url, _ := request["url"].(string)
@@ -119,7 +122,8 @@ func TestAFileThatFillsUp(t *testing.T) {
 			t.Error("it was sent")
 		}
 	}
-	if cause := context.Cause(ctx); failed != 1 || len(s.Writes()) > 0 || !strings.Contains(cause.Error(), "can't be written") {
+	if cause := context.Cause(ctx); failed != 1 || len(s.Writes()) > 0 ||
+		!strings.Contains(cause.Error(), "can't be written") {
 		t.Errorf("failed %d times with %v, sent %v", failed, cause, s.Writes())
 	}
 }

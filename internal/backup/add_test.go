@@ -69,7 +69,8 @@ func TestAddSavesWhatChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, u := entry(t, s.Dir, secret)
-	if key, _, _ := unstructured.NestedString(u.Object, "data", "API_KEY"); key != "bmV3" || e.ResourceVersion != "7" || e.Later != 1 {
+	if key, _, _ := unstructured.NestedString(u.Object, "data", "API_KEY"); key != "bmV3" || e.ResourceVersion != "7" ||
+		e.Later != 1 {
 		t.Errorf("saved is %q of %s, for the %d. time", key, e.ResourceVersion, e.Later)
 	}
 	if e, _ := entry(t, s.Dir, deployment); e.Later != 0 || len(e.Patches) == 0 {

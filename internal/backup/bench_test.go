@@ -19,9 +19,11 @@ import (
 // reader has as many ConfigMaps as it is asked for.
 type reader struct{}
 
-func (reader) Read(_ context.Context, targets []cluster.Target, each func(cluster.Target, *unstructured.Unstructured) error) error {
+func (reader) Read(_ context.Context, targets []cluster.Target,
+	each func(cluster.Target, *unstructured.Unstructured) error) error {
 	for _, t := range targets {
-		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"content": strings.Repeat("0123456789", 50)}}}
+		u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
+			"data": map[string]any{"content": strings.Repeat("0123456789", 50)}}}
 		u.SetNamespace(t.Namespace)
 		u.SetName(t.Name)
 		u.SetUID(t.UID)
@@ -38,13 +40,15 @@ func BenchmarkWrite(b *testing.B) {
 	phase := engine.Phase{Name: "clear"}
 	for i := range n {
 		phase.Actions = append(phase.Actions, engine.Action{Verb: engine.StripFinalizers, Target: cluster.Target{
-			Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "stuck", Name: fmt.Sprintf("object-%04d", i)}, Version: "v1", Resource: "configmaps", UID: types.UID(fmt.Sprint(i)),
+			Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "stuck",
+				Name: fmt.Sprintf("object-%04d", i)}, Version: "v1", Resource: "configmaps", UID: types.UID(fmt.Sprint(i)),
 		}})
 	}
 	dir := b.TempDir()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		saved, err := backup.Write(b.Context(), reader{}, &ownership.Inventory{}, &engine.Plan{Phases: []engine.Phase{phase}}, backup.Options{Dir: filepath.Join(dir, fmt.Sprint(i))})
+		saved, err := backup.Write(b.Context(), reader{}, &ownership.Inventory{}, &engine.Plan{Phases: []engine.Phase{phase}},
+			backup.Options{Dir: filepath.Join(dir, fmt.Sprint(i))})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -116,7 +116,8 @@ var staleLabels = []string{"kubernetes.io/legacy-token-last-used", "kubernetes.i
 // metadata keeps of an object's metadata what its author writes.
 func (c *cleaner) metadata(r rules) {
 	for _, field := range []string{
-		"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds",
+		"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "deletionTimestamp",
+		"deletionGracePeriodSeconds",
 	} {
 		c.silently("metadata", field)
 	}
@@ -153,7 +154,8 @@ func (c *cleaner) owners(r rules) {
 func (c *cleaner) finalizers(r rules) {
 	all := c.GetFinalizers()
 	keep := slices.DeleteFunc(slices.Clone(all), func(f string) bool {
-		return f == metav1.FinalizerDeleteDependents || f == metav1.FinalizerOrphanDependents || slices.Contains(r.finalizers, f)
+		return f == metav1.FinalizerDeleteDependents || f == metav1.FinalizerOrphanDependents ||
+			slices.Contains(r.finalizers, f)
 	})
 	if len(keep) == len(all) {
 		return

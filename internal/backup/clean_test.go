@@ -236,7 +236,8 @@ func TestUnrestorable(t *testing.T) {
 
 // What YAML is known to get wrong comes back as it was.
 func TestEncode(t *testing.T) {
-	in := object(t, `{"apiVersion":"example.com/v1","kind":"K","metadata":{"name":"n","annotations":{"a":"yes","b":"1e3","c":"0x10","d":"~","e":"2026-01-01","f":"<&>",
+	in := object(t,
+		`{"apiVersion":"example.com/v1","kind":"K","metadata":{"name":"n","annotations":{"a":"yes","b":"1e3","c":"0x10","d":"~","e":"2026-01-01","f":"<&>",
 		"g":"\u001b[31m\u202e","h":" lead","i":"a\nb\n","j":"","y":"=","on":"off","k":"\u2028","l":"😀","m":"12:30:45","n":"0777"}},
 		"spec":{"int":9007199254740993,"float":0.1,"large":1e21,"whole":1.0,"negative":-0.5,"nothing":null,"list":[],"map":{},"bool":true}}`)
 	content, err := encode(in)

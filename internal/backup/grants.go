@@ -84,7 +84,8 @@ func grant(r cluster.Ref, object map[string]any, saved map[cluster.Ref]*Entry) (
 			account := cluster.Ref{Kind: s.Kind, Namespace: cmp.Or(s.Namespace, r.Namespace), Name: s.Name}
 			g.Wide = g.Wide || s.Kind != rbacv1.ServiceAccountKind || saved[account] == nil
 		}
-		g.Text = fmt.Sprintf("%s %s to %s", binding.RoleRef.Kind, binding.RoleRef.Name, cmp.Or(strings.Join(to, ", "), "nobody"))
+		g.Text = fmt.Sprintf("%s %s to %s", binding.RoleRef.Kind, binding.RoleRef.Name,
+			cmp.Or(strings.Join(to, ", "), "nobody"))
 		return g, nil
 	}
 	var role rbacv1.ClusterRole

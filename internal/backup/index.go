@@ -116,7 +116,8 @@ func ReadIndex(data []byte) (*Index, error) {
 		return nil, fmt.Errorf("its kind is %q, not %s", meta.Kind, Kind)
 	}
 	if meta.APIVersion != APIVersion {
-		return nil, fmt.Errorf("its version is %q, and this version of the plugin reads %s only: use the one that made it", meta.APIVersion, APIVersion)
+		return nil, fmt.Errorf("its version is %q, and this version of the plugin reads %s only: use the one that made it",
+			meta.APIVersion, APIVersion)
 	}
 	var index Index
 	if err := decode(data, &index); err != nil {
@@ -132,7 +133,8 @@ func ReadIndex(data []byte) (*Index, error) {
 			return nil, fmt.Errorf("its object %d is incomplete", i)
 		}
 		if want := laterName(e.Target, e.Later); e.File != want {
-			return nil, refuse("the index says that %s is in the file %q, and not in %q: somebody has edited it", e.Ref, e.File, want)
+			return nil, refuse("the index says that %s is in the file %q, and not in %q: somebody has edited it", e.Ref, e.File,
+				want)
 		}
 		if sum, err := hex.DecodeString(e.SHA256); err != nil || len(sum) != 32 {
 			return nil, fmt.Errorf("the checksum of %s is none", e.Ref)

@@ -17,9 +17,11 @@ import (
 func TestAnIndexIsWrittenInPieces(t *testing.T) {
 	hostile := `"objects": [], "phases": [`
 	target := func(name string) cluster.Target {
-		return cluster.Target{Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Version: "v1", Resource: "configmaps"}
+		return cluster.Target{Ref: cluster.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Version: "v1",
+			Resource: "configmaps"}
 	}
-	delete1 := engine.Action{Verb: engine.Delete, Target: target("a"), Why: hostile, Finalizers: []string{engine.AnyFinalizer}}
+	delete1 := engine.Action{Verb: engine.Delete, Target: target("a"), Why: hostile,
+		Finalizers: []string{engine.AnyFinalizer}}
 	for name, index := range map[string]Index{
 		"nothing": {Objects: []Entry{}, Plan: engine.Plan{Phases: []engine.Phase{}}},
 		"one of each": {
@@ -27,13 +29,16 @@ func TestAnIndexIsWrittenInPieces(t *testing.T) {
 			Plan:    engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{delete1}}}},
 		},
 		"many, and hostile text": {
-			APIVersion: APIVersion, Kind: Kind, Cluster: cluster.Server{Context: hostile, Host: "<&>\u2028"}, Time: time.Now(), Tool: hostile,
+			APIVersion: APIVersion, Kind: Kind, Cluster: cluster.Server{Context: hostile,
+				Host: "<&>\u2028"}, Time: time.Now(), Tool: hostile,
 			Objects: []Entry{
 				{Target: target("a"), Patches: []map[string]any{{"objects": []any{}, "phases": []any{hostile}}}},
 				{Target: target("b"), NotRestored: hostile}, {Target: target("c")},
 			},
-			Dependents: []cluster.Ref{{Kind: hostile, Name: "x"}}, Unreadable: []cluster.Unreadable{{What: "x", Message: hostile}},
-			Plan: engine.Plan{Phases: []engine.Phase{{Name: hostile, Actions: []engine.Action{delete1, delete1}}, {Name: "empty"}}},
+			Dependents: []cluster.Ref{{Kind: hostile, Name: "x"}}, Unreadable: []cluster.Unreadable{{What: "x",
+				Message: hostile}},
+			Plan: engine.Plan{Phases: []engine.Phase{{Name: hostile, Actions: []engine.Action{delete1, delete1}},
+				{Name: "empty"}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +68,8 @@ func TestOnlyWhatAnOffboardingChangesIsTakenBack(t *testing.T) {
 		patch m
 		ok    bool
 	}{
-		"stop":                  {"Deployment.apps", m{"metadata": m{"annotations": m{offboard.StoppedAnnotation: "2"}}, "spec": m{"replicas": 0}}, true},
+		"stop": {"Deployment.apps", m{"metadata": m{"annotations": m{offboard.StoppedAnnotation: "2"}},
+			"spec": m{"replicas": 0}}, true},
 		"suspend":               {"CronJob.batch", spec(m{"suspend": true}), true},
 		"no node":               {"DaemonSet.apps", pods(m{"nodeSelector": m{offboard.StopLabel: "true"}}), true},
 		"tolerations":           {"Deployment.apps", pods(m{"tolerations": []any{}}), true},
@@ -79,7 +85,8 @@ func TestOnlyWhatAnOffboardingChangesIsTakenBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			kind, group, _ := strings.Cut(test.kind, ".")
-			e := &Entry{Target: cluster.Target{Ref: cluster.Ref{Group: group, Kind: kind, Name: "x"}}, Patches: []map[string]any{test.patch}}
+			e := &Entry{Target: cluster.Target{Ref: cluster.Ref{Group: group, Kind: kind, Name: "x"}},
+				Patches: []map[string]any{test.patch}}
 			if err := checkPatches(e); (err == nil) != test.ok {
 				t.Errorf("it says %v", err)
 			}

@@ -185,7 +185,8 @@ func unrestorable(u *unstructured.Unstructured, withoutSecrets bool) string {
 	case "CertificateSigningRequest.certificates.k8s.io":
 		return "a request is made by who needs the certificate"
 	case "Endpoints", "EndpointSlice.discovery.k8s.io":
-		if labels["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io" || onlyBy(u, "kube-controller-manager") {
+		if labels["endpointslice.kubernetes.io/managed-by"] == "endpointslice-controller.k8s.io" ||
+			onlyBy(u, "kube-controller-manager") {
 			return "a controller makes it for the Service"
 		}
 	case "ControllerRevision.apps", "IPAddress.networking.k8s.io", "VolumeAttachment.storage.k8s.io", "CSIStorageCapacity.storage.k8s.io":

@@ -81,7 +81,8 @@ func TestLedger(t *testing.T) {
 		t.Errorf("without a file: %v, %v", list, err)
 	}
 	now := time.Now().UTC()
-	for _, r := range []Remembered{{Folder: "/b", Time: now, Digest: "2"}, {Folder: "/a", Time: now.Add(-time.Hour), Digest: "1"}} {
+	for _, r := range []Remembered{{Folder: "/b", Time: now, Digest: "2"},
+		{Folder: "/a", Time: now.Add(-time.Hour), Digest: "1"}} {
 		if err := l.Remember(r); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +124,8 @@ func folder(t *testing.T, l Ledger, n int, task, report string) string {
 }
 
 func TestInterruptedRunsAreFound(t *testing.T) {
-	const ended, failed, killed = `{"type":"done"}` + "\n" + `{"type":"ended"}` + "\n", `{"type":"ended","error":"interrupted"}`, `{"type":"done"}`
+	const ended, failed, killed = `{"type":"done"}` + "\n" + `{"type":"ended"}` +
+		"\n", `{"type":"ended","error":"interrupted"}`, `{"type":"done"}`
 	l := LedgerIn(t.TempDir())
 	folder(t, l, 1, Offboard, failed) // and then everything was taken out
 	folder(t, l, 2, Offboard, ended)

@@ -43,7 +43,8 @@ type Situation struct {
 // Look compares the cluster with the backup.
 func (b *Backup) Look(ctx context.Context, from Reader) (*Situation, error) {
 	s := &Situation{
-		states: map[cluster.Ref]state{}, closing: map[string]bool{}, taken: map[string]bool{}, strangers: map[cluster.Ref]string{},
+		states: map[cluster.Ref]state{}, closing: map[string]bool{}, taken: map[string]bool{},
+		strangers: map[cluster.Ref]string{},
 	}
 	saved := map[cluster.Ref]*Entry{}
 	var targets []cluster.Target
@@ -118,9 +119,10 @@ func (b *Backup) findStrangers(s *Situation, saved map[cluster.Ref]*Entry) error
 // taken tells whether somebody else has made another object of the name of one
 // that was deleted: what a restore made bears the name of this plugin.
 func (st *state) taken(e *Entry) bool {
-	return e.Deleted && st.remade(e) && !slices.ContainsFunc(st.found.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool {
-		return m.Manager == cluster.FieldManager
-	})
+	return e.Deleted && st.remade(e) && !slices.ContainsFunc(st.found.GetManagedFields(),
+		func(m metav1.ManagedFieldsEntry) bool {
+			return m.Manager == cluster.FieldManager
+		})
 }
 
 // compare says what became of an object of which saved is in the backup.

@@ -36,9 +36,12 @@ func decodeName(file string) (string, error) {
 }
 
 func TestFileName(t *testing.T) {
-	agent := cluster.Target{Ref: cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castai-agent"}, Version: "v1", Resource: "deployments"}
-	role := cluster.Target{Ref: cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "system:castai"}, Version: "v1", Resource: "clusterroles"}
-	secret := cluster.Target{Ref: cluster.Ref{Kind: "Secret", Namespace: "con", Name: "x"}, Version: "v1", Resource: "secrets"}
+	agent := cluster.Target{Ref: cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent",
+		Name: "castai-agent"}, Version: "v1", Resource: "deployments"}
+	role := cluster.Target{Ref: cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole",
+		Name: "system:castai"}, Version: "v1", Resource: "clusterroles"}
+	secret := cluster.Target{Ref: cluster.Ref{Kind: "Secret", Namespace: "con", Name: "x"}, Version: "v1",
+		Resource: "secrets"}
 	for want, target := range map[string]cluster.Target{
 		"namespaces/castai-agent/deployments.apps/castai-agent.yaml":          agent,
 		"cluster/clusterroles.rbac.authorization.k8s.io/system%3Acastai.yaml": role,
@@ -52,8 +55,10 @@ func TestFileName(t *testing.T) {
 
 func TestNamesAreSafeAndComeBack(t *testing.T) {
 	names := []string{
-		"castai-agent", "a.b.c", "system:node", "Upper", "upper", "UPPER", "con", "CON", "con.yaml", "com1", "com10", "lpt9.x", "nul.tar.gz", "console",
-		"..", ".", "...", ".hidden", "ends.", "with space", "tab\there", "line\nfeed", "back\\slash", "quote\"'", "star*?<>|", "ünïcödé", "\x00", "\xff\xfe",
+		"castai-agent", "a.b.c", "system:node", "Upper", "upper", "UPPER", "con", "CON", "con.yaml", "com1", "com10",
+		"lpt9.x", "nul.tar.gz", "console",
+		"..", ".", "...", ".hidden", "ends.", "with space", "tab\there", "line\nfeed", "back\\slash", "quote\"'",
+		"star*?<>|", "ünïcödé", "\x00", "\xff\xfe",
 		"\u202egnp.exe", "~", "-rf", "$HOME", strings.Repeat("a", 200), "*", "name@v1", "%", "%41", "%zz",
 	}
 	seen := map[string]string{}
@@ -80,7 +85,8 @@ func TestNamesAreSafeAndComeBack(t *testing.T) {
 
 func TestLongNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, name := range []string{strings.Repeat("a", 201), strings.Repeat("a", 202), strings.Repeat(":", 253), strings.Repeat("ü", 5000)} {
+	for _, name := range []string{strings.Repeat("a", 201), strings.Repeat("a", 202), strings.Repeat(":", 253),
+		strings.Repeat("ü", 5000)} {
 		file := encodeName(name)
 		if len(file) > longestName || seen[file] || !strings.Contains(file, "~") {
 			t.Errorf("%.20q... is %q", name, file)
@@ -100,7 +106,8 @@ func TestNamesThatAreNoneOfOurs(t *testing.T) {
 func TestFolderName(t *testing.T) {
 	for in, want := range map[string]string{
 		"prod": "prod", "arn:aws:eks:eu-west-1:1234:cluster/prod": "arn-aws-eks-eu-west-1-1234-cluster-prod",
-		"https://10.0.0.1:6443": "https-10.0.0.1-6443", "../../etc": "etc", "": "cluster", "//": "cluster", "\x1b[31mred": "31mred",
+		"https://10.0.0.1:6443": "https-10.0.0.1-6443", "../../etc": "etc", "": "cluster", "//": "cluster",
+		"\x1b[31mred":            "31mred",
 		strings.Repeat("x", 300): strings.Repeat("x", 80),
 	} {
 		if got := folderName(in); got != want {

@@ -58,7 +58,8 @@ func (b *Backup) Close() error { return b.root.Close() }
 func (b *Backup) check(dir string, acceptEdits bool) error {
 	err := fs.WalkDir(b.root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && !d.Type().IsRegular() {
-			return refuse("%s is not a file, and a backup has nothing but files and folders: somebody has changed the folder", path)
+			return refuse("%s is not a file, and a backup has nothing but files and folders: somebody has changed the folder",
+				path)
 		}
 		return err
 	})
@@ -117,7 +118,8 @@ func (b *Backup) load(e *Entry) (u *unstructured.Unstructured, sum string, err e
 		return nil, "", refuse("%s can't be read: %s", e.File, strings.Join(strings.Fields(err.Error()), " "))
 	}
 	gvk := u.GroupVersionKind()
-	if gvk.Group != e.Group || gvk.Version != e.Version || gvk.Kind != e.Kind || u.GetNamespace() != e.Namespace || u.GetName() != e.Name {
+	if gvk.Group != e.Group || gvk.Version != e.Version || gvk.Kind != e.Kind || u.GetNamespace() != e.Namespace ||
+		u.GetName() != e.Name {
 		return nil, "", refuse("%s holds another object than %s: somebody has edited it", e.File, e.Ref)
 	}
 	return u, hex.EncodeToString(checksum[:]), nil

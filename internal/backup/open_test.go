@@ -64,23 +64,32 @@ func TestHostileFolders(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, true, "more is not a file"},
-		"an edited file": {func(t *testing.T, dir string) { replace(t, dir, agentFile, "replicas: 2", "replicas: 3") }, true, "--accept-edits"},
+		"an edited file": {func(t *testing.T, dir string) { replace(t, dir, agentFile, "replicas: 2", "replicas: 3") }, true,
+			"--accept-edits"},
 		"another object in a file": {func(t *testing.T, dir string) {
 			replace(t, dir, agentFile, "name: castai-agent\n  namespace", "name: other\n  namespace")
 		}, true, "another object"},
-		"another kind in a file": {func(t *testing.T, dir string) { replace(t, dir, agentFile, "kind: Deployment", "kind: DaemonSet") }, true, "another object"},
-		"no YAML in a file":      {func(t *testing.T, dir string) { replace(t, dir, agentFile, "kind: Deployment", "\tkind: [") }, true, "can't be read"},
+		"another kind in a file": {func(t *testing.T, dir string) {
+			replace(t, dir, agentFile, "kind: Deployment",
+				"kind: DaemonSet")
+		}, true, "another object"},
+		"no YAML in a file": {func(t *testing.T, dir string) {
+			replace(t, dir, agentFile, "kind: Deployment",
+				"\tkind: [")
+		}, true, "can't be read"},
 		"a key twice in a file": {func(t *testing.T, dir string) {
 			replace(t, dir, agentFile, "kind: Deployment", "kind: Deployment\nkind: Secret")
 		}, true, "can't be read"},
-		"two objects in a file": {func(t *testing.T, dir string) { replace(t, dir, saFile, "kind:", "kind: x\n---\nkind:") }, true, ""},
+		"two objects in a file": {func(t *testing.T, dir string) { replace(t, dir, saFile, "kind:", "kind: x\n---\nkind:") },
+			true, ""},
 		"a missing file": {func(t *testing.T, dir string) {
 			if err := os.Remove(filepath.Join(dir, filepath.FromSlash(agentFile))); err != nil {
 				t.Fatal(err)
 			}
 		}, true, "is missing"},
 		"an object twice in the index": {func(t *testing.T, dir string) {
-			replace(t, dir, IndexName, `"objects": [`, `"objects": [{"kind":"ServiceAccount","namespace":"castai-agent","name":"castai-agent","version":"v1",
+			replace(t, dir, IndexName, `"objects": [`,
+				`"objects": [{"kind":"ServiceAccount","namespace":"castai-agent","name":"castai-agent","version":"v1",
 				"resource":"serviceaccounts","uid":"u","file":"`+saFile+`","sha256":"`+strings.Repeat("0", 64)+`"},`)
 		}, true, "twice"},
 		"an index that is cut off": {func(t *testing.T, dir string) {
@@ -98,11 +107,15 @@ func TestHostileFolders(t *testing.T) {
 			}
 		}, false, "cut off"},
 		"an unknown version": {func(t *testing.T, dir string) { replace(t, dir, IndexName, "v1alpha1", "v9") }, false, "v9"},
-		"another document":   {func(t *testing.T, dir string) { replace(t, dir, IndexName, `"kind": "Backup"`, `"kind": "Report"`) }, false, "Report"},
+		"another document": {func(t *testing.T, dir string) {
+			replace(t, dir, IndexName, `"kind": "Backup"`,
+				`"kind": "Report"`)
+		}, false, "Report"},
 		"no cluster": {func(t *testing.T, dir string) {
 			replace(t, dir, IndexName, `"kubeSystemUID": "test"`, `"kubeSystemUID": ""`)
 		}, false, "which cluster"},
-		"no checksum": {func(t *testing.T, dir string) { replace(t, dir, IndexName, `"sha256": "`, `"sha256": "zz`) }, false, "checksum"},
+		"no checksum": {func(t *testing.T, dir string) { replace(t, dir, IndexName, `"sha256": "`, `"sha256": "zz`) }, false,
+			"checksum"},
 		"no index": {func(t *testing.T, dir string) {
 			if err := os.Remove(filepath.Join(dir, IndexName)); err != nil {
 				t.Fatal(err)
@@ -185,8 +198,10 @@ func FuzzReadIndex(f *testing.F) {
 // or not at all.
 func FuzzParseObject(f *testing.F) {
 	for _, s := range []string{
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", "kind: [", "a: &a [*a]\n", "apiVersion: v1\nkind: List\nitems: [{}]\n",
-		"apiVersion: v1\nkind: X\nkind: Y\n", "metadata: null\napiVersion: v1\nkind: A\n", "---\n---\n", "apiVersion: v1\nkind: A\nmetadata: {name: a, labels: 7}\n",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", "kind: [", "a: &a [*a]\n",
+		"apiVersion: v1\nkind: List\nitems: [{}]\n",
+		"apiVersion: v1\nkind: X\nkind: Y\n", "metadata: null\napiVersion: v1\nkind: A\n", "---\n---\n",
+		"apiVersion: v1\nkind: A\nmetadata: {name: a, labels: 7}\n",
 	} {
 		f.Add([]byte(s))
 	}

@@ -27,7 +27,8 @@ func newOwners(inv *ownership.Inventory, plan *engine.Plan) *owners {
 		}
 	}
 	for _, object := range inv.Objects() {
-		if item := inv.Item(object.Ref()); o.leave[object.UID] == nil && (item == nil || !item.Dependent) && !object.Terminating() {
+		if item := inv.Item(object.Ref()); o.leave[object.UID] == nil && (item == nil || !item.Dependent) &&
+			!object.Terminating() {
 			o.stay[object.UID] = object
 		}
 	}
@@ -46,7 +47,8 @@ func (o *owners) of(u *unstructured.Unstructured, e *Entry) {
 		} else if t, ok := o.leave[ref.UID]; ok {
 			e.OwnedBy = append(e.OwnedBy, Owner{
 				Target:     *t,
-				Controller: ref.Controller != nil && *ref.Controller, BlockOwnerDeletion: ref.BlockOwnerDeletion != nil && *ref.BlockOwnerDeletion,
+				Controller: ref.Controller != nil && *ref.Controller, BlockOwnerDeletion: ref.BlockOwnerDeletion != nil &&
+					*ref.BlockOwnerDeletion,
 			})
 		}
 	}

@@ -17,7 +17,8 @@ var patched = func() map[string][]string {
 	out := map[string][]string{}
 	for _, kind := range []string{"Deployment.apps", "StatefulSet.apps", "DaemonSet.apps", "CronJob.batch", "Job.batch"} {
 		out[kind] = []string{
-			"spec.replicas", "spec.suspend", template + "nodeSelector." + offboard.StopLabel, annotations + offboard.StoppedAnnotation,
+			"spec.replicas", "spec.suspend", template + "nodeSelector." + offboard.StopLabel, annotations +
+				offboard.StoppedAnnotation,
 		}
 	}
 	for kind, fields := range ownership.MarkedFields() {
@@ -32,7 +33,8 @@ func checkPatches(e *Entry) error {
 	for _, patch := range e.Patches {
 		for _, field := range leaves(patch, "") {
 			if field != "metadata.uid" && field != "metadata.resourceVersion" && !slices.Contains(allowed, field) {
-				return refuse("the index says that the offboarding changed %s of %s, which none does: somebody has edited it", field, e.Ref)
+				return refuse("the index says that the offboarding changed %s of %s, which none does: somebody has edited it",
+					field, e.Ref)
 			}
 		}
 	}

@@ -25,7 +25,8 @@ func record(t *testing.T, kind, status, release string) *unstructured.Unstructur
 	if kind == "Secret" {
 		text = base64.StdEncoding.EncodeToString([]byte(text))
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kind, "data": map[string]any{"release": text}}}
+	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kind,
+		"data": map[string]any{"release": text}}}
 	u.SetName("sh.helm.release.v1.castai-agent.v1")
 	u.SetNamespace("castai-agent")
 	u.SetLabels(map[string]string{"owner": "helm", "name": "castai-agent", "status": status, "version": "1"})

@@ -154,7 +154,8 @@ func (b *Backup) Restore(s *Situation, c Cluster, o RestoreOptions) (*Restoratio
 		}
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(actions), position.compare) {
-		phase := engine.Phase{Name: stages[p.stage].name, Title: stages[p.stage].title, Actions: actions[p], Timeout: o.Timeout}
+		phase := engine.Phase{Name: stages[p.stage].name, Title: stages[p.stage].title, Actions: actions[p],
+			Timeout: o.Timeout}
 		if p.depth > 0 {
 			phase.Name = fmt.Sprintf("%s-%d", phase.Name, p.depth)
 			phase.Title = fmt.Sprintf("Put back what belongs to them (%d)", p.depth)
@@ -166,7 +167,8 @@ func (b *Backup) Restore(s *Situation, c Cluster, o RestoreOptions) (*Restoratio
 	}
 	if len(started) > 0 {
 		r.Plan.Phases = append(r.Plan.Phases, engine.Phase{
-			Name: PhaseStarted, Title: "Take back what the offboarding changed in objects that are still there", Actions: started, Timeout: o.Timeout,
+			Name: PhaseStarted, Title: "Take back what the offboarding changed in objects that are still there",
+			Actions: started, Timeout: o.Timeout,
 		})
 	}
 	var err error
@@ -202,7 +204,8 @@ func (b *Backup) decide(e *Entry, s *Situation, c Cluster, overwrite bool) (a *e
 	case e.Namespace != "" && s.closing[e.Namespace]:
 		return nil, fmt.Sprintf("namespace %s is being deleted: run it again when that is gone", e.Namespace), true
 	case e.Namespace != "" && s.taken[e.Namespace] && !overwrite:
-		return nil, fmt.Sprintf("namespace %s is another one, which somebody has made since: --overwrite puts it there", e.Namespace), true
+		return nil, fmt.Sprintf("namespace %s is another one, which somebody has made since: --overwrite puts it there",
+			e.Namespace), true
 	case st.found == nil && !e.Deleted && slices.Contains(b.Index.Dependents, e.Ref):
 		return nil, "", false // it went with its owner, which makes another one
 	case st.found == nil && !e.Deleted:

@@ -81,7 +81,8 @@ func TestRestoreIntoAnEmptyCluster(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{PhaseNamespaces, PhaseRoles, PhaseBindings, PhaseConfiguration, PhaseWorkloads}; !slices.Equal(phases, want) {
+	if want := []string{PhaseNamespaces, PhaseRoles, PhaseBindings, PhaseConfiguration,
+		PhaseWorkloads}; !slices.Equal(phases, want) {
 		t.Errorf("phases %q", phases)
 	}
 	if len(r.Impossible) != 1 || r.Impossible[0].Object.Kind != "Lease" || len(r.Held) > 0 || r.There > 0 {
@@ -236,10 +237,13 @@ func TestUndo(t *testing.T) {
 		"undone already":             {m{"a": "y"}, m{"a": "x"}, m{"a": "x"}, m{}, nil},
 		"changed since":              {m{"a": m{"b": "y"}}, m{"a": m{"b": "x"}}, m{"a": m{"b": "z"}}, m{}, []string{"a.b"}},
 		"removed by us, set since":   {m{"a": nil}, m{"a": "x"}, m{"a": "z"}, m{}, []string{"a"}},
-		"a list":                     {m{"l": []any{"a"}}, m{"l": []any{"a", "b"}}, m{"l": []any{"a"}}, m{"l": []any{"a", "b"}}, nil},
-		"a list that changed since":  {m{"l": []any{"a"}}, m{"l": []any{"a", "b"}}, m{"l": []any{"a", "c"}}, m{}, []string{"l"}},
-		"preconditions":              {m{"metadata": m{"uid": "u", "resourceVersion": "1"}}, m{"metadata": m{}}, m{"metadata": m{"uid": "v"}}, m{}, nil},
-		"another form since":         {m{"a": m{"b": "y"}}, m{"a": m{"b": "x"}}, m{"a": "text"}, m{}, []string{"a.b"}},
+		"a list": {m{"l": []any{"a"}}, m{"l": []any{"a", "b"}}, m{"l": []any{"a"}},
+			m{"l": []any{"a", "b"}}, nil},
+		"a list that changed since": {m{"l": []any{"a"}}, m{"l": []any{"a", "b"}}, m{"l": []any{"a", "c"}}, m{},
+			[]string{"l"}},
+		"preconditions": {m{"metadata": m{"uid": "u", "resourceVersion": "1"}}, m{"metadata": m{}},
+			m{"metadata": m{"uid": "v"}}, m{}, nil},
+		"another form since": {m{"a": m{"b": "y"}}, m{"a": m{"b": "x"}}, m{"a": "text"}, m{}, []string{"a.b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, changed := undo(test.patch, test.saved, test.live, "")
@@ -260,19 +264,24 @@ func TestDifferences(t *testing.T) {
 		secret      bool
 		want        []Field
 	}{
-		"more than that":      {m{"a": int64(1), "b": "x"}, m{"a": 1.0}, false, nil},
-		"another value":       {m{"a": int64(1)}, m{"a": int64(2)}, false, []Field{{Path: "a", Backup: int64(2), Cluster: int64(1)}}},
-		"a field is missing":  {m{}, m{"a": m{"b": "x"}}, false, []Field{{Path: "a.b", Backup: "x"}}},
-		"no map":              {m{"a": "x"}, m{"a": m{"b": "x"}}, false, []Field{{Path: "a", Backup: m{"b": "x"}, Cluster: "x"}}},
-		"an empty map":        {m{}, m{"a": m{}}, false, []Field{{Path: "a", Backup: m{}}}},
-		"a list with more":    {m{"l": []any{"a", "b"}}, m{"l": []any{"a"}}, false, []Field{{Path: "l", Backup: []any{"a"}, Cluster: []any{"a", "b"}}}},
+		"more than that": {m{"a": int64(1), "b": "x"}, m{"a": 1.0}, false, nil},
+		"another value": {m{"a": int64(1)}, m{"a": int64(2)}, false,
+			[]Field{{Path: "a", Backup: int64(2), Cluster: int64(1)}}},
+		"a field is missing": {m{}, m{"a": m{"b": "x"}}, false, []Field{{Path: "a.b", Backup: "x"}}},
+		"no map": {m{"a": "x"}, m{"a": m{"b": "x"}}, false,
+			[]Field{{Path: "a", Backup: m{"b": "x"}, Cluster: "x"}}},
+		"an empty map": {m{}, m{"a": m{}}, false, []Field{{Path: "a", Backup: m{}}}},
+		"a list with more": {m{"l": []any{"a", "b"}}, m{"l": []any{"a"}}, false,
+			[]Field{{Path: "l", Backup: []any{"a"}, Cluster: []any{"a", "b"}}}},
 		"a list with more in": {m{"l": []any{m{"a": "x", "b": "y"}}}, m{"l": []any{m{"a": "x"}}}, false, nil},
-		"an element":          {m{"l": []any{m{"a": "x"}}}, m{"l": []any{m{"a": "y"}}}, false, []Field{{Path: "l[0].a", Backup: "y", Cluster: "x"}}},
-		"no list":             {m{"l": m{}}, m{"l": []any{}}, false, []Field{{Path: "l", Backup: []any{}, Cluster: m{}}}},
-		"owners":              {m{}, m{"metadata": m{"ownerReferences": []any{m{"uid": "old"}}}}, false, []Field{}},
+		"an element": {m{"l": []any{m{"a": "x"}}}, m{"l": []any{m{"a": "y"}}}, false,
+			[]Field{{Path: "l[0].a", Backup: "y", Cluster: "x"}}},
+		"no list": {m{"l": m{}}, m{"l": []any{}}, false, []Field{{Path: "l", Backup: []any{}, Cluster: m{}}}},
+		"owners":  {m{}, m{"metadata": m{"ownerReferences": []any{m{"uid": "old"}}}}, false, []Field{}},
 		"the data of a Secret": {m{"data": m{"a": "cGFzcw=="}, "type": "x"}, m{"data": m{"a": "d29yZA=="}, "type": "y"}, true,
 			[]Field{{Path: "data.a", Secret: true}, {Path: "type", Backup: "y", Cluster: "x"}}},
-		"its annotations": {m{}, m{"metadata": m{"annotations": m{"kubectl.kubernetes.io/last-applied-configuration": "cGFzcw=="}}}, true,
+		"its annotations": {m{},
+			m{"metadata": m{"annotations": m{"kubectl.kubernetes.io/last-applied-configuration": "cGFzcw=="}}}, true,
 			[]Field{{Path: "metadata.annotations.kubectl.kubernetes.io/last-applied-configuration", Secret: true}}},
 	} {
 		if diff := cmp.Diff(test.want, differences(test.saved, test.live, test.secret)); diff != "" {
@@ -298,20 +307,28 @@ func TestGrant(t *testing.T) {
 		wide                  bool
 		text                  string
 	}{
-		{"Cast AI's own", "ClusterRoleBinding", "", binding("castai-agent", agent), false, "ClusterRole castai-agent to ServiceAccount castai-agent/castai-agent"},
-		{"its own namespace is meant", "RoleBinding", "castai-agent", binding("castai-agent", m{"kind": "ServiceAccount", "name": "castai-agent"}), false, "castai-agent/castai-agent"},
+		{"Cast AI's own", "ClusterRoleBinding", "", binding("castai-agent", agent), false,
+			"ClusterRole castai-agent to ServiceAccount castai-agent/castai-agent"},
+		{"its own namespace is meant", "RoleBinding", "castai-agent",
+			binding("castai-agent", m{"kind": "ServiceAccount", "name": "castai-agent"}), false, "castai-agent/castai-agent"},
 		{"cluster-admin", "ClusterRoleBinding", "", binding("cluster-admin", agent), true, "cluster-admin"},
-		{"a user", "ClusterRoleBinding", "", binding("castai-agent", agent, m{"kind": "User", "name": "mallory"}), true, "User mallory"},
-		{"an account of another namespace", "RoleBinding", "castai-agent", binding("castai-agent", m{"kind": "ServiceAccount", "namespace": "shop", "name": "castai-agent"}), true, "shop/castai-agent"},
+		{"a user", "ClusterRoleBinding", "", binding("castai-agent", agent, m{"kind": "User", "name": "mallory"}), true,
+			"User mallory"},
+		{"an account of another namespace", "RoleBinding", "castai-agent",
+			binding("castai-agent", m{"kind": "ServiceAccount", "namespace": "shop",
+				"name": "castai-agent"}), true, "shop/castai-agent"},
 		{"nobody", "RoleBinding", "castai-agent", binding("castai-agent"), false, "to nobody"},
 		{"some rights", "ClusterRole", "", rule("get", "", "pods"), false, "allows get on pods"},
 		{"all rights", "ClusterRole", "", rule("*", "*", "*"), true, "* on everything"},
 		{"a group", "ClusterRole", "", rule("get", "apps", "deployments"), false, "get on deployments.apps"},
-		{"URLs", "ClusterRole", "", m{"rules": []any{m{"verbs": []any{"get"}, "nonResourceURLs": []any{"/metrics"}}}}, false, "get on /metrics"},
-		{"rights to more rights", "Role", "x", rule("escalate", "rbac.authorization.k8s.io", "roles"), true, "escalate on roles.rbac.authorization.k8s.io"},
+		{"URLs", "ClusterRole", "", m{"rules": []any{m{"verbs": []any{"get"}, "nonResourceURLs": []any{"/metrics"}}}}, false,
+			"get on /metrics"},
+		{"rights to more rights", "Role", "x", rule("escalate", "rbac.authorization.k8s.io", "roles"), true,
+			"escalate on roles.rbac.authorization.k8s.io"},
 		{"aggregated", "ClusterRole", "", m{"aggregationRule": m{"clusterRoleSelectors": []any{}}}, true, "aggregates"},
 	} {
-		got, err := grant(cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: test.kind, Namespace: test.namespace, Name: "r"}, test.object, saved)
+		got, err := grant(cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: test.kind, Namespace: test.namespace,
+			Name: "r"}, test.object, saved)
 		if err != nil || got.Wide != test.wide || !strings.Contains(got.Text, test.text) {
 			t.Errorf("%s: %+v, %v", test.name, got, err)
 		}
@@ -322,7 +339,8 @@ func TestGrant(t *testing.T) {
 }
 
 func TestOwnersArePutBackUnderTheirNewUIDs(t *testing.T) {
-	sa := cluster.Target{Ref: cluster.Ref{Kind: "ServiceAccount", Namespace: "n", Name: "a"}, Version: "v1", Resource: "serviceaccounts", UID: "old"}
+	sa := cluster.Target{Ref: cluster.Ref{Kind: "ServiceAccount", Namespace: "n", Name: "a"}, Version: "v1",
+		Resource: "serviceaccounts", UID: "old"}
 	node := cluster.Target{Ref: cluster.Ref{Kind: "Node", Name: "n1"}, Version: "v1", Resource: "nodes", UID: "node"}
 	gone := cluster.Target{Ref: cluster.Ref{Kind: "Node", Name: "n2"}, Version: "v1", Resource: "nodes", UID: "gone"}
 	e := &Entry{Owners: []cluster.Target{node, gone}, OwnedBy: []Owner{{Target: sa, Controller: true}}}
@@ -331,8 +349,10 @@ func TestOwnersArePutBackUnderTheirNewUIDs(t *testing.T) {
 		u.SetUID(uid)
 		return u
 	}
-	c := &content{objects: map[cluster.Ref]*unstructured.Unstructured{sa.Ref: named("new"), node.Ref: named("node"), gone.Ref: named("another")}}
-	got, err := relink(t.Context(), c, []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "node"}, {APIVersion: "v1", Kind: "Node", Name: "n2", UID: "gone"}}, e)
+	c := &content{objects: map[cluster.Ref]*unstructured.Unstructured{sa.Ref: named("new"), node.Ref: named("node"),
+		gone.Ref: named("another")}}
+	got, err := relink(t.Context(), c, []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "node"},
+		{APIVersion: "v1", Kind: "Node", Name: "n2", UID: "gone"}}, e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +370,8 @@ func TestOrder(t *testing.T) {
 	target := func(group, kind, name string) cluster.Target {
 		return cluster.Target{Ref: cluster.Ref{Group: group, Kind: kind, Name: name}}
 	}
-	crd, cr := target("apiextensions.k8s.io", "CustomResourceDefinition", "c"), target("castware.cast.ai", "Component", "c")
+	crd, cr := target("apiextensions.k8s.io", "CustomResourceDefinition", "c"), target("castware.cast.ai", "Component",
+		"c")
 	made, loop := target("", "ConfigMap", "made"), target("", "ConfigMap", "loop")
 	index := &Index{Objects: []Entry{
 		{Target: crd}, {Target: cr}, {Target: made, OwnedBy: []Owner{{Target: cr}}},

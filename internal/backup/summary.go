@@ -38,7 +38,10 @@ func (b *Backup) Differences(plan *engine.Plan) []Difference {
 			out[i].Objects = append(out[i].Objects, e.Ref)
 		}
 	}
-	slices.SortFunc(out, func(a, b Difference) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Why, b.Why)) })
+	slices.SortFunc(out, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path),
+			cmp.Compare(a.Why, b.Why))
+	})
 	return out
 }
 

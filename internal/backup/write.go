@@ -76,7 +76,8 @@ type Saved struct {
 // inventory knows of them; an Inventory of just a Server knows nothing. The folder
 // appears under its name only when all is in it and on the disk; an error leaves
 // nothing behind. Objects that are gone by now are left out.
-func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *engine.Plan, o Options) (saved *Saved, err error) {
+func Write(ctx context.Context, from Reader, inv *ownership.Inventory, plan *engine.Plan, o Options) (saved *Saved,
+	err error) {
 	now := time.Now().UTC().Truncate(time.Second)
 	if o.Dir == "" {
 		o.Dir = fmt.Sprintf("castai-%s-%s-%s", o.Task, folderName(inv.Server.DisplayName()), now.Format("20060102T150405Z"))
@@ -125,8 +126,9 @@ func writeIndex(path, dir string, index *Index, o Options) (string, error) {
 	sum := sha256.New()
 	err := writeFile(path, func(w io.Writer) error { return index.write(io.MultiWriter(w, sum)) })
 	r := Remembered{
-		Folder: dir, Time: index.Time, Task: o.Task, Cluster: index.Cluster.DisplayName(), KubeSystemUID: index.Cluster.KubeSystemUID,
-		Objects: len(index.Objects), Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)),
+		Folder: dir, Time: index.Time, Task: o.Task, Cluster: index.Cluster.DisplayName(),
+		KubeSystemUID: index.Cluster.KubeSystemUID,
+		Objects:       len(index.Objects), Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)),
 	}
 	if err == nil && o.Note != nil {
 		err = o.Note(r)

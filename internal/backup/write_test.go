@@ -27,7 +27,8 @@ type content struct {
 	fail    error
 }
 
-func (c *content) Read(ctx context.Context, targets []cluster.Target, each func(cluster.Target, *unstructured.Unstructured) error) error {
+func (c *content) Read(ctx context.Context, targets []cluster.Target,
+	each func(cluster.Target, *unstructured.Unstructured) error) error {
 	for i, t := range targets {
 		if c.fail != nil && i == len(targets)/2 {
 			return c.fail
@@ -183,7 +184,8 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	if b.Index.Tool != "v1" || b.Index.Cluster.KubeSystemUID != "test" || len(b.Index.Plan.Phases) == 0 || len(b.Index.Dependents) != 1 {
+	if b.Index.Tool != "v1" || b.Index.Cluster.KubeSystemUID != "test" || len(b.Index.Plan.Phases) == 0 ||
+		len(b.Index.Dependents) != 1 {
 		t.Errorf("index %+v", b.Index)
 	}
 	for _, e := range b.Index.Objects {
@@ -288,7 +290,8 @@ func TestJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 		j.Event(engine.Event{Type: engine.PhaseStarted, Phase: phase})
-		j.Event(engine.Event{Type: engine.Failed, Phase: phase, Verb: engine.Delete, Err: errors.New("no\nway"), Target: cluster.NamespaceTarget("n", "")})
+		j.Event(engine.Event{Type: engine.Failed, Phase: phase, Verb: engine.Delete, Err: errors.New("no\nway"),
+			Target: cluster.NamespaceTarget("n", "")})
 		if err := j.Close(errors.New("timed out")); err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +308,8 @@ func TestJournal(t *testing.T) {
 	if err := errors.Join(json.Unmarshal([]byte(lines[1]), &failed), json.Unmarshal([]byte(lines[5]), &last)); err != nil {
 		t.Fatal(err)
 	}
-	if failed.Error != "no\nway" || failed.Object == nil || failed.Object.Name != "n" || failed.Phase != "stop" || last.Type != Ended || last.Error != "timed out" {
+	if failed.Error != "no\nway" || failed.Object == nil || failed.Object.Name != "n" || failed.Phase != "stop" ||
+		last.Type != Ended || last.Error != "timed out" {
 		t.Errorf("%+v, %+v", failed, last)
 	}
 }

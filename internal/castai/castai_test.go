@@ -16,7 +16,8 @@ func TestWithEnabled(t *testing.T) {
 	}{
 		{"off", `{"enabled":true}`, `{"enabled":false}`, false},
 		{"on", `{"enabled": false }`, `{"enabled": true }`, true},
-		{"the rest stays as it is", "{\n \"a\": 1.50e2, \"enabled\" : true,\"b\":{\"enabled\":true}, \"c\":\"\\u003c\"}", "{\n \"a\": 1.50e2, \"enabled\" : false,\"b\":{\"enabled\":true}, \"c\":\"\\u003c\"}", false},
+		{"the rest stays as it is", "{\n \"a\": 1.50e2, \"enabled\" : true,\"b\":{\"enabled\":true}, \"c\":\"\\u003c\"}",
+			"{\n \"a\": 1.50e2, \"enabled\" : false,\"b\":{\"enabled\":true}, \"c\":\"\\u003c\"}", false},
 		{"null", `{"enabled":null,"a":[{"enabled":true}]}`, `{"enabled":false,"a":[{"enabled":true}]}`, false},
 		{"absent", `{ "a": 1}`, `{"enabled":false, "a": 1}`, false},
 		{"another field of almost that name", `{"Enabled":true}`, `{"enabled":false,"Enabled":true}`, false},
@@ -136,8 +137,9 @@ func TestFindKey(t *testing.T) {
 		})
 	}
 	for name, in := range map[string]io.Reader{
-		"empty": strings.NewReader("\n"), "two lines": strings.NewReader("s3cret\ns3cret2"), "a header": strings.NewReader("s3cret\r\nX-Evil: 1"),
-		"large": strings.NewReader(strings.Repeat("s3cret", 2000)), "broken": broken{},
+		"empty": strings.NewReader("\n"), "two lines": strings.NewReader("s3cret\ns3cret2"),
+		"a header": strings.NewReader("s3cret\r\nX-Evil: 1"),
+		"large":    strings.NewReader(strings.Repeat("s3cret", 2000)), "broken": broken{},
 	} {
 		if k, err := FindKey("-", in, nil); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: key %q, %v", name, k.secret, err)

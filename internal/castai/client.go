@@ -121,7 +121,8 @@ func (c *Client) AddNode(ctx context.Context, id string, config NodeConfig) (Add
 // does it; empty: the service names none, and Node tells when it is gone.
 func (c *Client) DeleteNode(ctx context.Context, id, nodeID string, drain time.Duration, force bool) (string, error) {
 	operation := fmt.Sprintf("delete node %s of cluster %s", nodeID, id)
-	resp, err := c.api.DeleteNode(ctx, id, nodeID, &DeleteNodeParams{DrainTimeout: int64(drain.Seconds()), ForceDelete: force})
+	resp, err := c.api.DeleteNode(ctx, id, nodeID, &DeleteNodeParams{DrainTimeout: int64(drain.Seconds()),
+		ForceDelete: force})
 	body, err := answer(ctx, operation, resp, err)
 	if err != nil || len(body) == 0 {
 		return "", err
@@ -141,7 +142,8 @@ func (c *Client) Operation(ctx context.Context, operationID string) (Operation, 
 func (c *Client) RebalancingPlans(ctx context.Context, id string, statuses ...string) ([]RebalancingPlan, error) {
 	operation := "list the rebalancing plans of cluster " + id
 	return pages(operation, func(cursor string) ([]RebalancingPlan, string, error) {
-		resp, err := c.api.ListRebalancingPlans(ctx, id, &ListRebalancingPlansParams{Limit: pageLimit, Cursor: cursor, FilterStatuses: statuses})
+		resp, err := c.api.ListRebalancingPlans(ctx, id, &ListRebalancingPlansParams{Limit: pageLimit, Cursor: cursor,
+			FilterStatuses: statuses})
 		list, err := read[RebalancingPlanList](ctx, operation, resp, err)
 		return list.Items, list.NextCursor, err
 	})
@@ -151,21 +153,24 @@ func (c *Client) RebalancingPlans(ctx context.Context, id string, statuses ...st
 func (c *Client) HibernationSchedules(ctx context.Context, organizationID string) ([]HibernationSchedule, error) {
 	const operation = "list the hibernation schedules"
 	return pages(operation, func(cursor string) ([]HibernationSchedule, string, error) {
-		resp, err := c.api.ListHibernationSchedules(ctx, organizationID, &ListHibernationSchedulesParams{PageLimit: pageLimit, PageCursor: cursor})
+		resp, err := c.api.ListHibernationSchedules(ctx, organizationID,
+			&ListHibernationSchedulesParams{PageLimit: pageLimit, PageCursor: cursor})
 		list, err := read[HibernationScheduleList](ctx, operation, resp, err)
 		return list.Items, list.NextPageCursor, err
 	})
 }
 
 // HibernationSchedule returns a hibernation schedule.
-func (c *Client) HibernationSchedule(ctx context.Context, organizationID, scheduleID string) (HibernationSchedule, error) {
+func (c *Client) HibernationSchedule(ctx context.Context, organizationID, scheduleID string) (HibernationSchedule,
+	error) {
 	resp, err := c.api.GetHibernationSchedule(ctx, organizationID, scheduleID)
 	return read[HibernationSchedule](ctx, "get hibernation schedule "+scheduleID, resp, err)
 }
 
 // AssignSchedule sets the clusters that a hibernation schedule is for, and
 // nothing else of it.
-func (c *Client) AssignSchedule(ctx context.Context, organizationID, scheduleID string, clusters []ClusterAssignment) error {
+func (c *Client) AssignSchedule(ctx context.Context, organizationID, scheduleID string,
+	clusters []ClusterAssignment) error {
 	body := HibernationScheduleUpdate{ClusterAssignments: ClusterAssignments{Items: clusters}}
 	resp, err := c.api.UpdateHibernationSchedule(ctx, organizationID, scheduleID, body)
 	return done(ctx, "change hibernation schedule "+scheduleID, resp, err)
@@ -173,7 +178,8 @@ func (c *Client) AssignSchedule(ctx context.Context, organizationID, scheduleID 
 
 // CreateHibernationSchedule makes a schedule, and returns it with its id. It is sent
 // once: twice could make two.
-func (c *Client) CreateHibernationSchedule(ctx context.Context, organizationID string, h HibernationSchedule) (HibernationSchedule, error) {
+func (c *Client) CreateHibernationSchedule(ctx context.Context, organizationID string,
+	h HibernationSchedule) (HibernationSchedule, error) {
 	resp, err := c.api.CreateHibernationSchedule(ctx, organizationID, h)
 	return read[HibernationSchedule](ctx, "create hibernation schedule "+h.Name, resp, err)
 }

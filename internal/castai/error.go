@@ -78,7 +78,8 @@ func (e *Error) Remedy() string {
 
 // badCredentials: terraform-provider-castai sdk/utils_response.go IsCredentialsError.
 func (e *Error) badCredentials() bool {
-	return e.Status == http.StatusBadRequest && e.Message == "Forbidden" && len(e.FieldViolations) > 0 && e.FieldViolations[0].Field == "credentials"
+	return e.Status == http.StatusBadRequest && e.Message == "Forbidden" && len(e.FieldViolations) > 0 &&
+		e.FieldViolations[0].Field == "credentials"
 }
 
 // newError reads what the service says of an error. An answer that is not of
@@ -107,12 +108,14 @@ func IsGone(err error) bool { return IsStatus(err, http.StatusNotFound) }
 func IsConflict(err error) bool {
 	var e *Error
 	return IsStatus(err, http.StatusConflict) ||
-		errors.As(err, &e) && (strings.Contains(e.Message, "template has changed") || strings.Contains(e.Message, "refetch the policies"))
+		errors.As(err, &e) && (strings.Contains(e.Message, "template has changed") ||
+			strings.Contains(e.Message, "refetch the policies"))
 }
 
 // IsPassing tells whether the same request may succeed later: there was no
 // answer, or one of a service that is overloaded or broken.
 func IsPassing(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && (e.Status == 0 || e.Status == http.StatusTooManyRequests || e.Status >= http.StatusInternalServerError)
+	return errors.As(err, &e) && (e.Status == 0 || e.Status == http.StatusTooManyRequests ||
+		e.Status >= http.StatusInternalServerError)
 }

@@ -55,7 +55,8 @@ func RegionURL(configured string) (string, error) {
 		return "", err
 	}
 	host := u.Hostname()
-	if u.Scheme == "https" && (host == "api.cast.ai" || strings.HasPrefix(host, "api.") && strings.HasSuffix(host, ".cast.ai")) {
+	if u.Scheme == "https" && (host == "api.cast.ai" || strings.HasPrefix(host, "api.") &&
+		strings.HasSuffix(host, ".cast.ai")) {
 		return "https://" + u.Host, nil
 	}
 	return "", fmt.Errorf("the cluster's configuration names the API %s, which is not one of Cast AI's own addresses: if the key may be sent there, name it with --api-url", parsed)

@@ -18,7 +18,8 @@ func api(list ...string) []castai.Node {
 	var out []castai.Node
 	for _, text := range list {
 		name, provider, _ := strings.Cut(text, " ")
-		out = append(out, castai.Node{Id: "id-" + name, Name: name, ProviderId: provider, AddedBy: castAI, State: castai.NodeState{Phase: "ready"}})
+		out = append(out, castai.Node{Id: "id-" + name, Name: name, ProviderId: provider, AddedBy: castAI,
+			State: castai.NodeState{Phase: "ready"}})
 	}
 	return out
 }
@@ -38,22 +39,35 @@ func TestProve(t *testing.T) {
 		want    identity
 	}{
 		{"the UID of kube-system", anywhere("uid-1"), nil, live(), same},
-		{"another UID, although the names agree", anywhere("uid-2"), api("a aws:///z/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), different},
-		{"a machine", eks, api("a aws:///eu-central-1a/i-1", "b aws:///eu-central-1a/i-2"), live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}, LiveNode{Name: "y", ProviderID: "aws:///eu-central-1b/i-9"}), likely},
-		{"an instance id", eks, []castai.Node{{Id: "1", Name: "a", InstanceId: "i-1"}}, live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}), likely},
-		{"another region", eks, api("a aws:///us-east-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///us-east-1a/i-1"}), different},
-		{"a node of another region among them", eks, api("a aws:///eu-central-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-1"}, LiveNode{Name: "edge", ProviderID: "aws:///us-east-1a/i-1"}), likely},
+		{"another UID, although the names agree", anywhere("uid-2"), api("a aws:///z/i-1"),
+			live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), different},
+		{"a machine", eks, api("a aws:///eu-central-1a/i-1", "b aws:///eu-central-1a/i-2"),
+			live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"},
+				LiveNode{Name: "y", ProviderID: "aws:///eu-central-1b/i-9"}), likely},
+		{"an instance id", eks, []castai.Node{{Id: "1", Name: "a", InstanceId: "i-1"}},
+			live(LiveNode{Name: "x", ProviderID: "aws:///eu-central-1a/i-1"}), likely},
+		{"another region", eks, api("a aws:///us-east-1a/i-1"),
+			live(LiveNode{Name: "a", ProviderID: "aws:///us-east-1a/i-1"}), different},
+		{"a node of another region among them", eks, api("a aws:///eu-central-1a/i-1"),
+			live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-1"},
+				LiveNode{Name: "edge", ProviderID: "aws:///us-east-1a/i-1"}), likely},
 		{"another cloud", eks, nil, live(LiveNode{Name: "a", ProviderID: "gce://prod/europe-west3-a/a"}), different},
 		{"another project", gke, api("a gce://test/z/a"), live(LiveNode{Name: "a", ProviderID: "gce://test/z/a"}), different},
 		{"the same project is no proof", gke, nil, live(LiveNode{Name: "a", ProviderID: "gce://prod/z/a"}), unproven},
-		{"a machine at Google", gke, api("a gce://prod/z/a"), live(LiveNode{Name: "a", ProviderID: "gce://prod/z/a"}), likely},
-		{"the resource group of the nodes", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_prod/providers/x"}), likely},
-		{"another resource group", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_test/providers/x"}), unproven},
-		{"another subscription", aks, nil, live(LiveNode{Name: "a", ProviderID: "azure:///subscriptions/s-2/resourceGroups/mc_prod/providers/x"}), different},
+		{"a machine at Google", gke, api("a gce://prod/z/a"), live(LiveNode{Name: "a", ProviderID: "gce://prod/z/a"}),
+			likely},
+		{"the resource group of the nodes", aks, nil, live(LiveNode{Name: "a",
+			ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_prod/providers/x"}), likely},
+		{"another resource group", aks, nil, live(LiveNode{Name: "a",
+			ProviderID: "azure:///subscriptions/s-1/resourceGroups/mc_test/providers/x"}), unproven},
+		{"another subscription", aks, nil, live(LiveNode{Name: "a",
+			ProviderID: "azure:///subscriptions/s-2/resourceGroups/mc_prod/providers/x"}), different},
 		{"all names", castai.Cluster{}, api("a", "b"), live(LiveNode{Name: "a"}, LiveNode{Name: "b"}), likely},
-		{"ids that repeat names count as names", castai.Cluster{}, api("a k3s://a", "b k3s://b"), live(LiveNode{Name: "a", ProviderID: "k3s://a"}), unproven},
+		{"ids that repeat names count as names", castai.Cluster{}, api("a k3s://a", "b k3s://b"),
+			live(LiveNode{Name: "a", ProviderID: "k3s://a"}), unproven},
 		{"some names", castai.Cluster{}, api("a", "b"), live(LiveNode{Name: "a"}, LiveNode{Name: "c"}), unproven},
-		{"a name, but another machine", eks, api("a aws:///eu-central-1a/i-1"), live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-2"}), unproven},
+		{"a name, but another machine", eks, api("a aws:///eu-central-1a/i-1"),
+			live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-2"}), unproven},
 		{"no nodes at the API", eks, nil, live(LiveNode{Name: "a", ProviderID: "aws:///eu-central-1a/i-1"}), unproven},
 		{"no nodes here", eks, api("a aws:///eu-central-1a/i-1"), live(), unproven},
 		{"nothing", castai.Cluster{}, nil, Live{}, unproven},
@@ -69,14 +83,16 @@ func TestProve(t *testing.T) {
 
 // managed is a cluster that Cast AI manages.
 func managed() *State {
-	return &State{API: castai.DefaultURL, ID: id, Nodes: api("a aws:///z/i-1"), Policies: castai.Policies(`{"enabled":true}`),
-		Cluster: castai.Cluster{Id: id, Name: "prod", Status: ready, CredentialsId: "c", OrganizationId: "o"}}
+	return &State{API: castai.DefaultURL, ID: id, Nodes: api("a aws:///z/i-1"),
+		Policies: castai.Policies(`{"enabled":true}`),
+		Cluster:  castai.Cluster{Id: id, Name: "prod", Status: ready, CredentialsId: "c", OrganizationId: "o"}}
 }
 
 // Each status has its path.
 func TestJudge(t *testing.T) {
 	here := live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"})
-	all := Options{DeleteNodes: true, RemoveCluster: true, CleanupScript: "script.sh", Timeout: time.Minute, Controller: true, Named: true, Accepted: true}
+	all := Options{DeleteNodes: true, RemoveCluster: true, CleanupScript: "script.sh", Timeout: time.Minute,
+		Controller: true, Named: true, Accepted: true}
 	keep := Options{RemoveCluster: true, Timeout: time.Minute, Named: true, Accepted: true}
 	for _, test := range []struct {
 		name     string
@@ -87,36 +103,58 @@ func TestJudge(t *testing.T) {
 		steps    []string
 	}{
 		{"ready", nil, all, "", nil, []string{PoliciesOff, Disconnect, CheckNodes, CleanupScript, RemoveCluster}},
-		{"ready, and nothing else is wanted", nil, Options{Timeout: time.Minute, Named: true, Accepted: true}, "", nil, []string{PoliciesOff, Disconnect}},
-		{"warning", func(s *State) { s.Cluster.Status = warning }, keep, "", nil, []string{PoliciesOff, Disconnect, RemoveCluster}},
-		{"connecting", func(s *State) { s.Cluster.Status = connecting }, keep, "", nil, []string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"ready, and nothing else is wanted", nil, Options{Timeout: time.Minute, Named: true, Accepted: true}, "", nil,
+			[]string{PoliciesOff, Disconnect}},
+		{"warning", func(s *State) { s.Cluster.Status = warning }, keep, "", nil,
+			[]string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"connecting", func(s *State) { s.Cluster.Status = connecting }, keep, "", nil,
+			[]string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"without policies", func(s *State) { s.Policies = nil }, keep, "", nil, []string{Disconnect, RemoveCluster}},
-		{"in schedules", func(s *State) { s.Schedules = []castai.HibernationSchedule{{Id: "h"}} }, keep, "", nil, []string{LeaveSchedules, PoliciesOff, Disconnect, RemoveCluster}},
+		{"in schedules", func(s *State) { s.Schedules = []castai.HibernationSchedule{{Id: "h"}} }, keep, "", nil,
+			[]string{LeaveSchedules, PoliciesOff, Disconnect, RemoveCluster}},
 		{"read-only", func(s *State) { s.Cluster.CredentialsId = "" }, keep, "", nil, []string{RemoveCluster}},
 		{"read-only, to delete nodes of", func(s *State) { s.Cluster.CredentialsId = "" }, all, "read-only", nil, nil},
-		{"deleting", func(s *State) { s.Cluster.Status = deleting }, all, "", nil, []string{Disconnect, CheckNodes, CleanupScript, RemoveCluster}},
-		{"deleted", func(s *State) { s.Cluster.Status, s.Cluster.CredentialsId = deleted, "" }, all, "", nil, []string{CheckNodes, CleanupScript, RemoveCluster}},
-		{"archived", func(s *State) { s.Cluster.Status, s.Cluster.CredentialsId = archived, "" }, all, "", nil, []string{CheckNodes}},
+		{"deleting", func(s *State) { s.Cluster.Status = deleting }, all, "", nil,
+			[]string{Disconnect, CheckNodes, CleanupScript, RemoveCluster}},
+		{"deleted", func(s *State) { s.Cluster.Status, s.Cluster.CredentialsId = deleted, "" }, all, "", nil,
+			[]string{CheckNodes, CleanupScript, RemoveCluster}},
+		{"archived", func(s *State) { s.Cluster.Status, s.Cluster.CredentialsId = archived, "" }, all, "", nil,
+			[]string{CheckNodes}},
 		{"gone", func(s *State) { *s = State{API: "api", ID: id, Gone: true} }, all, "", []string{BlockerGone}, nil},
-		{"failed", func(s *State) { s.Cluster.Status = failed }, keep, "", []string{BlockerFailed}, []string{PoliciesOff, RemoveCluster}},
+		{"failed", func(s *State) { s.Cluster.Status = failed }, keep, "", []string{BlockerFailed},
+			[]string{PoliciesOff, RemoveCluster}},
 		{"failed, to delete nodes of", func(s *State) { s.Cluster.Status = failed }, all, "can't delete nodes", nil, nil},
 		{"hibernating", func(s *State) { s.Cluster.Status = hibernating }, keep, "is hibernating: wait", nil, nil},
 		{"resuming", func(s *State) { s.Cluster.Status = resuming }, keep, "is resuming: wait", nil, nil},
-		{"hibernated", func(s *State) { s.Cluster.Status = hibernated }, keep, "", []string{BlockerHibernated}, []string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"hibernated", func(s *State) { s.Cluster.Status = hibernated }, keep, "", []string{BlockerHibernated},
+			[]string{PoliciesOff, Disconnect, RemoveCluster}},
 		{"a status of tomorrow", func(s *State) { s.Cluster.Status = "migrating" }, keep, `"migrating"`, nil, nil},
 		{"no status", func(s *State) { s.Cluster.Status = "" }, keep, "does not know", nil, nil},
-		{"Terraform", func(s *State) { s.Cluster.ManagedBy = "Terraform" }, keep, "", []string{BlockerTerraform}, []string{PoliciesOff, Disconnect, RemoveCluster}},
-		{"rebalancing", func(s *State) { s.Rebalancing = []castai.RebalancingPlan{{Status: "draining_nodes"}} }, keep, "", []string{BlockerRebalancing}, []string{PoliciesOff, Disconnect, RemoveCluster}},
-		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Named: true, Accepted: true}, "", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
-		{"only the nodes say so, and nobody named it", nil, Options{Timeout: time.Minute}, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect}},
-		{"only the nodes say so, which nobody may believe with --yes", nil, Options{Timeout: time.Minute, Named: true}, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect}},
-		{"only the nodes say so, and a person can be asked", nil, Options{Timeout: time.Minute, Named: true, Asked: true}, "", nil, []string{PoliciesOff, Disconnect}},
-		{"only the nodes say so, and nobody is asked about nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Controller: true, Named: true}, "pass --accept=console-identity", nil, nil},
-		{"only the nodes say so, and nodes are to be deleted", nil, Options{DeleteNodes: true, Timeout: time.Minute, Controller: true}, "name it with --cluster-id", nil, nil},
-		{"its kube-system says so", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1" }, Options{Timeout: time.Minute}, "", nil, []string{PoliciesOff, Disconnect}},
-		{"other nodes", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, keep, "", []string{BlockerIdentity}, []string{PoliciesOff, Disconnect, RemoveCluster}},
-		{"other nodes, to be deleted", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, all, "--delete-nodes would delete the nodes of whichever cluster it is", nil, nil},
-		{"another cluster", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-2" }, keep, "is not the cluster of the kubeconfig", nil, nil},
+		{"Terraform", func(s *State) { s.Cluster.ManagedBy = "Terraform" }, keep, "", []string{BlockerTerraform},
+			[]string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"rebalancing", func(s *State) { s.Rebalancing = []castai.RebalancingPlan{{Status: "draining_nodes"}} }, keep, "",
+			[]string{BlockerRebalancing}, []string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"no controller to drain nodes", nil, Options{DeleteNodes: true, Timeout: time.Minute, Named: true, Accepted: true},
+			"", []string{BlockerController}, []string{PoliciesOff, Disconnect, CheckNodes}},
+		{"only the nodes say so, and nobody named it", nil, Options{Timeout: time.Minute}, "", []string{BlockerIdentity},
+			[]string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, which nobody may believe with --yes", nil, Options{Timeout: time.Minute, Named: true}, "",
+			[]string{BlockerIdentity}, []string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, and a person can be asked", nil, Options{Timeout: time.Minute, Named: true, Asked: true}, "",
+			nil, []string{PoliciesOff, Disconnect}},
+		{"only the nodes say so, and nobody is asked about nodes", nil,
+			Options{DeleteNodes: true, Timeout: time.Minute, Controller: true,
+				Named: true}, "pass --accept=console-identity", nil, nil},
+		{"only the nodes say so, and nodes are to be deleted", nil,
+			Options{DeleteNodes: true, Timeout: time.Minute, Controller: true}, "name it with --cluster-id", nil, nil},
+		{"its kube-system says so", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1" },
+			Options{Timeout: time.Minute}, "", nil, []string{PoliciesOff, Disconnect}},
+		{"other nodes", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, keep, "", []string{BlockerIdentity},
+			[]string{PoliciesOff, Disconnect, RemoveCluster}},
+		{"other nodes, to be deleted", func(s *State) { s.Nodes = api("b aws:///z/i-2") }, all,
+			"--delete-nodes would delete the nodes of whichever cluster it is", nil, nil},
+		{"another cluster", func(s *State) { s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-2" }, keep,
+			"is not the cluster of the kubeconfig", nil, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := managed()
@@ -189,7 +227,8 @@ func phases(d *Decision) []engine.Phase {
 func TestOnlyNodesOfCastAIAreNamed(t *testing.T) {
 	s := managed()
 	s.Nodes = append(s.Nodes, castai.Node{Name: "mine", AddedBy: "user"})
-	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}), Options{DeleteNodes: true, Controller: true, Named: true, Accepted: true})
+	d, err := Judge(s, live(LiveNode{Name: "a", ProviderID: "aws:///z/i-1"}),
+		Options{DeleteNodes: true, Controller: true, Named: true, Accepted: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +241,8 @@ func TestView(t *testing.T) {
 	s := managed()
 	s.Nodes = append(s.Nodes, castai.Node{Name: "mine", AddedBy: "user"})
 	v := NewView(s)
-	if v.Policies == nil || !*v.Policies || v.Nodes != 2 || v.MadeNodes != 1 || v.LastSnapshot != nil || v.ReadOnly || v.Problem != "" {
+	if v.Policies == nil || !*v.Policies || v.Nodes != 2 || v.MadeNodes != 1 || v.LastSnapshot != nil || v.ReadOnly ||
+		v.Problem != "" {
 		t.Errorf("%+v", v)
 	}
 	if v := NewView(&State{ID: id, Gone: true}); v.Problem == "" || v.ReadOnly {

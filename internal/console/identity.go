@@ -64,7 +64,8 @@ func prove(c castai.Cluster, nodes []castai.Node, live Live) (identity, string) 
 		return different, text
 	}
 	if inNodeGroup(c, live) {
-		return likely, fmt.Sprintf("the nodes are in the resource group %s, which is that of the API's cluster", c.Aks.NodeResourceGroup)
+		return likely, fmt.Sprintf("the nodes are in the resource group %s, which is that of the API's cluster",
+			c.Aks.NodeResourceGroup)
 	}
 	machines, names, others := 0, 0, 0
 	for _, l := range live.Nodes {
@@ -91,9 +92,11 @@ func prove(c castai.Cluster, nodes []castai.Node, live Live) (identity, string) 
 	case len(nodes) == 0:
 		return unproven, "the API knows no nodes of it"
 	case all > 0:
-		return unproven, fmt.Sprintf("of %d nodes here and %d at the API only %d have the same names, and names are no proof", len(live.Nodes), len(nodes), all)
+		return unproven, fmt.Sprintf("of %d nodes here and %d at the API only %d have the same names, and names are no proof",
+			len(live.Nodes), len(nodes), all)
 	}
-	return unproven, fmt.Sprintf("none of the %d nodes here is among the %d that the API knows", len(live.Nodes), len(nodes))
+	return unproven, fmt.Sprintf("none of the %d nodes here is among the %d that the API knows", len(live.Nodes),
+		len(nodes))
 }
 
 // clouds are the schemes of the provider ids of clouds, in which an id names one
@@ -124,11 +127,15 @@ func elsewhere(c castai.Cluster, live Live) string {
 	var place func(providerID string) string
 	switch {
 	case c.Eks.Region != "":
-		cloud, place, want = "aws", func(id string) string { return within(part(id, 0), c.Eks.Region) }, "region "+c.Eks.Region
+		cloud, place, want = "aws", func(id string) string { return within(part(id, 0), c.Eks.Region) }, "region "+
+			c.Eks.Region
 	case c.Gke.ProjectId != "":
 		cloud, place, want = "gce", func(id string) string { return part(id, 0) }, c.Gke.ProjectId
 	case c.Aks.SubscriptionId != "":
-		cloud, place, want = "azure", func(id string) string { return strings.ToLower(part(id, 1)) }, strings.ToLower(c.Aks.SubscriptionId)
+		cloud, place, want = "azure", func(id string) string {
+			return strings.ToLower(part(id,
+				1))
+		}, strings.ToLower(c.Aks.SubscriptionId)
 	default:
 		return ""
 	}
@@ -177,7 +184,8 @@ func inNodeGroup(c castai.Cluster, live Live) bool {
 		if cloudOf(l.ProviderID) != "azure" {
 			continue
 		}
-		if c.Aks.NodeResourceGroup == "" || !strings.EqualFold(part(l.ProviderID, 1), c.Aks.SubscriptionId) || !strings.EqualFold(part(l.ProviderID, 3), c.Aks.NodeResourceGroup) {
+		if c.Aks.NodeResourceGroup == "" || !strings.EqualFold(part(l.ProviderID, 1), c.Aks.SubscriptionId) ||
+			!strings.EqualFold(part(l.ProviderID, 3), c.Aks.NodeResourceGroup) {
 			return false
 		}
 		n++

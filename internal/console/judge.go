@@ -23,7 +23,8 @@ const (
 
 // Blockers returns the names of all of them.
 func Blockers() []string {
-	return []string{BlockerIdentity, BlockerGone, BlockerTerraform, BlockerRebalancing, BlockerHibernated, BlockerFailed, BlockerController}
+	return []string{BlockerIdentity, BlockerGone, BlockerTerraform, BlockerRebalancing, BlockerHibernated, BlockerFailed,
+		BlockerController}
 }
 
 // Options of the console's part.
@@ -113,7 +114,9 @@ func (d *Decision) identify(live Live) error {
 	if o.DeleteNodes {
 		return fmt.Errorf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s; --delete-nodes would delete the nodes of whichever cluster it is: %s, and pass --accept=%s", d.name(), text, remedy, BlockerIdentity)
 	}
-	d.block(BlockerIdentity, fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(), text), remedy)
+	d.block(BlockerIdentity,
+		fmt.Sprintf("nothing proves that cluster %s at the console is the cluster of the kubeconfig: %s", d.name(),
+			text), remedy)
 	return nil
 }
 
@@ -154,7 +157,8 @@ func (d *Decision) byStatus() error {
 	case hibernating, resuming:
 		return fmt.Errorf("cluster %s is %s: wait until that is over, and run it again", d.name(), status)
 	case hibernated:
-		d.block(BlockerHibernated, fmt.Sprintf("cluster %s is hibernated at the console: it has no nodes that anything could be done on", d.name()),
+		d.block(BlockerHibernated,
+			fmt.Sprintf("cluster %s is hibernated at the console: it has no nodes that anything could be done on", d.name()),
 			"resume it in the console first; whether a hibernated cluster can be disconnected is not documented")
 		d.leaveSchedules, d.policiesOff, d.disconnect = len(s.Schedules) > 0, s.Policies != nil, true
 	default:
@@ -172,7 +176,8 @@ func (d *Decision) byStatus() error {
 func (d *Decision) failed() {
 	d.policiesOff = d.state.Policies != nil
 	d.leaveSchedules = len(d.state.Schedules) > 0
-	d.block(BlockerFailed, fmt.Sprintf("cluster %s has failed at the console (%s): it can be removed, but not be disconnected, and what Cast AI made in the cloud stays", d.name(), reason(d.state.Cluster)),
+	d.block(BlockerFailed,
+		fmt.Sprintf("cluster %s has failed at the console (%s): it can be removed, but not be disconnected, and what Cast AI made in the cloud stays", d.name(), reason(d.state.Cluster)),
 		"repair its credentials in the console and let it reconcile first")
 }
 
@@ -192,11 +197,13 @@ func (d *Decision) whileConnected() {
 	}
 	if len(s.Rebalancing) > 0 {
 		plan := s.Rebalancing[0]
-		d.block(BlockerRebalancing, fmt.Sprintf("the rebalancing plan %s is %s: nodes are being replaced", plan.RebalancingPlanId, plan.Status),
+		d.block(BlockerRebalancing, fmt.Sprintf("the rebalancing plan %s is %s: nodes are being replaced",
+			plan.RebalancingPlanId, plan.Status),
 			"wait until it is finished, or cancel it in the console")
 	}
 	if d.options.DeleteNodes && !d.options.Controller && s.Cluster.Status != deleting {
-		d.block(BlockerController, "castai-cluster-controller does not run, which drains the nodes that Cast AI deletes", "start it again, or leave --delete-nodes out")
+		d.block(BlockerController, "castai-cluster-controller does not run, which drains the nodes that Cast AI deletes",
+			"start it again, or leave --delete-nodes out")
 	}
 }
 

@@ -33,10 +33,13 @@ const (
 // one of the steps up to the disconnection fails, nothing after it is started.
 func (d *Decision) Phases(api *castai.Client) []engine.Phase {
 	s := &steps{api: api, d: d}
-	before := engine.Phase{Name: PhaseDisconnect, Title: "Disconnect the cluster from Cast AI's console", Timeout: d.options.Timeout, Gate: true, InOrder: true}
+	before := engine.Phase{Name: PhaseDisconnect, Title: "Disconnect the cluster from Cast AI's console",
+		Timeout: d.options.Timeout, Gate: true, InOrder: true}
 	if d.leaveSchedules {
-		before.Actions = append(before.Actions, d.call(LeaveSchedules, "take it out of hibernation schedules", s.leaveSchedules,
-			curl("PATCH", s.url("cluster-autoscaler/v1beta/organizations/%s/hibernation-schedules/SCHEDULE", d.state.Cluster.OrganizationId), "clusterAssignments without the cluster")))
+		before.Actions = append(before.Actions, d.call(LeaveSchedules, "take it out of hibernation schedules",
+			s.leaveSchedules,
+			curl("PATCH", s.url("cluster-autoscaler/v1beta/organizations/%s/hibernation-schedules/SCHEDULE",
+				d.state.Cluster.OrganizationId), "clusterAssignments without the cluster")))
 	}
 	if d.policiesOff {
 		before.Actions = append(before.Actions, d.call(PoliciesOff, "turn all policies off", s.policiesOff,
@@ -44,15 +47,18 @@ func (d *Decision) Phases(api *castai.Client) []engine.Phase {
 	}
 	if d.disconnect {
 		before.Actions = append(before.Actions, d.call(Disconnect, d.disconnectWhy(), s.disconnect,
-			curl("POST", s.url("v1/kubernetes/external-clusters/%s/disconnect", d.state.ID), fmt.Sprintf(`{"deleteProvisionedNodes":%t,"keepKubernetesResources":true}`, d.options.DeleteNodes))))
+			curl("POST", s.url("v1/kubernetes/external-clusters/%s/disconnect", d.state.ID),
+				fmt.Sprintf(`{"deleteProvisionedNodes":%t,"keepKubernetesResources":true}`, d.options.DeleteNodes))))
 	}
 	after := engine.Phase{Name: PhaseAfter, Title: "Look at what the disconnection leaves", Timeout: d.options.Timeout}
 	if d.options.DeleteNodes && !ReadOnly(d.state.Cluster) {
-		after.Actions = append(after.Actions, d.call(CheckNodes, "see that the nodes that Cast AI made are gone", s.checkNodes,
+		after.Actions = append(after.Actions, d.call(CheckNodes, "see that the nodes that Cast AI made are gone",
+			s.checkNodes,
 			curl("GET", s.url("v1/kubernetes/external-clusters/%s/nodes", d.state.ID), "")))
 	}
 	if d.cleanupScript {
-		after.Actions = append(after.Actions, d.call(CleanupScript, "save the script that cleans up the cloud account in "+d.options.CleanupScript, s.cleanupScript,
+		after.Actions = append(after.Actions, d.call(CleanupScript, "save the script that cleans up the cloud account in "+
+			d.options.CleanupScript, s.cleanupScript,
 			curl("GET", s.url("v1/kubernetes/external-clusters/%s/cleanup-script", d.state.ID), "")))
 	}
 	var out []engine.Phase
@@ -72,7 +78,8 @@ func (d *Decision) RemovePhase(api *castai.Client) *engine.Phase {
 	s := &steps{api: api, d: d}
 	return &engine.Phase{
 		Name: PhaseRemove, Title: "Remove the cluster from Cast AI's console", Timeout: d.options.Timeout, InOrder: true,
-		Actions: []engine.Action{d.call(RemoveCluster, "remove it from the console, once nothing is left in the cluster", s.removeCluster,
+		Actions: []engine.Action{d.call(RemoveCluster, "remove it from the console, once nothing is left in the cluster",
+			s.removeCluster,
 			curl("DELETE", s.url("v1/kubernetes/external-clusters/%s", d.state.ID), ""))},
 	}
 }

@@ -174,7 +174,8 @@ func (s *State) readSchedules(ctx context.Context, api *castai.Client) error {
 }
 
 func assigned(h castai.HibernationSchedule, id string) bool {
-	return slices.ContainsFunc(h.ClusterAssignments.Items, func(a castai.ClusterAssignment) bool { return a.ClusterId == id })
+	return slices.ContainsFunc(h.ClusterAssignments.Items,
+		func(a castai.ClusterAssignment) bool { return a.ClusterId == id })
 }
 
 // Made returns the nodes that Cast AI made.

@@ -41,11 +41,13 @@ func (s *steps) leaveSchedules(ctx context.Context, tell func(string)) error {
 			if !assigned(h, s.d.state.ID) {
 				return true, "", nil
 			}
-			others := slices.DeleteFunc(slices.Clone(h.ClusterAssignments.Items), func(a castai.ClusterAssignment) bool { return a.ClusterId == s.d.state.ID })
+			others := slices.DeleteFunc(slices.Clone(h.ClusterAssignments.Items),
+				func(a castai.ClusterAssignment) bool { return a.ClusterId == s.d.state.ID })
 			if others == nil {
 				others = []castai.ClusterAssignment{} // null could mean no change
 			}
-			return false, "leaving hibernation schedule " + h.Name, s.api.AssignSchedule(ctx, found.OrganizationId, found.Id, others)
+			return false, "leaving hibernation schedule " + h.Name, s.api.AssignSchedule(ctx, found.OrganizationId, found.Id,
+				others)
 		})
 		if err != nil {
 			return err
@@ -116,7 +118,8 @@ func (s *steps) disconnect(ctx context.Context, tell func(string)) error {
 		case c.Status == failed:
 			return false, "", fmt.Errorf("cluster %s has failed while it was being disconnected (%s): repair it in the console, let it reconcile, and run it again", s.d.name(), reason(c))
 		case begun:
-			return false, "", fmt.Errorf("cluster %s is %s again, although it was being disconnected: look at it in the console", s.d.name(), c.Status)
+			return false, "", fmt.Errorf("cluster %s is %s again, although it was being disconnected: look at it in the console",
+				s.d.name(), c.Status)
 		case asked:
 			return false, "it was asked to disconnect, and does not show it yet: " + seen, nil
 		}
@@ -124,7 +127,8 @@ func (s *steps) disconnect(ctx context.Context, tell func(string)) error {
 			return false, "", err
 		}
 		// keepKubernetesResources: what goes in the cluster is decided here, not there.
-		err = s.api.Disconnect(ctx, s.d.state.ID, castai.DisconnectConfig{DeleteProvisionedNodes: s.d.options.DeleteNodes, KeepKubernetesResources: true})
+		err = s.api.Disconnect(ctx, s.d.state.ID, castai.DisconnectConfig{DeleteProvisionedNodes: s.d.options.DeleteNodes,
+			KeepKubernetesResources: true})
 		asked = err == nil
 		return false, "disconnecting", err
 	})
@@ -189,7 +193,10 @@ func (s *steps) checkNodes(ctx context.Context, tell func(string)) error {
 			return true, "", nil
 		}
 		survivors = made(nodes)
-		going := slices.ContainsFunc(survivors, func(n castai.Node) bool { return n.State.Phase == "deleting" || n.State.Phase == "draining" })
+		going := slices.ContainsFunc(survivors, func(n castai.Node) bool {
+			return n.State.Phase == "deleting" ||
+				n.State.Phase == "draining"
+		})
 		return !going, fmt.Sprintf("%d nodes are still being deleted", len(survivors)), err
 	})
 	if err != nil {

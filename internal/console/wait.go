@@ -24,7 +24,8 @@ type lookFunc func(ctx context.Context) (done bool, seen string, err error)
 
 // await looks until it is done, or an error will not pass, or ctx ends.
 func (s *steps) await(ctx context.Context, tell func(string), look lookFunc) error {
-	backoff := wait.Backoff{Duration: cmp.Or(s.d.options.Poll, firstPoll), Factor: 1.5, Jitter: 0.2, Steps: 100, Cap: longestPoll}
+	backoff := wait.Backoff{Duration: cmp.Or(s.d.options.Poll, firstPoll), Factor: 1.5, Jitter: 0.2, Steps: 100,
+		Cap: longestPoll}
 	last, told, failures := "", time.Time{}, 0
 	for {
 		done, seen, err := look(ctx)

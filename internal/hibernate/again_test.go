@@ -73,7 +73,8 @@ func TestANodeThatIsNotReadyIsSleptOn(t *testing.T) {
 		}
 		nodes := n.names()
 		u := n.server.Get(cluster.Ref{Kind: "Node", Name: "made-3"})
-		if err := unstructured.SetNestedSlice(u.Object, []any{map[string]any{"type": "Ready", "status": "Unknown"}}, "status", "conditions"); err != nil {
+		if err := unstructured.SetNestedSlice(u.Object, []any{map[string]any{"type": "Ready", "status": "Unknown"}}, "status",
+			"conditions"); err != nil {
 			t.Fatal(err)
 		}
 		n.server.Put(u)
@@ -165,7 +166,8 @@ func TestAPauseAfterAResumeThatIsNotDone(t *testing.T) {
 		}
 		stop := n.server.Before(func(r *clustertest.Request) clustertest.Fault {
 			if r.Verb == "patch" && r.Resource == "deployments" {
-				return clustertest.Fault{Err: apierrors.NewForbidden(schema.GroupResource{Resource: r.Resource}, r.Name, errors.New("denied by a policy"))}
+				return clustertest.Fault{Err: apierrors.NewForbidden(schema.GroupResource{Resource: r.Resource}, r.Name,
+					errors.New("denied by a policy"))}
 			}
 			return clustertest.Fault{}
 		})
@@ -262,7 +264,8 @@ func TestWhatCouldNotBeTakenBackIsNoRefusal(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = r.Pause(t.Context(), p, options())
-		if _, refusal := errors.AsType[*Refusal](err); refusal || err == nil || !strings.Contains(err.Error(), "could not be taken back") {
+		if _, refusal := errors.AsType[*Refusal](err); refusal || err == nil ||
+			!strings.Contains(err.Error(), "could not be taken back") {
 			t.Errorf("a refusal: %t; %v", refusal, err)
 		}
 	})
@@ -272,7 +275,8 @@ func TestWhatCouldNotBeTakenBackIsNoRefusal(t *testing.T) {
 // not gone in this one. It goes on with the same policy.
 func TestAPauseAfterAResumeThatIsNotDoneBeginsAnew(t *testing.T) {
 	s := situation(t, aNode("a")+aNode("b"))
-	s.Record.Journal = &Journal{Run: "r0", Phase: Resuming, Policies: &Policies{Switch: SwitchAll, Enabled: true}, Remove: []string{"a", "gone"}}
+	s.Record.Journal = &Journal{Run: "r0", Phase: Resuming, Policies: &Policies{Switch: SwitchAll, Enabled: true},
+		Remove: []string{"a", "gone"}}
 	p, err := PlanPause(s, options())
 	if err != nil || p.begun || slices.Contains(p.Journal.Remove, "gone") || !slices.Contains(p.Journal.Remove, "a") {
 		t.Errorf("begun: %t, to be removed: %v, %v", p.begun, p.Journal.Remove, err)

@@ -71,7 +71,8 @@ func suspend(run string) func(o *cluster.Object) (map[string]any, error) {
 			return map[string]any{}, nil
 		}
 		annotations, err := mark{Run: run, Suspended: true}.annotation()
-		return map[string]any{"metadata": map[string]any{"annotations": annotations}, "spec": map[string]any{"suspend": true}}, err
+		return map[string]any{"metadata": map[string]any{"annotations": annotations},
+			"spec": map[string]any{"suspend": true}}, err
 	}
 }
 
@@ -81,13 +82,16 @@ func unsuspend(o *cluster.Object) (map[string]any, error) {
 	if err != nil || !ok || !m.Suspended {
 		return map[string]any{}, err
 	}
-	return map[string]any{"metadata": map[string]any{"annotations": map[string]any{MarkAnnotation: nil}}, "spec": map[string]any{"suspend": false}}, nil
+	return map[string]any{"metadata": map[string]any{"annotations": map[string]any{MarkAnnotation: nil}},
+		"spec": map[string]any{"suspend": false}}, nil
 }
 
 func (r *Runner) suspending(jobs []*CronJob, run string) []engine.Phase {
-	phase := engine.Phase{Name: phaseQuiet, Title: "Keep Cast AI's jobs from running meanwhile", Gate: true, Timeout: r.Step}
+	phase := engine.Phase{Name: phaseQuiet, Title: "Keep Cast AI's jobs from running meanwhile", Gate: true,
+		Timeout: r.Step}
 	for _, c := range jobs {
-		phase.Actions = append(phase.Actions, change(c.Object, "suspends it: it could "+c.Action+" the cluster meanwhile", suspend(run)))
+		phase.Actions = append(phase.Actions, change(c.Object, "suspends it: it could "+c.Action+" the cluster meanwhile",
+			suspend(run)))
 	}
 	return nonEmpty(phase)
 }
@@ -129,7 +133,8 @@ func (r *Runner) awaitOthers(ctx context.Context) (waited bool, err error) {
 	err = r.others(ctx, func(run *OtherRun) (bool, error) {
 		if run != nil && !waited {
 			waited = true
-			r.Tell(fmt.Sprintf("Waiting for Cast AI's Job %s to end, which began to %s the cluster at the same time", run.Name, run.Action))
+			r.Tell(fmt.Sprintf("Waiting for Cast AI's Job %s to end, which began to %s the cluster at the same time", run.Name,
+				run.Action))
 		}
 		return run == nil, nil
 	})
@@ -162,14 +167,16 @@ func (r *Runner) restore(ctx context.Context, report *engine.Report, jobs []*Cro
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
 	defer cancel()
-	if err := wait.ExponentialBackoffWithContext(ctx, wait.Backoff{Duration: time.Second, Factor: 2, Steps: 3}, func(ctx context.Context) (bool, error) {
-		return r.run(ctx, report, r.restoring(jobs)) == nil, nil
-	}); err != nil {
+	if err := wait.ExponentialBackoffWithContext(ctx, wait.Backoff{Duration: time.Second, Factor: 2, Steps: 3},
+		func(ctx context.Context) (bool, error) {
+			return r.run(ctx, report, r.restoring(jobs)) == nil, nil
+		}); err != nil {
 		var refs []string
 		for _, c := range jobs {
 			refs = append(refs, c.Ref().String())
 		}
-		return &LeftError{fmt.Sprintf("these may still be suspended: %s: run resume --repair", names(refs, func(s string) string { return s }))}
+		return &LeftError{fmt.Sprintf("these may still be suspended: %s: run resume --repair",
+			names(refs, func(s string) string { return s }))}
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 // The CronJobs that a killed run has suspended are seen in a real snapshot, and let run
 // again by whatever comes next.
 func TestSuspendedCronJobsRunAgain(t *testing.T) {
-	killed := strings.Replace(aCronJob("hibernate-resume", vendorImage, actionResume, "0 7 * * 1-5", "suspend: true,"), "metadata: {",
+	killed := strings.Replace(aCronJob("hibernate-resume", vendorImage, actionResume, "0 7 * * 1-5", "suspend: true,"),
+		"metadata: {",
 		`metadata: {annotations: {castai.kubectl.dev/hibernate: '{"run":"r0","suspended":true}'}, `, 1)
 	suspended := func(t *testing.T, n *night) bool {
 		t.Helper()
@@ -25,8 +26,11 @@ func TestSuspendedCronJobsRunAgain(t *testing.T) {
 		return s.CronJobs[0].Suspended
 	}
 	for name, run := range map[string]func(*testing.T, *night) error{
-		"a pause of a paused cluster":  func(t *testing.T, n *night) error { return n.pause(t.Context(), options()) },
-		"a resume of a paused cluster": func(t *testing.T, n *night) error { return n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"}) },
+		"a pause of a paused cluster": func(t *testing.T, n *night) error { return n.pause(t.Context(), options()) },
+		"a resume of a paused cluster": func(t *testing.T,
+			n *night) error {
+			return n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"})
+		},
 		"a resume of one that is awake": func(t *testing.T, n *night) error {
 			return errors.Join(n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"}), func() error {
 				n.put(t, killed)
@@ -114,7 +118,8 @@ func TestThePolicyForUnscheduledPodsBesideCastAIsJob(t *testing.T) {
 		n := evening(t, aCronJob("hibernate-resume", vendorImage, actionResume, "0 7 * * 1-5", "timeZone: Etc/UTC,"))
 		n.policies = castai.Policies(`{"enabled": true, "unschedulablePods": {"enabled": true}}`)
 		err := n.pause(t.Context(), unscheduled)
-		if _, refusal := errors.AsType[*Refusal](err); !refusal || !strings.Contains(err.Error(), "does not know the one for unscheduled pods") {
+		if _, refusal := errors.AsType[*Refusal](err); !refusal ||
+			!strings.Contains(err.Error(), "does not know the one for unscheduled pods") {
 			t.Errorf("got %v", err)
 		}
 		accepted := unscheduled

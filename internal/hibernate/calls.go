@@ -82,7 +82,8 @@ func (j *Journal) isMade(n castai.Node) bool {
 	if j.Node.ID != "" {
 		return n.Id == j.Node.ID
 	}
-	return n.Labels[runLabel] == j.Run && (n.AddedBy == "" || n.AddedBy == castAI) && (n.InstanceType == "" || n.InstanceType == j.Node.InstanceType)
+	return n.Labels[runLabel] == j.Run && (n.AddedBy == "" || n.AddedBy == castAI) &&
+		(n.InstanceType == "" || n.InstanceType == j.Node.InstanceType)
 }
 
 // giveUp has Cast AI delete a node that is being made, and waits until it has: it
@@ -142,7 +143,8 @@ func (r *Runner) awaitNode(ctx context.Context, tell func(string), is func(*Node
 			case !n.ready():
 				why = "for node " + n.Object.Name + " to be ready"
 			case len(taints) > 0:
-				why = fmt.Sprintf("for node %s to lose its taints: %s", n.Object.Name, names(taints, func(s string) string { return s }))
+				why = fmt.Sprintf("for node %s to lose its taints: %s", n.Object.Name,
+					names(taints, func(s string) string { return s }))
 			default:
 				return true, nil
 			}
@@ -167,7 +169,8 @@ func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)
 			// Where no budget allows an eviction, its pods move when their nodes go.
 			return slices.ContainsFunc(p.Follow, func(m Move) bool { return m.Workload == w })
 		})
-		if why := "for a pod on a node that stays: " + names(missing, func(w *Workload) string { return w.Ref().String() }); len(missing) > 0 && why != told {
+		if why := "for a pod on a node that stays: " + names(missing,
+			func(w *Workload) string { return w.Ref().String() }); len(missing) > 0 && why != told {
 			told = why
 			tell(why)
 		}

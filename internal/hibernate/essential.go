@@ -23,7 +23,8 @@ func (s *State) essential(keep []string) []*Workload {
 	keep = slices.Concat(alwaysKept, keep, []string{s.Namespace})
 	var out []*Workload
 	for _, w := range s.Workloads {
-		if !w.Terminating() && w.Wanted > 0 && (slices.Contains(keep, w.Namespace) || slices.Contains(critical, w.Template.Spec.PriorityClassName)) {
+		if !w.Terminating() && w.Wanted > 0 && (slices.Contains(keep, w.Namespace) ||
+			slices.Contains(critical, w.Template.Spec.PriorityClassName)) {
 			out = append(out, w)
 		}
 	}
@@ -55,7 +56,10 @@ func tolerates(list []any) bool {
 }
 
 func tolerated(all []corev1.Toleration, taint *corev1.Taint) bool {
-	return slices.ContainsFunc(all, func(t corev1.Toleration) bool { return t.ToleratesTaint(logr.Discard(), taint, false) })
+	return slices.ContainsFunc(all, func(t corev1.Toleration) bool {
+		return t.ToleratesTaint(logr.Discard(), taint,
+			false)
+	})
 }
 
 // mayRunOn tells whether a node's labels and taints let the workload's pods in,
@@ -66,7 +70,8 @@ func (w *Workload) mayRunOn(n *Node) bool {
 		return false
 	}
 	return !slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool {
-		return t.Key != PausedKey && t.Effect != corev1.TaintEffectPreferNoSchedule && !w.daemon() && !tolerated(w.Template.Spec.Tolerations, &t)
+		return t.Key != PausedKey && t.Effect != corev1.TaintEffectPreferNoSchedule && !w.daemon() &&
+			!tolerated(w.Template.Spec.Tolerations, &t)
 	})
 }
 
@@ -83,7 +88,8 @@ func (s *State) room(n *Node, essential []*Workload, stays []*Node) (why string)
 	for _, w := range essential {
 		there := slices.ContainsFunc(s.Pods, func(p *Pod) bool {
 			on := p.Spec.NodeName
-			return w.owns(p) && on != "" && (on == n.Object.Name || !w.daemon() && slices.ContainsFunc(stays, func(k *Node) bool { return k.Object.Name == on }))
+			return w.owns(p) && on != "" && (on == n.Object.Name || !w.daemon() &&
+				slices.ContainsFunc(stays, func(k *Node) bool { return k.Object.Name == on }))
 		})
 		if !there && w.mayRunOn(n) {
 			request(used, &w.Template.Spec)

@@ -84,7 +84,8 @@ func (p parsed) forecast(now time.Time) (f Forecast) {
 	}
 	f.Asleep = int(math.Round(100 * float64(asleep) / float64(end.Sub(first))))
 	f.Hours = math.Round(f.Longest.length().Hours()*10) / 10
-	for noon := time.Date(first.Year(), first.Month(), first.Day(), 12, 0, 0, 0, p.zone); noon.Before(end); noon = noon.AddDate(0, 0, 1) {
+	for noon := time.Date(first.Year(), first.Month(), first.Day(), 12, 0, 0, 0,
+		p.zone); noon.Before(end); noon = noon.AddDate(0, 0, 1) {
 		if noon.Before(first) || noon.Weekday() == time.Saturday || noon.Weekday() == time.Sunday {
 			continue
 		}

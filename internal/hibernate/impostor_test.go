@@ -13,7 +13,8 @@ func machines(names ...string) func(*State) {
 		s.Console.Nodes = nil
 		for _, name := range names {
 			s.Console.Nodes = append(s.Console.Nodes, castai.Node{
-				Id: "cast-" + name, Name: name, AddedBy: castAI, ProviderId: "aws:///z/i-" + name, State: castai.NodeState{Phase: "ready"},
+				Id: "cast-" + name, Name: name, AddedBy: castAI, ProviderId: "aws:///z/i-" +
+					name, State: castai.NodeState{Phase: "ready"},
 				InstanceType: map[bool]string{true: "m5a.large", false: "m7g.xlarge"}[name == "sleep"],
 			})
 		}
@@ -31,16 +32,20 @@ func TestNoNodeIsTakenForAnother(t *testing.T) {
 		evil          string
 		sleep, remove string
 	}{
-		"the label of a protected node":           {aNode("evil", nodeIDLabel+"=cast-b"), "sleep", "c"},
-		"its machine, too":                        {aNode("evil", nodeIDLabel+"=cast-b", "spec=providerID: 'aws:///z/i-b'"), "sleep", "c"},
-		"the label of the node to sleep on":       {aNode("evil", nodeIDLabel+"=cast-sleep", "type=m5a.large", "spec=providerID: 'aws:///z/i-sleep'"), "sleep", "c"},
-		"no label, and the machine of a node":     {aNode("evil", "foreign", "spec=providerID: 'aws:///z/i-c'"), "sleep", "c"},
+		"the label of a protected node": {aNode("evil", nodeIDLabel+"=cast-b"), "sleep", "c"},
+		"its machine, too": {aNode("evil", nodeIDLabel+"=cast-b", "spec=providerID: 'aws:///z/i-b'"),
+			"sleep", "c"},
+		"the label of the node to sleep on": {aNode("evil", nodeIDLabel+"=cast-sleep", "type=m5a.large",
+			"spec=providerID: 'aws:///z/i-sleep'"), "sleep", "c"},
+		"no label, and the machine of a node": {aNode("evil", "foreign", "spec=providerID: 'aws:///z/i-c'"), "sleep",
+			"c"},
 		"itself, with a machine of its own":       {real("evil"), "sleep", "c evil"},
 		"its own name, without a machine":         {aNode("evil"), "sleep", "c"},
 		"its own name, and somebody else's label": {real("evil", nodeIDLabel+"=cast-c"), "sleep", "c"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := situation(t, real("sleep", "type=m5a.large")+real("b", removalDisabled+"=true")+real("c")+tc.evil, machines("sleep", "b", "c", "evil"))
+			s := situation(t, real("sleep", "type=m5a.large")+real("b", removalDisabled+"=true")+real("c")+tc.evil,
+				machines("sleep", "b", "c", "evil"))
 			o := options()
 			o.ProtectRemovalDisabled = true
 			p := plan(t, s, o)
@@ -64,12 +69,14 @@ func TestTheMadeNodeIsTheOneOfTheJournal(t *testing.T) {
 		"the pause was killed meanwhile": {Made: true, InstanceType: "m5a.large"},
 	} {
 		for evil, manifest := range map[string]string{
-			"another of Cast AI's": aNode("aa-evil", runLabel+"=r0"), "one that Cast AI did not make": aNode("aa-evil", "foreign", "type=m5a.large", runLabel+"=r0"),
+			"another of Cast AI's": aNode("aa-evil", runLabel+"=r0"), "one that Cast AI did not make": aNode("aa-evil",
+				"foreign", "type=m5a.large", runLabel+"=r0"),
 		} {
 			for _, phase := range []Phase{Pausing, Paused} {
 				s := situation(t, manifest+aNode("b")+aNode("made", runLabel+"=r0", "type=m5a.large"), func(s *State) {
 					s.Console.Policies = castai.Policies(`{"enabled": false}`)
-					s.Record.Journal = &Journal{Run: "r0", Phase: phase, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true}, Node: node}
+					s.Record.Journal = &Journal{Run: "r0", Phase: phase, By: "them",
+						Policies: &Policies{Switch: SwitchAll, Enabled: true}, Node: node}
 				})
 				if p := plan(t, s, options()); p.Node == nil || p.Node.Object.Name != "made" {
 					t.Errorf("%s, beside %s, %s: it sleeps on %v", name, evil, phase, p.Node)
@@ -85,7 +92,8 @@ func TestAResumeOfAnotherCluster(t *testing.T) {
 		s.Console.Policies = castai.Policies(`{"enabled": false}`)
 		s.Server.KubeSystemUID, s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "here", "there"
 	})
-	if _, err := PlanResume(s, ResumeOptions{Start: true}); err == nil || !strings.Contains(err.Error(), "correct --cluster-id") {
+	if _, err := PlanResume(s, ResumeOptions{Start: true}); err == nil ||
+		!strings.Contains(err.Error(), "correct --cluster-id") {
 		t.Error(err)
 	}
 	s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "here"

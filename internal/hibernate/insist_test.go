@@ -60,7 +60,10 @@ func TestAResumeWaitsForThePause(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.AfterFunc(20*time.Minute, release)
-		err = n.runner().Insist(t.Context(), func(ctx context.Context) error { return n.resume(ctx, ResumeOptions{Run: "r", By: "me"}) })
+		err = n.runner().Insist(t.Context(), func(ctx context.Context) error {
+			return n.resume(ctx,
+				ResumeOptions{Run: "r", By: "me"})
+		})
 		if err != nil {
 			t.Error(err)
 		}
@@ -114,15 +117,18 @@ func TestPoliciesInPartStay(t *testing.T) {
 // What runs through every pause needs no further node, and what is not there neither.
 func TestKeepable(t *testing.T) {
 	s := situation(t, aNode("a"), func(s *State) { s.Namespaces = []string{"kube-system", Namespace, "monitoring"} })
-	keep, missing := s.Keepable([]string{"kube-system", Namespace, "castai-pod-node-lifecycle", "monitoring", "opa", "istio"})
-	if names(keep, func(s string) string { return s }) != "monitoring" || names(missing, func(s string) string { return s }) != "opa, istio" {
+	keep, missing := s.Keepable([]string{"kube-system", Namespace, "castai-pod-node-lifecycle", "monitoring", "opa",
+		"istio"})
+	if names(keep, func(s string) string { return s }) != "monitoring" ||
+		names(missing, func(s string) string { return s }) != "opa, istio" {
 		t.Errorf("%v, %v", keep, missing)
 	}
 }
 
 // One value that can't be read hides neither the pair nor the others.
 func TestAPairWithAProblem(t *testing.T) {
-	bad := aCronJob("hibernate-pause-a", DefaultImage, "pause}, {name: PROTECT_REMOVAL_DISABLED, value: \"yes\"}, {name: HIBERNATE_NODE_LABELS, value: \"team:a\"", "0 22 * * *", "")
+	bad := aCronJob("hibernate-pause-a", DefaultImage,
+		"pause}, {name: PROTECT_REMOVAL_DISABLED, value: \"yes\"}, {name: HIBERNATE_NODE_LABELS, value: \"team:a\"", "0 22 * * *", "")
 	in := anInstallation(t, slots()+bad)
 	p := in.Pair("a")
 	if p == nil || len(p.Problems) != 2 || p.Configuration.Pause != "0 22 * * *" || len(in.Pairs) != 4 {
@@ -142,7 +148,8 @@ func TestAPairWithAProblem(t *testing.T) {
 
 // The controller manager's zone is not known: UTC would be a guess.
 func TestNoNextTimesWithoutAZone(t *testing.T) {
-	in := anInstallation(t, aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", "")+aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * *", ""))
+	in := anInstallation(t, aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", "")+
+		aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * *", ""))
 	if times, err := in.Pair("").NextTimes(time.Now()); err == nil {
 		t.Errorf("%+v", times)
 	}
@@ -151,7 +158,8 @@ func TestNoNextTimesWithoutAZone(t *testing.T) {
 // A mirror under another name that reads the key by its name.
 func TestAMirrorOfTheJobIsFound(t *testing.T) {
 	key := "resume}, {name: API_KEY, valueFrom: {secretKeyRef: {name: castai-hibernate, key: API_KEY}}"
-	s := situation(t, aNode("a")+aCronJob("x", "registry.example.com/mirror/night:v0.14", key, "0 7 * * *", "")+aJob("x-1", "registry.example.com/mirror/night:v0.14", key))
+	s := situation(t, aNode("a")+aCronJob("x", "registry.example.com/mirror/night:v0.14", key, "0 7 * * *", "")+
+		aJob("x-1", "registry.example.com/mirror/night:v0.14", key))
 	if len(s.CronJobs) != 1 || s.CronJobs[0].Action != actionResume || s.runningOther() == nil {
 		t.Errorf("%+v, %+v", s.CronJobs, s.Running)
 	}

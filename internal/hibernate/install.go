@@ -44,8 +44,10 @@ func (in *Installation) cronJobName(name, action string) string {
 // Install returns the plan that brings a pair to the configuration. Without a key
 // the Secret stays as it is.
 func (in *Installation) Install(name string, c Configuration, key *Key) *engine.Plan {
-	prepare := engine.Phase{Name: "prepare", Title: "Make what the jobs need, with no more rights than that", Gate: true, InOrder: true, Timeout: time.Minute}
-	schedule := engine.Phase{Name: phaseSchedule, Title: "Set the schedule", Gate: true, InOrder: true, Timeout: time.Minute}
+	prepare := engine.Phase{Name: "prepare", Title: "Make what the jobs need, with no more rights than that", Gate: true,
+		InOrder: true, Timeout: time.Minute}
+	schedule := engine.Phase{Name: phaseSchedule, Title: "Set the schedule", Gate: true, InOrder: true,
+		Timeout: time.Minute}
 	state := ref("", "ConfigMap", in.Namespace, StateName)
 	if in.objects[state] == nil {
 		m := newManifest("", "ConfigMap", "configmaps", in.Namespace, StateName, map[string]any{"data": maps.Clone(neverRun)})
@@ -60,13 +62,15 @@ func (in *Installation) Install(name string, c Configuration, key *Key) *engine.
 	}
 	phases := []engine.Phase{prepare}
 	if in.admin != nil {
-		phases = append(phases, engine.Phase{Name: "rights", Title: "Take away the role admin, which no job needs", Timeout: time.Minute, Actions: []engine.Action{remove(in.admin, "it lets the jobs do anything in every namespace")}})
+		phases = append(phases, engine.Phase{Name: "rights", Title: "Take away the role admin, which no job needs",
+			Timeout: time.Minute, Actions: []engine.Action{remove(in.admin, "it lets the jobs do anything in every namespace")}})
 	}
 	return &engine.Plan{Phases: append(phases, schedule)}
 }
 
 var purpose = map[string]string{
-	"Secret": "the API key", "ServiceAccount": "who the jobs are", "Role": "what they may do in their namespace", "RoleBinding": "grants it",
+	"Secret": "the API key", "ServiceAccount": "who the jobs are", "Role": "what they may do in their namespace",
+	"RoleBinding": "grants it",
 	"ClusterRole": "what they may do in the cluster", "ClusterRoleBinding": "grants it",
 }
 
@@ -82,8 +86,10 @@ func (m manifest) apply(why string) engine.Action {
 // the CronJobs first, so that nothing starts any more, and the state last. What
 // all pairs share goes with the last one that uses it: users are the CronJobs that
 // stay and do.
-func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (plan *engine.Plan, kept []cluster.Ref, users []cluster.Ref) {
-	jobs := engine.Phase{Name: phaseSchedule, Title: "Remove the CronJobs, and end their Jobs", Gate: true, Timeout: 3 * time.Minute}
+func (in *Installation) Uninstall(pairs []*Pair, owned func(cluster.Ref) bool) (plan *engine.Plan, kept []cluster.Ref,
+	users []cluster.Ref) {
+	jobs := engine.Phase{Name: phaseSchedule, Title: "Remove the CronJobs, and end their Jobs", Gate: true,
+		Timeout: 3 * time.Minute}
 	rest := engine.Phase{Name: "objects", Title: "Remove what they needed", Gate: true, Timeout: time.Minute}
 	state := engine.Phase{Name: "state", Title: "Remove what they have written down", Timeout: time.Minute}
 	for _, p := range in.Pairs {
@@ -144,10 +150,13 @@ func (p *Pair) HelmCommand(namespace string, c Configuration) (command string, m
 	}
 	was := p.Configuration
 	for _, v := range []struct{ key, was, is string }{
-		{"pauseCronSchedule", was.Pause, c.Pause}, {"resumeCronSchedule", was.Resume, c.Resume}, {"timeZone", was.TimeZone, c.TimeZone},
-		{"hibernateNode", was.Node, c.Node}, {"hibernateNodeLabels", formatLabels(was.NodeLabels), formatLabels(c.NodeLabels)},
+		{"pauseCronSchedule", was.Pause, c.Pause}, {"resumeCronSchedule", was.Resume, c.Resume}, {"timeZone", was.TimeZone,
+			c.TimeZone},
+		{"hibernateNode", was.Node, c.Node}, {"hibernateNodeLabels", formatLabels(was.NodeLabels),
+			formatLabels(c.NodeLabels)},
 		{"namespacesToKeep", strings.Join(was.NamespacesToKeep, ","), strings.Join(c.NamespacesToKeep, ",")},
-		{"protectRemovalDisabled", fmt.Sprint(was.ProtectRemovalDisabled), fmt.Sprint(c.ProtectRemovalDisabled)}, {"apiUrl", was.APIURL, c.APIURL},
+		{"protectRemovalDisabled", fmt.Sprint(was.ProtectRemovalDisabled), fmt.Sprint(c.ProtectRemovalDisabled)}, {"apiUrl",
+			was.APIURL, c.APIURL},
 	} {
 		if v.was != v.is {
 			set(v.key, v.is)

@@ -48,7 +48,8 @@ func InstallationScope(namespace string) cluster.Scope {
 	roles := []string{"clusterroles." + rbac, "clusterrolebindings." + rbac}
 	return cluster.Scope{
 		Namespaces: []string{namespace}, Whole: roles,
-		Kinds: append([]string{"cronjobs.batch", "jobs.batch", "configmaps", "secrets", "serviceaccounts", "roles." + rbac, "rolebindings." + rbac}, roles...),
+		Kinds: append([]string{"cronjobs.batch", "jobs.batch", "configmaps", "secrets", "serviceaccounts", "roles." + rbac,
+			"rolebindings." + rbac}, roles...),
 		Bodies: map[string][][]string{
 			"cronjobs.batch": {{"spec"}},
 			"jobs.batch":     {{"status"}},
@@ -91,7 +92,10 @@ func ReadInstallation(snap *cluster.Snapshot, namespace string) (*Installation, 
 			}
 		}
 	}
-	slices.SortFunc(in.Runs, func(a, b Run) int { return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(in.Runs, func(a, b Run) int {
+		return cmp.Or(b.Started.Compare(a.Started),
+			cmp.Compare(a.Name, b.Name))
+	})
 	return in, nil
 }
 
@@ -159,7 +163,8 @@ func only(o *cluster.Object, namespace string) bool {
 		return false
 	}
 	return b.RoleRef.Kind == "ClusterRole" && b.RoleRef.Name == "admin" && len(b.Subjects) == 1 &&
-		b.Subjects[0].Kind == rbacv1.ServiceAccountKind && b.Subjects[0].Name == account && b.Subjects[0].Namespace == namespace
+		b.Subjects[0].Kind == rbacv1.ServiceAccountKind && b.Subjects[0].Name == account &&
+		b.Subjects[0].Namespace == namespace
 }
 
 // Newest returns the newest run of each action of each pair, the oldest first.

@@ -72,8 +72,10 @@ const ourImage = "ghcr.io/castai/kubectl-castai:v1"
 // slots are pairs as people make them: installed, copied from the documentation with
 // other names, one half missing, and CronJobs that only look like it.
 func slots() string {
-	return aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * 1-5", `timeZone: "Etc/UTC",`) + aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * 1-5", `timeZone: "Etc/UTC",`) +
-		aCronJob("hibernate-pause-gpu-night", ourImage, "pause", "0 12 * * 6", `timeZone: "Etc/UTC",`) + aCronJob("hibernate-resume-gpu-night", ourImage, "resume", "0 18 * * 6", `timeZone: "Etc/UTC",`) +
+	return aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * 1-5", `timeZone: "Etc/UTC",`) +
+		aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * 1-5", `timeZone: "Etc/UTC",`) +
+		aCronJob("hibernate-pause-gpu-night", ourImage, "pause", "0 12 * * 6", `timeZone: "Etc/UTC",`) +
+		aCronJob("hibernate-resume-gpu-night", ourImage, "resume", "0 18 * * 6", `timeZone: "Etc/UTC",`) +
 		aCronJob("team-a-pause", "registry.example.com/mirror/hibernate@sha256:00", "suspend", "0 2 1 1 *", "") +
 		aCronJob("report-pause", "registry.example.com/report:1", "pause", "0 3 * * *", "")
 }
@@ -91,7 +93,8 @@ func TestPairsAreFoundByWhatTheyRun(t *testing.T) {
 		t.Errorf("%+v", half)
 	}
 	// Two that would have one name: the one that install makes has it.
-	in = anInstallation(t, aCronJob("gpu-hibernate-pause", DefaultImage, "pause", "0 1 * * *", "")+aCronJob("hibernate-pause-gpu", DefaultImage, "pause", "0 2 * * *", "")+
+	in = anInstallation(t, aCronJob("gpu-hibernate-pause", DefaultImage, "pause", "0 1 * * *", "")+
+		aCronJob("hibernate-pause-gpu", DefaultImage, "pause", "0 2 * * *", "")+
 		aCronJob("hibernate-resume-gpu", DefaultImage, "resume", "0 3 * * *", ""))
 	if p := in.Pair("gpu"); p == nil || p.Configuration.Pause != "0 2 * * *" || in.Pair("gpu-hibernate-pause") == nil {
 		t.Errorf("the pairs are %s", in.Names())
@@ -100,14 +103,16 @@ func TestPairsAreFoundByWhatTheyRun(t *testing.T) {
 
 func TestNamesOfPairs(t *testing.T) {
 	for name, want := range map[string]string{
-		"": "", "gpu-night": "", "a": "", "Night": "lower case", "-a": "lower case", "pause": "leave out the words", "a-resume-b": "leave out the words",
+		"": "", "gpu-night": "", "a": "", "Night": "lower case", "-a": "lower case", "pause": "leave out the words",
+		"a-resume-b":            "leave out the words",
 		strings.Repeat("a", 35): "", strings.Repeat("a", 36): "more than 35 characters",
 	} {
 		err := CheckName(name)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v, want %q", name, err, want)
 		}
-		if want == "" && name != "" && (pairOf(cronJobName(name, actionPause)) != name || cronJobName("", actionPause) != PauseCronJob) {
+		if want == "" && name != "" && (pairOf(cronJobName(name, actionPause)) != name ||
+			cronJobName("", actionPause) != PauseCronJob) {
 			t.Errorf("%q makes %s", name, cronJobName(name, actionPause))
 		}
 	}
@@ -151,7 +156,8 @@ func TestUninstallLeavesWhatOthersUse(t *testing.T) {
 		"what a killed run left": {anInstallation(t, shared), nil, everything, 0, 2, 0},
 	} {
 		if c, o, u := count(tc.in, tc.pairs, tc.owned); c != tc.cronJobs || o != tc.others || u != tc.users {
-			t.Errorf("%s: %d CronJobs, %d others and %d users, want %d, %d and %d", name, c, o, u, tc.cronJobs, tc.others, tc.users)
+			t.Errorf("%s: %d CronJobs, %d others and %d users, want %d, %d and %d", name, c, o, u, tc.cronJobs, tc.others,
+				tc.users)
 		}
 	}
 }
@@ -160,7 +166,8 @@ func TestUninstallLeavesWhatOthersUse(t *testing.T) {
 func TestPairsThatClash(t *testing.T) {
 	now := time.Date(2026, 6, 3, 15, 0, 0, 0, time.UTC)
 	in := anInstallation(t, slots())
-	suspended := anInstallation(t, aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * 1-5", "suspend: true,")+aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * 1-5", "suspend: true,"))
+	suspended := anInstallation(t, aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * 1-5", "suspend: true,")+
+		aCronJob(ResumeCronJob, DefaultImage, "resume", "0 7 * * 1-5", "suspend: true,"))
 	for name, tc := range map[string]struct {
 		in       *Installation
 		pair     string
@@ -168,13 +175,19 @@ func TestPairsThatClash(t *testing.T) {
 		accept   []string
 		want     string
 	}{
-		"another time of the day":        {in, "lunch", Schedule{"0 12 * * 1-5", "0 13 * * 1-5", "UTC"}, nil, ""},
-		"itself":                         {in, "gpu-night", Schedule{"0 12 * * 6", "0 19 * * 6", "UTC"}, nil, "the one without a name from Fri 22:00 to Mon 07:00"},
-		"the same, meant":                {in, "gpu-night", Schedule{"0 12 * * 6", "0 19 * * 6", "UTC"}, []string{OverlappingPairs}, ""},
-		"at the same time":               {in, "other", Schedule{"0 22 * * 3", "0 6 * * 4", "UTC"}, []string{OverlappingPairs}, "comes 0s after"},
-		"at the same time by its zone":   {in, "other", Schedule{"10 0 * * 4", "0 6 * * 4", "Europe/Berlin"}, []string{OverlappingPairs}, "comes 10m0s after"},
-		"close to a half":                {in, "new-year", Schedule{"50 1 1 1 *", "0 9 1 1 *", "UTC"}, []string{OverlappingPairs}, "a pause of team-a comes 10m0s after a pause of new-year"},
-		"within the other's night":       {in, "other", Schedule{"0 1 * * 3", "0 4 * * 3", "UTC"}, nil, "--accept=overlapping-pairs"},
+		"another time of the day": {in, "lunch", Schedule{"0 12 * * 1-5", "0 13 * * 1-5", "UTC"}, nil, ""},
+		"itself": {in, "gpu-night", Schedule{"0 12 * * 6", "0 19 * * 6", "UTC"}, nil,
+			"the one without a name from Fri 22:00 to Mon 07:00"},
+		"the same, meant": {in, "gpu-night", Schedule{"0 12 * * 6", "0 19 * * 6", "UTC"},
+			[]string{OverlappingPairs}, ""},
+		"at the same time": {in, "other", Schedule{"0 22 * * 3", "0 6 * * 4", "UTC"},
+			[]string{OverlappingPairs}, "comes 0s after"},
+		"at the same time by its zone": {in, "other", Schedule{"10 0 * * 4", "0 6 * * 4", "Europe/Berlin"},
+			[]string{OverlappingPairs}, "comes 10m0s after"},
+		"close to a half": {in, "new-year", Schedule{"50 1 1 1 *", "0 9 1 1 *", "UTC"},
+			[]string{OverlappingPairs}, "a pause of team-a comes 10m0s after a pause of new-year"},
+		"within the other's night": {in, "other", Schedule{"0 1 * * 3", "0 4 * * 3", "UTC"}, nil,
+			"--accept=overlapping-pairs"},
 		"beside one that is suspended":   {suspended, "other", Schedule{"0 22 * * 3", "0 6 * * 4", "UTC"}, nil, ""},
 		"the documented one against all": {in, "", Schedule{"0 20 * * 1-4", "0 7 * * 2-5", "UTC"}, nil, ""},
 	} {
@@ -211,7 +224,8 @@ func TestWhatOnlyThisImageReads(t *testing.T) {
 	}
 	env := map[string]any{}
 	m := c.cronJob(Namespace, PauseCronJob, actionPause)
-	containers, _, err := unstructured.NestedSlice(m.content, "spec", "jobTemplate", "spec", "template", "spec", "containers")
+	containers, _, err := unstructured.NestedSlice(m.content, "spec", "jobTemplate", "spec", "template", "spec",
+		"containers")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,14 +138,18 @@ func (p *Pause) warnKept(s *State, o PauseOptions) {
 		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 			types = append(types, fmt.Sprintf("%d %s", kinds[kind], kind))
 		}
-		cost := fmt.Sprintf("the namespaces to keep keep %s (%s) for %s all night", count(nodes, "node"), strings.Join(types, ", "), count(running+moving, "pod"))
+		cost := fmt.Sprintf("the namespaces to keep keep %s (%s) for %s all night", count(nodes, "node"),
+			strings.Join(types, ", "), count(running+moving, "pod"))
 		if moving > 0 {
 			cost += fmt.Sprintf(", to which %d of these move from others; --keep=%s moves none", moving, KeepNodes)
 		}
-		p.Warnings = append(p.Warnings, fmt.Sprintf("%s; --keep=%s keeps one pod of each of their workloads instead, on the node to sleep on", cost, KeepOnePod))
+		p.Warnings = append(p.Warnings,
+			fmt.Sprintf("%s; --keep=%s keeps one pod of each of their workloads instead, on the node to sleep on", cost,
+				KeepOnePod))
 	}
 	if o.Keep == KeepOnePod && len(o.NamespacesToKeep) > 0 {
-		p.Warnings = append(p.Warnings, "of the workloads of the namespaces to keep one pod each runs through the pause, whatever their replicas and PodDisruptionBudgets say; their pods are replaced now and at resume")
+		p.Warnings = append(p.Warnings,
+			"of the workloads of the namespaces to keep one pod each runs through the pause, whatever their replicas and PodDisruptionBudgets say; their pods are replaced now and at resume")
 	}
 	var marked []string
 	for _, n := range p.going() {
@@ -154,7 +158,9 @@ func (p *Pause) warnKept(s *State, o PauseOptions) {
 		}
 	}
 	if len(marked) > 0 {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("these nodes are marked %s and go all the same; --protect-removal-disabled keeps them: %s", removalDisabled, strings.Join(marked, ", ")))
+		p.Warnings = append(p.Warnings,
+			fmt.Sprintf("these nodes are marked %s and go all the same; --protect-removal-disabled keeps them: %s",
+				removalDisabled, strings.Join(marked, ", ")))
 	}
 }
 
@@ -169,7 +175,8 @@ func (r *Runner) corrections(p *Pause) []engine.Phase {
 	}
 	for _, n := range p.going() {
 		if !n.Spec.Unschedulable {
-			phase.Actions = append(phase.Actions, change(n.Object, "nothing new may start there any more", cordon(p.Journal.Run)))
+			phase.Actions = append(phase.Actions, change(n.Object, "nothing new may start there any more",
+				cordon(p.Journal.Run)))
 		}
 	}
 	if len(phase.Actions) == 0 {
@@ -184,7 +191,8 @@ const operationMove = "move-pods"
 // moving is the phase in which pods that are to be kept move to nodes that stay. What
 // fails in it costs money, and no pod: their node stays then.
 func (r *Runner) moving(p *Pause) []engine.Phase {
-	phase := engine.Phase{Name: phaseMove, Title: "Move pods of the namespaces to keep to nodes that stay", Timeout: r.Step + r.Drain}
+	phase := engine.Phase{Name: phaseMove, Title: "Move pods of the namespaces to keep to nodes that stay",
+		Timeout: r.Step + r.Drain}
 	for _, m := range p.Move {
 		phase.Actions = append(phase.Actions, r.evicting(m))
 	}
@@ -227,7 +235,8 @@ func (r *Runner) move(ctx context.Context, m Move, tell func(string)) error {
 
 // moveOne evicts a pod, and waits until as many run as did before.
 func (r *Runner) moveOne(ctx context.Context, w *Workload, p *Pod, tell func(string)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.Drain, fmt.Errorf("%w for pod %s to be replaced", engine.ErrTimeout, p.Object.Name))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Drain, fmt.Errorf("%w for pod %s to be replaced", engine.ErrTimeout,
+		p.Object.Name))
 	defer cancel()
 	before := 0
 	running := func(except types.UID, enough func(int) bool) error {

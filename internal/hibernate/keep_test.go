@@ -13,10 +13,12 @@ import (
 // Namespaces to keep keep the nodes that their pods run on, and nothing of them is
 // touched; the plan says what that costs.
 func TestNamespacesToKeepKeepTheirNodes(t *testing.T) {
-	daemon := strings.Replace(aPod("monitoring/logs-1", "c", "logs", "{name: c}", true), "kind: ReplicaSet", "kind: DaemonSet", 1)
+	daemon := strings.Replace(aPod("monitoring/logs-1", "c", "logs", "{name: c}", true), "kind: ReplicaSet",
+		"kind: DaemonSet", 1)
 	s := situation(t, aNode("a")+aNode("b", "type=m7g.large")+aNode("c")+
 		aWorkload("Deployment", "monitoring/grafana", "containers: [{name: c}]", 1)+daemon+
-		aPod("monitoring/grafana-1", "a", "grafana", "{name: c}", true)+aPod("monitoring/grafana-2", "a", "grafana", "{name: c}", true)+
+		aPod("monitoring/grafana-1", "a", "grafana", "{name: c}", true)+aPod("monitoring/grafana-2", "a", "grafana",
+		"{name: c}", true)+
 		aPod("monitoring/db-0", "b", "db", "{name: c}", true)+aPod("shop/web-1", "c", "web", "{name: c}", true))
 	o := options()
 	o.NamespacesToKeep = []string{"monitoring"}
@@ -27,12 +29,14 @@ func TestNamespacesToKeepKeepTheirNodes(t *testing.T) {
 	if len(p.Tolerate) > 0 || len(p.Essential) > 0 {
 		t.Errorf("it moves %v", p.Essential)
 	}
-	if w := strings.Join(p.Warnings, "\n"); !strings.Contains(w, "keep 2 nodes (1 m7g.large, 1 m7g.xlarge) for 3 pods") || !strings.Contains(w, "--keep=one-pod") {
+	if w := strings.Join(p.Warnings, "\n"); !strings.Contains(w, "keep 2 nodes (1 m7g.large, 1 m7g.xlarge) for 3 pods") ||
+		!strings.Contains(w, "--keep=one-pod") {
 		t.Errorf("it does not say what it costs: %s", w)
 	}
 	o.Keep = KeepOnePod
 	p = plan(t, s, o)
-	if got := nodeList(p.going()); got != "a b c" || len(p.Tolerate) != 1 || !strings.Contains(strings.Join(p.Warnings, ""), "one pod each") {
+	if got := nodeList(p.going()); got != "a b c" || len(p.Tolerate) != 1 ||
+		!strings.Contains(strings.Join(p.Warnings, ""), "one pod each") {
 		t.Errorf("one pod each: %s go, %v move: %v", got, p.Tolerate, p.Warnings)
 	}
 }

@@ -26,7 +26,8 @@ type ManagedAPI interface {
 	Cluster(ctx context.Context, id string) (castai.Cluster, error)
 	HibernationSchedules(ctx context.Context, organizationID string) ([]castai.HibernationSchedule, error)
 	HibernationSchedule(ctx context.Context, organizationID, scheduleID string) (castai.HibernationSchedule, error)
-	CreateHibernationSchedule(ctx context.Context, organizationID string, h castai.HibernationSchedule) (castai.HibernationSchedule, error)
+	CreateHibernationSchedule(ctx context.Context, organizationID string,
+		h castai.HibernationSchedule) (castai.HibernationSchedule, error)
 	DeleteHibernationSchedule(ctx context.Context, organizationID, scheduleID string) error
 	AssignSchedule(ctx context.Context, organizationID, scheduleID string, clusters []castai.ClusterAssignment) error
 	PauseCluster(ctx context.Context, organizationID, id string) error
@@ -63,7 +64,8 @@ func ObserveManaged(ctx context.Context, api ManagedAPI, id string) (*Managed, e
 
 // For tells whether a schedule is for the cluster.
 func (m *Managed) For(h castai.HibernationSchedule) bool {
-	return slices.ContainsFunc(h.ClusterAssignments.Items, func(a castai.ClusterAssignment) bool { return a.ClusterId == m.Cluster.Id })
+	return slices.ContainsFunc(h.ClusterAssignments.Items,
+		func(a castai.ClusterAssignment) bool { return a.ClusterId == m.Cluster.Id })
 }
 
 // assigned returns the schedules that are for the cluster.
@@ -88,7 +90,8 @@ func (m *Managed) Find(name string) (h castai.HibernationSchedule, err error) {
 	case 0:
 		return h, refuse("there is no hibernation schedule %s: hibernate schedule list shows them", name)
 	}
-	return h, refuse("there are %d hibernation schedules of the name %s: name one by its id (hibernate schedule list)", len(found), name)
+	return h, refuse("there are %d hibernation schedules of the name %s: name one by its id (hibernate schedule list)",
+		len(found), name)
 }
 
 // zonePrefix comes before a cron expression that has a zone.
@@ -133,7 +136,8 @@ func NewSchedule(name string, s Schedule, instanceType string, clusters ...strin
 		Name: name, Enabled: true,
 		PauseConfig: castai.HibernationPause{Enabled: true, Schedule: cron(s.Pause)},
 		ResumeConfig: castai.HibernationResume{
-			Enabled: true, Schedule: cron(s.Resume), JobConfig: castai.HibernationJobConfig{NodeConfig: castai.HibernationNode{InstanceType: instanceType}},
+			Enabled: true, Schedule: cron(s.Resume),
+			JobConfig: castai.HibernationJobConfig{NodeConfig: castai.HibernationNode{InstanceType: instanceType}},
 		},
 		ClusterAssignments: castai.ClusterAssignments{Items: items},
 	}
@@ -148,7 +152,8 @@ func (m *Managed) Assign(ctx context.Context, api ManagedAPI, h castai.Hibernati
 		if err != nil || m.For(now) == assigned {
 			return err == nil, err
 		}
-		items := slices.DeleteFunc(slices.Clone(now.ClusterAssignments.Items), func(a castai.ClusterAssignment) bool { return a.ClusterId == m.Cluster.Id })
+		items := slices.DeleteFunc(slices.Clone(now.ClusterAssignments.Items),
+			func(a castai.ClusterAssignment) bool { return a.ClusterId == m.Cluster.Id })
 		if items == nil {
 			items = []castai.ClusterAssignment{} // null could mean no change
 		}
@@ -158,7 +163,8 @@ func (m *Managed) Assign(ctx context.Context, api ManagedAPI, h castai.Hibernati
 		return false, api.AssignSchedule(ctx, m.Cluster.OrganizationId, h.Id, items)
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
-		return fmt.Errorf("the clusters of hibernation schedule %s do not stay as they are set: somebody else sets them, too", h.Name)
+		return fmt.Errorf("the clusters of hibernation schedule %s do not stay as they are set: somebody else sets them, too",
+			h.Name)
 	}
 	return err
 }
@@ -199,7 +205,8 @@ func (s *State) Untolerated() (out []*Workload, absent []string) {
 	critical := &corev1.Taint{Key: "CriticalAddonsOnly", Value: "true", Effect: corev1.TaintEffectNoSchedule}
 	for _, name := range wakers {
 		i := slices.IndexFunc(s.Workloads, func(w *Workload) bool {
-			return w.Namespace == s.Namespace && w.Resource.Kind == "Deployment" && (w.Name == name || w.Labels["app.kubernetes.io/name"] == name)
+			return w.Namespace == s.Namespace && w.Resource.Kind == "Deployment" &&
+				(w.Name == name || w.Labels["app.kubernetes.io/name"] == name)
 		})
 		if i < 0 {
 			absent = append(absent, name)
@@ -247,7 +254,8 @@ func PlanManagedPause(s *State, m *Managed, o ManagedOptions) (*ManagedPlan, err
 		return p, nil
 	case statusReady:
 	default:
-		return nil, refuse("the console says that the cluster is %s, and not ready: see to that first", cmp.Or(m.Cluster.Status, "in an unknown state"))
+		return nil, refuse("the console says that the cluster is %s, and not ready: see to that first",
+			cmp.Or(m.Cluster.Status, "in an unknown state"))
 	}
 	if err := s.unmanaged(m); err != nil {
 		return nil, err
@@ -257,9 +265,11 @@ func PlanManagedPause(s *State, m *Managed, o ManagedOptions) (*ManagedPlan, err
 		return nil, err
 	}
 	if n := len(s.Nodes); n > mostNodes {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("the cluster has %d nodes: of more than %d, the service may fail to hibernate it", n, mostNodes))
+		p.Warnings = append(p.Warnings,
+			fmt.Sprintf("the cluster has %d nodes: of more than %d, the service may fail to hibernate it", n, mostNodes))
 	}
-	p.Warnings = append(p.Warnings, fmt.Sprintf("all %d nodes go, those that Cast AI did not make, too, and nothing runs until the cluster is resumed: kube-system and Cast AI's components neither", len(s.Nodes)))
+	p.Warnings = append(p.Warnings,
+		fmt.Sprintf("all %d nodes go, those that Cast AI did not make, too, and nothing runs until the cluster is resumed: kube-system and Cast AI's components neither", len(s.Nodes)))
 	return p, nil
 }
 
@@ -303,13 +313,15 @@ func PlanManagedResume(s *State, m *Managed) (*ManagedPlan, error) {
 // addToleration returns the patch that lets a component run on the temporary node.
 func addToleration(o *cluster.Object) (map[string]any, error) {
 	taint := resumingTaint()
-	list := append(listAt(o, tolerations...), map[string]any{"key": taint.Key, "operator": "Equal", "value": taint.Value, "effect": string(taint.Effect)})
+	list := append(listAt(o, tolerations...), map[string]any{"key": taint.Key, "operator": "Equal", "value": taint.Value,
+		"effect": string(taint.Effect)})
 	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": list}}}}, nil
 }
 
 // Tolerating lets the components run on the node that wakes the cluster.
 func (r *Runner) Tolerating(p *ManagedPlan) []engine.Phase {
-	phase := engine.Phase{Name: phaseTolerate, Title: "Let Cast AI's components run on the node that wakes the cluster", Gate: true, Timeout: r.Step}
+	phase := engine.Phase{Name: phaseTolerate, Title: "Let Cast AI's components run on the node that wakes the cluster",
+		Gate: true, Timeout: r.Step}
 	for _, w := range p.Tolerate {
 		phase.Actions = append(phase.Actions, change(w.Object, "it wakes the cluster, and stays so", addToleration))
 	}
@@ -325,17 +337,18 @@ func (r *Runner) ManagedPhases(p *ManagedPlan, api ManagedAPI, organizationID st
 	if p.Begun {
 		start, why = nil, "has begun, and is waited for"
 	}
-	return append(r.Tolerating(p), engine.Phase{Name: phaseAutoscaler, Title: title, Gate: true, Timeout: r.Managed, Actions: []engine.Action{{
-		Verb: engine.Call, Target: r.console(), Operation: operationAwait, Why: why,
-		Do: func(ctx context.Context, tell func(string)) error {
-			if start != nil {
-				if err := start(ctx, organizationID, r.ClusterID); err != nil && !r.began(ctx, api, done) {
-					return err
+	return append(r.Tolerating(p), engine.Phase{Name: phaseAutoscaler, Title: title, Gate: true, Timeout: r.Managed,
+		Actions: []engine.Action{{
+			Verb: engine.Call, Target: r.console(), Operation: operationAwait, Why: why,
+			Do: func(ctx context.Context, tell func(string)) error {
+				if start != nil {
+					if err := start(ctx, organizationID, r.ClusterID); err != nil && !r.began(ctx, api, done) {
+						return err
+					}
 				}
-			}
-			return r.awaitStatus(ctx, api, done, tell)
-		},
-	}}})
+				return r.awaitStatus(ctx, api, done, tell)
+			},
+		}}})
 }
 
 // managedEnd are the statuses that a cluster goes through.
@@ -364,7 +377,8 @@ func (r *Runner) awaitStatus(ctx context.Context, api ManagedAPI, end managedEnd
 			began = true
 			tell("for the service: the cluster is " + c.Status)
 		case c.Status != end.before || began:
-			return false, errors.New("the cluster is " + cmp.Or(c.Status, "in an unknown state") + " now: the console says why (" + cmp.Or(c.ReconcileError, "no reason is given by the API") + ")")
+			return false, errors.New("the cluster is " + cmp.Or(c.Status, "in an unknown state") +
+				" now: the console says why (" + cmp.Or(c.ReconcileError, "no reason is given by the API") + ")")
 		}
 		return false, nil
 	})
@@ -387,7 +401,8 @@ type Way struct {
 func (s *State) Way(keep []string) Way {
 	var against []string
 	if provider := strings.ToLower(s.Console.Cluster.ProviderType); defaultNodes[provider] == "" {
-		against = append(against, fmt.Sprintf("the service hibernates EKS, GKE and AKS, and this is %s", cmp.Or(provider, "something else")))
+		against = append(against, fmt.Sprintf("the service hibernates EKS, GKE and AKS, and this is %s",
+			cmp.Or(provider, "something else")))
 	}
 	if len(keep) > 0 {
 		against = append(against, "namespaces are to be kept, and the service keeps none")

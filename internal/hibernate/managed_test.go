@@ -90,8 +90,10 @@ func clusters(ids ...string) castai.ClusterAssignments {
 
 // components are those that wake a cluster, with these tolerations.
 func components(agent, controller string) string {
-	return aWorkload("Deployment", "castai-agent/castai-agent", "containers: [{name: c, image: i}], tolerations: ["+agent+"]", 1) +
-		aWorkload("Deployment", "castai-agent/castai-cluster-controller", "containers: [{name: c, image: i}], tolerations: ["+controller+"]", 1)
+	return aWorkload("Deployment", "castai-agent/castai-agent", "containers: [{name: c, image: i}], tolerations: ["+agent+
+		"]", 1) +
+		aWorkload("Deployment", "castai-agent/castai-cluster-controller", "containers: [{name: c, image: i}], tolerations: ["+
+			controller+"]", 1)
 }
 
 const (
@@ -119,22 +121,33 @@ func TestPlanManagedPause(t *testing.T) {
 			s.Record.Journal = &Journal{Run: "r", Phase: Paused, Policies: &Policies{Switch: SwitchAll, Enabled: true}}
 			s.Console.Policies = castai.Policies(`{"enabled":false}`)
 		}, want: "two ways of pausing do not mix"},
-		"beside CronJobs":            {objects: whole + aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", ""), want: "CronJob.batch/castai-agent/hibernate-pause"},
-		"beside suspended ones":      {objects: whole + aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", "suspend: true,")},
-		"another cluster":            {objects: whole, change: func(s *State) { s.Server.KubeSystemUID, s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "a", "b" }, want: "--cluster-id"},
-		"CronJobs can't be seen":     {objects: whole, change: func(s *State) { s.Blind = "cronjobs.batch can't be read" }, want: "can't be read"},
-		"an agent would not wake it": {objects: aNode("a") + components("", resuming), want: "Deployment.apps/castai-agent/castai-agent may not run"},
-		"tolerations are added":      {objects: aNode("a") + components("", "{key: provisioning.cast.ai/temporary, operator: Equal, value: other}"), o: ManagedOptions{Tolerate: true}, tolerate: 2},
-		"no controller":              {objects: aNode("a") + aWorkload("Deployment", "castai-agent/castai-agent", "tolerations: ["+resuming+"]", 1), want: "castai-cluster-controller must be in namespace castai-agent"},
-		"a pod would be lost":        {objects: whole + aLonePod, want: "shop/alone"},
-		"a pod may be lost":          {objects: whole + aLonePod, o: ManagedOptions{Accept: []string{LostPods}}},
+		"beside CronJobs": {objects: whole + aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", ""),
+			want: "CronJob.batch/castai-agent/hibernate-pause"},
+		"beside suspended ones": {objects: whole + aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *",
+			"suspend: true,")},
+		"another cluster": {objects: whole, change: func(s *State) {
+			s.Server.KubeSystemUID,
+				s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "a", "b"
+		}, want: "--cluster-id"},
+		"CronJobs can't be seen": {objects: whole, change: func(s *State) { s.Blind = "cronjobs.batch can't be read" },
+			want: "can't be read"},
+		"an agent would not wake it": {objects: aNode("a") + components("", resuming),
+			want: "Deployment.apps/castai-agent/castai-agent may not run"},
+		"tolerations are added": {objects: aNode("a") +
+			components("",
+				"{key: provisioning.cast.ai/temporary, operator: Equal, value: other}"), o: ManagedOptions{Tolerate: true}, tolerate: 2},
+		"no controller": {objects: aNode("a") + aWorkload("Deployment", "castai-agent/castai-agent",
+			"tolerations: ["+resuming+"]", 1), want: "castai-cluster-controller must be in namespace castai-agent"},
+		"a pod would be lost": {objects: whole + aLonePod, want: "shop/alone"},
+		"a pod may be lost":   {objects: whole + aLonePod, o: ManagedOptions{Accept: []string{LostPods}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := situation(t, tc.objects)
 			if tc.change != nil {
 				tc.change(s)
 			}
-			m := &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o", Status: "ready"}, Schedules: []castai.HibernationSchedule{{Id: "h", ClusterAssignments: clusters("id")}}}
+			m := &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o", Status: "ready"},
+				Schedules: []castai.HibernationSchedule{{Id: "h", ClusterAssignments: clusters("id")}}}
 			if tc.status != "" {
 				m.Cluster.Status = tc.status
 			}
@@ -158,8 +171,10 @@ func TestPlanManagedPause(t *testing.T) {
 const aLonePod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: alone, namespace: shop}\nspec: {nodeName: a, containers: [{name: c, image: i}]}\n"
 
 func TestPlanManagedResume(t *testing.T) {
-	for status, want := range map[string]string{"ready": "already", "hibernating": "right now", "hibernated": "", "resuming": "begun"} {
-		m := &Managed{Cluster: castai.Cluster{Id: "id", Status: status}, Schedules: []castai.HibernationSchedule{{Id: "h", ClusterAssignments: clusters("id")}}}
+	for status, want := range map[string]string{"ready": "already", "hibernating": "right now", "hibernated": "",
+		"resuming": "begun"} {
+		m := &Managed{Cluster: castai.Cluster{Id: "id", Status: status},
+			Schedules: []castai.HibernationSchedule{{Id: "h", ClusterAssignments: clusters("id")}}}
 		p, err := PlanManagedResume(situation(t, ""), m)
 		switch {
 		case want == "right now" && (err == nil || !strings.Contains(err.Error(), want)), want != "right now" && err != nil:
@@ -169,7 +184,8 @@ func TestPlanManagedResume(t *testing.T) {
 		}
 	}
 	none := &Managed{Cluster: castai.Cluster{Id: "id", Status: "hibernated"}}
-	if _, err := PlanManagedResume(situation(t, ""), none); err == nil || !strings.Contains(err.Error(), "hibernate schedule assign") {
+	if _, err := PlanManagedResume(situation(t, ""), none); err == nil ||
+		!strings.Contains(err.Error(), "hibernate schedule assign") {
 		t.Error(err)
 	}
 }
@@ -184,13 +200,17 @@ func TestTheServiceHibernates(t *testing.T) {
 		want  string
 		asked string
 	}{
-		"pauses":                     {pause: true, next: []string{"ready", "hibernating", "hibernating", "hibernated"}, asked: "pause"},
-		"resumes":                    {next: []string{"hibernated", "resuming", "ready"}, asked: "resume"},
-		"goes on":                    {pause: true, begun: true, next: []string{"hibernating", "hibernated"}},
-		"the answer is lost":         {pause: true, next: []string{"hibernating", "hibernated"}, lost: true, asked: "pause"},
-		"it never began":             {pause: true, next: []string{"ready"}, lost: true, asked: "pause", want: "the answer breaks off"},
-		"gives up":                   {pause: true, next: []string{"hibernating", "ready"}, asked: "pause", want: "the cluster is ready now"},
-		"fails":                      {next: []string{"resuming", "failed"}, asked: "resume", want: "the cluster is failed now"},
+		"pauses": {pause: true, next: []string{"ready", "hibernating", "hibernating", "hibernated"},
+			asked: "pause"},
+		"resumes":            {next: []string{"hibernated", "resuming", "ready"}, asked: "resume"},
+		"goes on":            {pause: true, begun: true, next: []string{"hibernating", "hibernated"}},
+		"the answer is lost": {pause: true, next: []string{"hibernating", "hibernated"}, lost: true, asked: "pause"},
+		"it never began": {pause: true, next: []string{"ready"}, lost: true, asked: "pause",
+			want: "the answer breaks off"},
+		"gives up": {pause: true, next: []string{"hibernating", "ready"}, asked: "pause",
+			want: "the cluster is ready now"},
+		"fails": {next: []string{"resuming", "failed"}, asked: "resume",
+			want: "the cluster is failed now"},
 		"never begins within a time": {pause: true, next: []string{"ready"}, asked: "pause", want: "time"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +246,8 @@ func TestTheServiceHibernates(t *testing.T) {
 // A schedule is the organization's: the other clusters in it stay, whoever else
 // changes it, and one that is for others is not deleted.
 func TestSchedulesOfTheOrganization(t *testing.T) {
-	api := &service{schedules: []castai.HibernationSchedule{{Id: "h", Name: "nights", ClusterAssignments: clusters("other")}, {Id: "i", Name: "twice"}, {Id: "j", Name: "twice"}}}
+	api := &service{schedules: []castai.HibernationSchedule{{Id: "h", Name: "nights",
+		ClusterAssignments: clusters("other")}, {Id: "i", Name: "twice"}, {Id: "j", Name: "twice"}}}
 	m := &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o"}, Schedules: api.schedules}
 	if _, err := m.Find("twice"); err == nil || !strings.Contains(err.Error(), "by its id") {
 		t.Error(err)
@@ -249,7 +270,8 @@ func TestSchedulesOfTheOrganization(t *testing.T) {
 	if err := m.Delete(t.Context(), api, h); err == nil || len(api.asked) > 0 {
 		t.Errorf("it is deleted: %v", err)
 	}
-	if err := m.Assign(t.Context(), api, h, false); err != nil || !slices.Equal(api.schedules[0].ClusterAssignments.Items, clusters("other", "third").Items) {
+	if err := m.Assign(t.Context(), api, h, false); err != nil ||
+		!slices.Equal(api.schedules[0].ClusterAssignments.Items, clusters("other", "third").Items) {
 		t.Errorf("%v: it is for %v", err, api.schedules[0].ClusterAssignments)
 	}
 	api.schedules[0].ClusterAssignments = clusters("id")
@@ -260,7 +282,8 @@ func TestSchedulesOfTheOrganization(t *testing.T) {
 
 func TestSchedulesWithZones(t *testing.T) {
 	h := NewSchedule("nights", Schedule{DefaultPause, DefaultResume, "Europe/Vilnius"}, "m5a.large", "id")
-	if h.PauseConfig.Schedule.CronExpression != "CRON_TZ=Europe/Vilnius 0 22 * * 1-5" || h.ResumeConfig.JobConfig.NodeConfig.InstanceType != "m5a.large" {
+	if h.PauseConfig.Schedule.CronExpression != "CRON_TZ=Europe/Vilnius 0 22 * * 1-5" ||
+		h.ResumeConfig.JobConfig.NodeConfig.InstanceType != "m5a.large" {
 		t.Errorf("%+v", h)
 	}
 	if s, err := ScheduleOf(h); err != nil || s != (Schedule{DefaultPause, DefaultResume, "Europe/Vilnius"}) {
@@ -281,11 +304,13 @@ func TestWhichWayFits(t *testing.T) {
 		managed  bool
 		want     string
 	}{
-		"fits":                         {objects: whole, provider: "eks", managed: true, want: "no node is left"},
-		"tolerations are missing":      {objects: aNode("a") + components("", ""), provider: "aks", managed: true, want: "--add-tolerations"},
-		"another provider":             {objects: whole, provider: "openshift", want: "this is openshift"},
-		"namespaces to keep":           {objects: whole, provider: "gke", keep: []string{"shop"}, want: "keeps none"},
-		"nodes that are not Cast AI's": {objects: whole + aNode("f", "foreign"), provider: "eks", want: "1 nodes are not Cast AI's"},
+		"fits": {objects: whole, provider: "eks", managed: true, want: "no node is left"},
+		"tolerations are missing": {objects: aNode("a") + components("", ""), provider: "aks", managed: true,
+			want: "--add-tolerations"},
+		"another provider":   {objects: whole, provider: "openshift", want: "this is openshift"},
+		"namespaces to keep": {objects: whole, provider: "gke", keep: []string{"shop"}, want: "keeps none"},
+		"nodes that are not Cast AI's": {objects: whole + aNode("f", "foreign"), provider: "eks",
+			want: "1 nodes are not Cast AI's"},
 	} {
 		s := situation(t, tc.objects, func(s *State) { s.Console.Cluster.ProviderType = tc.provider })
 		if w := s.Way(tc.keep); w.Managed != tc.managed || !strings.Contains(w.String(), tc.want) {

@@ -48,7 +48,8 @@ func readMark(o *cluster.Object) (m mark, ok bool, err error) {
 		return m, false, err
 	}
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
-		return m, true, fmt.Errorf("the annotation %s of %s can't be read: %w: it is not known what a pause did to it", MarkAnnotation, o.Ref(), err)
+		return m, true, fmt.Errorf("the annotation %s of %s can't be read: %w: it is not known what a pause did to it",
+			MarkAnnotation, o.Ref(), err)
 	}
 	return m, true, nil
 }
@@ -114,7 +115,8 @@ func cordon(run string) func(o *cluster.Object) (map[string]any, error) {
 		}
 		m.Run, m.Cordoned = run, true
 		annotations, err := m.annotation()
-		return map[string]any{"metadata": map[string]any{"annotations": annotations}, "spec": map[string]any{"unschedulable": true}}, err
+		return map[string]any{"metadata": map[string]any{"annotations": annotations},
+			"spec": map[string]any{"unschedulable": true}}, err
 	}
 }
 
@@ -176,7 +178,8 @@ func untaint(o *cluster.Object) (map[string]any, error) {
 	}
 	m.Tainted = false
 	annotations, err := m.annotation()
-	return map[string]any{"metadata": map[string]any{"annotations": annotations}, "spec": map[string]any{"taints": orNull(rest)}}, err
+	return map[string]any{"metadata": map[string]any{"annotations": annotations},
+		"spec": map[string]any{"taints": orNull(rest)}}, err
 }
 
 // wake returns the patch that takes back from a node what pauses did to it. The
@@ -196,7 +199,8 @@ func wake(j *Journal) func(o *cluster.Object) (map[string]any, error) {
 		made := j.made(o)
 		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{MarkAnnotation: nil}}}
 		spec := map[string]any{}
-		if m.Cordoned && (j.removes(o) && !wroteOther(o, "spec", "unschedulable") || wrote(o, cluster.FieldManager, "spec", "unschedulable")) {
+		if m.Cordoned && (j.removes(o) && !wroteOther(o, "spec", "unschedulable") ||
+			wrote(o, cluster.FieldManager, "spec", "unschedulable")) {
 			spec["unschedulable"] = nil
 		}
 		if rest, found := without(listAt(o, "spec", "taints"), isPausedTaint); found && (m.Tainted || made) {

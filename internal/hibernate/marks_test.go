@@ -109,20 +109,23 @@ kind: Deployment
 metadata: {name: w, namespace: kube-system}
 spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: scheduling.cast.ai/paused-cluster, operator: Equal, value: "no"}], containers: [{name: c, image: i}]}}}
 `
-	journal := &Journal{Run: "r1", Remove: []string{"node-1"}, Node: &SleepNode{Name: "node-1", Labels: labels, Was: labelsBefore(map[string]string{"team": "day"}, labels)}}
+	journal := &Journal{Run: "r1", Remove: []string{"node-1"},
+		Node: &SleepNode{Name: "node-1", Labels: labels, Was: labelsBefore(map[string]string{"team": "day"}, labels)}}
 	for name, tc := range map[string]struct {
 		manifest string
 		do       []patchFunc
 		back     patchFunc
 	}{
-		"a cordon":                    {plainNode, []patchFunc{cordon("r1")}, wake(journal)},
-		"the node to sleep on":        {plainNode, []patchFunc{settle("r1", labels, false)}, wake(journal)},
-		"and its untainting":          {plainNode, []patchFunc{settle("r1", labels, false), untaint}, wake(journal)},
-		"killed and tainted again":    {plainNode, []patchFunc{settle("r1", labels, false), untaint, settle("r2", labels, false)}, wake(journal)},
-		"both":                        {plainNode, []patchFunc{cordon("r1"), settle("r1", labels, false)}, wake(journal)},
-		"a toleration":                {workload, []patchFunc{tolerate("r1")}, withdraw},
-		"the first toleration":        {"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n", []patchFunc{tolerate("r1")}, withdraw},
-		"nothing, as it was cordoned": {"apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\nspec: {unschedulable: true}\n", []patchFunc{cordon("r1")}, wake(journal)},
+		"a cordon":             {plainNode, []patchFunc{cordon("r1")}, wake(journal)},
+		"the node to sleep on": {plainNode, []patchFunc{settle("r1", labels, false)}, wake(journal)},
+		"and its untainting":   {plainNode, []patchFunc{settle("r1", labels, false), untaint}, wake(journal)},
+		"killed and tainted again": {plainNode, []patchFunc{settle("r1", labels, false), untaint,
+			settle("r2", labels, false)}, wake(journal)},
+		"both":                 {plainNode, []patchFunc{cordon("r1"), settle("r1", labels, false)}, wake(journal)},
+		"a toleration":         {workload, []patchFunc{tolerate("r1")}, withdraw},
+		"the first toleration": {"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n", []patchFunc{tolerate("r1")}, withdraw},
+		"nothing, as it was cordoned": {"apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\nspec: {unschedulable: true}\n",
+			[]patchFunc{cordon("r1")}, wake(journal)},
 		"nothing, as it tolerates all": {
 			"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {tolerations: [{operator: Exists}]}}}\n",
 			[]patchFunc{tolerate("r1")}, withdraw,
@@ -166,7 +169,8 @@ spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: schedul
 				}
 				o = patched(t, killed, patch)
 			}
-			patch, err := wake(&Journal{Run: "r1", Node: &SleepNode{Made: true, Name: "node-1", Labels: map[string]string{PausedKey: "true", "team": "night"}}})(o)
+			patch, err := wake(&Journal{Run: "r1", Node: &SleepNode{Made: true, Name: "node-1",
+				Labels: map[string]string{PausedKey: "true", "team": "night"}}})(o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,7 +193,8 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 		"metadata": map[string]any{"labels": map[string]any{"team": "theirs"}},
 		"spec":     map[string]any{"taints": []any{map[string]any{"key": PausedKey, "effect": "NoExecute"}}},
 	})
-	if patch, err = wake(&Journal{Run: "r1", Node: &SleepNode{Name: "node-1", Labels: map[string]string{"team": "night"}}})(node); err != nil {
+	if patch, err = wake(&Journal{Run: "r1", Node: &SleepNode{Name: "node-1",
+		Labels: map[string]string{"team": "night"}}})(node); err != nil {
 		t.Fatal(err)
 	}
 	node = patched(t, node, patch)
@@ -197,12 +202,14 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 		t.Errorf("it took back what others wrote: %s", text(t, node))
 	}
 
-	workload := object(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n")
+	workload := object(t,
+		"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w, namespace: x}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n")
 	if patch, err = tolerate("r1")(workload); err != nil {
 		t.Fatal(err)
 	}
 	workload = patched(t, workload, patch)
-	workload = patched(t, workload, map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": []any{map[string]any{"key": PausedKey, "operator": "Exists"}}}}}})
+	workload = patched(t, workload,
+		map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": []any{map[string]any{"key": PausedKey, "operator": "Exists"}}}}}})
 	if patch, err = withdraw(workload); err != nil {
 		t.Fatal(err)
 	}
@@ -214,8 +221,10 @@ func TestTakingBackLeavesWhatOthersChanged(t *testing.T) {
 // Anybody may write the annotation: one that can't be read neither stops a pause nor a
 // resume, and gives nothing back.
 func TestABadMarkStopsNothing(t *testing.T) {
-	node := object(t, "apiVersion: v1\nkind: Node\nmetadata: {name: node-1, annotations: {castai.kubectl.dev/hibernate: nonsense}}\nspec: {}\n")
-	for name, do := range map[string]patchFunc{"wake": wake(nil), "cordon": cordon("r1"), "untaint": untaint, "settle": settle("r1", nil, false), "withdraw": withdraw} {
+	node := object(t,
+		"apiVersion: v1\nkind: Node\nmetadata: {name: node-1, annotations: {castai.kubectl.dev/hibernate: nonsense}}\nspec: {}\n")
+	for name, do := range map[string]patchFunc{"wake": wake(nil), "cordon": cordon("r1"), "untaint": untaint,
+		"settle": settle("r1", nil, false), "withdraw": withdraw} {
 		patch, err := do(node)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -234,8 +243,10 @@ func TestAForgedMarkGivesNothing(t *testing.T) {
 	manifest := func(managed string) string {
 		return fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: node-1, %s labels: {node-role.kubernetes.io/control-plane: x, node-restriction.kubernetes.io/tenant: mine, team: night}, annotations: {castai.kubectl.dev/hibernate: '%s'}}\nspec: {unschedulable: true}\n", managed, forged)
 	}
-	sleeping := &Journal{Run: "r1", Phase: Paused, Remove: []string{"other"}, Node: &SleepNode{Name: "sleeper", Labels: map[string]string{"team": "night"}}}
-	onIt := &Journal{Run: "r1", Phase: Paused, Node: &SleepNode{Name: "node-1", Labels: map[string]string{"team": "night"}, Was: map[string]string{"team": "day"}}}
+	sleeping := &Journal{Run: "r1", Phase: Paused, Remove: []string{"other"},
+		Node: &SleepNode{Name: "sleeper", Labels: map[string]string{"team": "night"}}}
+	onIt := &Journal{Run: "r1", Phase: Paused, Node: &SleepNode{Name: "node-1", Labels: map[string]string{"team": "night"},
+		Was: map[string]string{"team": "day"}}}
 	for name, tc := range map[string]struct {
 		journal *Journal
 		managed string

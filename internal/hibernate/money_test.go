@@ -28,7 +28,8 @@ var evenings = []struct {
 	{
 		name: "a namespace is kept whose pods run on two of the nodes", keep: []string{"monitoring"},
 		manifests: monitoring +
-			aPod("monitoring/one", "n1", "one", "{name: c, image: i}", true) + aPod("monitoring/two", "n2", "two", "{name: c, image: i}", true),
+			aPod("monitoring/one", "n1", "one", "{name: c, image: i}", true) +
+			aPod("monitoring/two", "n2", "two", "{name: c, image: i}", true),
 	},
 	{
 		name: "one is kept whose six replicas run on six, and fit on two", keep: []string{"monitoring"},
@@ -117,7 +118,8 @@ func TestNodeHoursOfTheDocumentation(t *testing.T) {
 	now := time.Date(2026, 6, 3, 12, 0, 0, 0, time.UTC)
 	var b strings.Builder
 	b.WriteString("| Schedule | Evening | No pause | This plugin | Cast AI's job |\n|---|---|---|---|---|\n")
-	for _, s := range []Schedule{{DefaultPause, DefaultResume, "UTC"}, {"0 19 * * 1-5", "0 8 * * 1-5", "UTC"}, {"0 20 * * 5", "0 6 * * 1", "UTC"}} {
+	for _, s := range []Schedule{{DefaultPause, DefaultResume, "UTC"}, {"0 19 * * 1-5", "0 8 * * 1-5", "UTC"},
+		{"0 20 * * 5", "0 6 * * 1", "UTC"}} {
 		f, err := s.Forecast(now)
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +137,8 @@ func TestNodeHoursOfTheDocumentation(t *testing.T) {
 				r := measured[fmt.Sprint(i, ours)]
 				return fmt.Sprint(math.Round(float64(pauses)*r.hours + (asleep.Hours()-float64(pauses))*float64(r.nodes)))
 			}
-			fmt.Fprintf(&b, "| `%s`, `%s`: %d %% | %s | %.0f | %s | %s |\n", s.Pause, s.Resume, f.Asleep, e.name, asleep.Hours()*float64(10+e.inFlight), cell(true), cell(false))
+			fmt.Fprintf(&b, "| `%s`, `%s`: %d %% | %s | %.0f | %s | %s |\n", s.Pause, s.Resume, f.Asleep, e.name,
+				asleep.Hours()*float64(10+e.inFlight), cell(true), cell(false))
 		}
 	}
 	documented(t, "node-hours", b.String())

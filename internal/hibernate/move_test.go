@@ -41,7 +41,8 @@ func (n *night) replaces(place func(evicted string) string) (evicted func() []st
 			if err := unstructured.SetNestedField(other.Object, on, "spec", "nodeName"); err != nil {
 				n.t.Error(err)
 			}
-			conditions := []any{map[string]any{"type": "Ready", "status": ready}, map[string]any{"type": "PodScheduled", "status": ready}}
+			conditions := []any{map[string]any{"type": "Ready", "status": ready},
+				map[string]any{"type": "PodScheduled", "status": ready}}
 			if err := unstructured.SetNestedSlice(other.Object, conditions, "status", "conditions"); err != nil {
 				n.t.Error(err)
 			}
@@ -136,7 +137,8 @@ func TestAKeptPodWithoutAPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		// One was evicted, and waits; the other one was left alone then.
-		if len(evicted()) != 1 || n.names() != "b c made-3" || n.podsOn() != " b c" || slices.Contains(n.left(), "c is cordoned") {
+		if len(evicted()) != 1 || n.names() != "b c made-3" || n.podsOn() != " b c" ||
+			slices.Contains(n.left(), "c is cordoned") {
 			t.Errorf("evicted: %v, nodes %s, pods on %q, left: %v", evicted(), n.names(), n.podsOn(), n.left())
 		}
 	})
@@ -158,7 +160,8 @@ func TestABudgetKeepsANode(t *testing.T) {
 		if err := n.pause(t.Context(), keeping()); err != nil {
 			t.Fatal(err)
 		}
-		if n.names() != "a b made-3" && n.names() != "b c made-3" || len(strings.Fields(n.podsOn())) != 3 || len(evicted()) < 2 {
+		if n.names() != "a b made-3" && n.names() != "b c made-3" || len(strings.Fields(n.podsOn())) != 3 ||
+			len(evicted()) < 2 {
 			t.Errorf("nodes %s, pods on %s, evicted %v", n.names(), n.podsOn(), evicted())
 		}
 	})

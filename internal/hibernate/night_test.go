@@ -88,7 +88,8 @@ func (n *night) known(name string) castai.Node {
 
 func (n *night) runner() *Runner {
 	return &Runner{
-		Cluster: n.client, API: n, ClusterID: clusterID, Namespace: Namespace, By: "me", Step: 10 * time.Minute, Drain: time.Minute,
+		Cluster: n.client, API: n, ClusterID: clusterID, Namespace: Namespace, By: "me", Step: 10 * time.Minute,
+		Drain:   time.Minute,
 		OnEvent: func(engine.Event) {}, Tell: func(message string) { n.told = append(n.told, message) },
 	}
 }
@@ -272,7 +273,8 @@ func (n *night) join(name string, config castai.NodeConfig) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if i := slices.IndexFunc(n.nodes, func(o castai.Node) bool { return o.Name == name }); i >= 0 && n.nodes[i].State.Phase == "creating" {
+	if i := slices.IndexFunc(n.nodes, func(o castai.Node) bool { return o.Name == name }); i >= 0 &&
+		n.nodes[i].State.Phase == "creating" {
 		n.nodes[i].State.Phase = "ready"
 		n.server.Put(u)
 	}

@@ -50,7 +50,8 @@ func (p *Pause) chooseNode(s *State, o PauseOptions, kind string) {
 			p.Node = n
 			return
 		case p.Journal.Node != nil:
-		case n.own() && !n.spot() && n.instanceType() == kind && n.ready() && !n.Spec.Unschedulable && len(n.otherTaints()) == 0 &&
+		case n.own() && !n.spot() && n.instanceType() == kind && n.ready() && !n.Spec.Unschedulable &&
+			len(n.otherTaints()) == 0 &&
 			(!aks || n.Object.Labels[systemNode] == "system") && s.room(n, p.Essential, nil) == "":
 			candidates = append(candidates, n)
 		}
@@ -65,7 +66,8 @@ func (p *Pause) chooseNode(s *State, o PauseOptions, kind string) {
 			}
 			return 2
 		}
-		return cmp.Or(first(a)-first(b), a.Object.Created.Compare(b.Object.Created), cmp.Compare(a.Object.Name, b.Object.Name))
+		return cmp.Or(first(a)-first(b), a.Object.Created.Compare(b.Object.Created),
+			cmp.Compare(a.Object.Name, b.Object.Name))
 	})
 	if len(candidates) > 0 {
 		p.Node = candidates[0]

@@ -11,7 +11,8 @@ import (
 
 // Whatever phase the API names, a node that Cast AI was just asked for may still join.
 func TestNodesInFlightOfEveryPhase(t *testing.T) {
-	for _, phase := range []string{"pending", "creating", "unknown", "not_ready", "ready", "cordoned", "", "provisioning"} {
+	for _, phase := range []string{"pending", "creating", "unknown", "not_ready", "ready", "cordoned", "",
+		"provisioning"} {
 		t.Run(phase, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := evening(t)
@@ -57,7 +58,8 @@ func TestANodeThatNeverJoinedIsNotWaitedFor(t *testing.T) {
 // moved to it by an eviction: no change of their template would.
 func TestWhatToleratesEverythingIsMoved(t *testing.T) {
 	for name, workload := range map[string]string{
-		"tolerates": aWorkload("Deployment", "kube-system/operator", "containers: [{name: c, image: i}], tolerations: [{operator: Exists}]", 1),
+		"tolerates": aWorkload("Deployment", "kube-system/operator",
+			"containers: [{name: c, image: i}], tolerations: [{operator: Exists}]", 1),
 		"by hand": strings.Replace(aWorkload("StatefulSet", "kube-system/operator", "containers: [{name: c, image: i}]", 1),
 			"spec: {replicas", "spec: {updateStrategy: {type: OnDelete}, replicas", 1),
 		"paused": strings.Replace(aWorkload("Deployment", "kube-system/operator", "containers: [{name: c, image: i}]", 1),

@@ -58,7 +58,8 @@ func sharedManifests(namespace string, key *Key) []manifest {
 		if key.ClusterID != "" {
 			data[envClusterID] = key.ClusterID
 		}
-		out = append(out, newManifest("", "Secret", "secrets", namespace, secretName, map[string]any{"type": "Opaque", "stringData": data}))
+		out = append(out, newManifest("", "Secret", "secrets", namespace, secretName,
+			map[string]any{"type": "Opaque", "stringData": data}))
 	}
 	subjects := []any{map[string]any{"kind": "ServiceAccount", "name": account, "namespace": namespace}}
 	return append(out,
@@ -154,7 +155,8 @@ func (c Configuration) cronJob(namespace, name, action string) manifest {
 	if cloud := cloudOf(c.Provider); cloud != "" {
 		env[envCloud] = cloud
 	}
-	variables := []any{map[string]any{"name": envJobNode, "valueFrom": map[string]any{"fieldRef": map[string]any{"apiVersion": "v1", "fieldPath": "spec.nodeName"}}}}
+	variables := []any{map[string]any{"name": envJobNode,
+		"valueFrom": map[string]any{"fieldRef": map[string]any{"apiVersion": "v1", "fieldPath": "spec.nodeName"}}}}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		variables = append(variables, map[string]any{"name": name, "value": env[name]})
 	}
@@ -178,7 +180,8 @@ func (c Configuration) cronJob(namespace, name, action string) manifest {
 				map[string]any{"configMapRef": map[string]any{"name": "castai-agent-metadata", "optional": true}},
 			},
 			"securityContext": map[string]any{
-				"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []any{"ALL"}},
+				"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+				"capabilities": map[string]any{"drop": []any{"ALL"}},
 			},
 		}},
 	}

@@ -121,7 +121,8 @@ func (s *State) runningOther() *OtherRun {
 	for i := range s.Running {
 		run := &s.Running[i]
 		hangs := !run.Started.IsZero() && time.Since(run.Started) > longestRun
-		if !run.Own && !within(run.Name) && !hangs && (out == nil || cmp.Or(run.Started.Compare(out.Started), cmp.Compare(run.Name, out.Name)) < 0) {
+		if !run.Own && !within(run.Name) && !hangs && (out == nil ||
+			cmp.Or(run.Started.Compare(out.Started), cmp.Compare(run.Name, out.Name)) < 0) {
 			out = run
 		}
 	}

@@ -113,7 +113,8 @@ func (m *packing) takes(b *bin, p *Pod) bool {
 		return false
 	}
 	for _, t := range b.Spec.Taints {
-		if t.Effect != corev1.TaintEffectPreferNoSchedule && !(cordoned && t.Key == corev1.TaintNodeUnschedulable) && !tolerated(p.Spec.Tolerations, &t) {
+		if t.Effect != corev1.TaintEffectPreferNoSchedule && !(cordoned && t.Key == corev1.TaintNodeUnschedulable) &&
+			!tolerated(p.Spec.Tolerations, &t) {
 			return false
 		}
 	}
@@ -220,7 +221,8 @@ func (s *State) pack(staying, maybe []*Node, kept map[string][]*Pod) (stays map[
 // node is gone then, and those that took one stay.
 func (m *packing) empty(from *bin, pods []*Pod) bool {
 	from.gone = true
-	targets := slices.SortedStableFunc(slices.Values(m.bins), func(a, b *bin) int { return cmp.Compare(b.used(), a.used()) })
+	targets := slices.SortedStableFunc(slices.Values(m.bins),
+		func(a, b *bin) int { return cmp.Compare(b.used(), a.used()) })
 	for i, p := range pods {
 		m.drop(p)
 		to := slices.IndexFunc(targets, func(b *bin) bool { return m.takes(b, p) })
@@ -299,10 +301,12 @@ func (s *State) ownerOf(p *Pod) *Workload {
 // a volume, none that somebody has marked, that a budget protects now, or that asks for
 // more than is simulated.
 func (s *State) stuck(p *Pod, w *Workload) bool {
-	if w == nil || w.Terminating() || w.Wanted < 2 || w.Ready < w.Wanted || !p.running() || w.Template.Spec.NodeName != "" {
+	if w == nil || w.Terminating() || w.Wanted < 2 || w.Ready < w.Wanted || !p.running() ||
+		w.Template.Spec.NodeName != "" {
 		return true
 	}
-	marked := p.Object.Labels[removalDisabled] == "true" || p.Object.Annotations[removalDisabled] == "true" || p.Object.Annotations[safeToEvict] == "false"
+	marked := p.Object.Labels[removalDisabled] == "true" || p.Object.Annotations[removalDisabled] == "true" ||
+		p.Object.Annotations[safeToEvict] == "false"
 	return marked || s.protected(p) || asksForMore(p) || slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
 		local := v.HostPath != nil || v.EmptyDir != nil && v.EmptyDir.Medium != corev1.StorageMediumMemory
 		return v.PersistentVolumeClaim != nil || v.Ephemeral != nil || local && p.Object.Annotations[safeToEvict] != "true"
@@ -311,10 +315,12 @@ func (s *State) stuck(p *Pod, w *Workload) bool {
 
 // asksForMore tells whether a scheduler looks at more of a pod than is simulated.
 func asksForMore(p *Pod) bool {
-	if !slices.Contains([]string{"", corev1.DefaultSchedulerName}, p.Spec.SchedulerName) || len(p.Spec.ResourceClaims) > 0 {
+	if !slices.Contains([]string{"", corev1.DefaultSchedulerName}, p.Spec.SchedulerName) ||
+		len(p.Spec.ResourceClaims) > 0 {
 		return true
 	}
-	if a := p.Spec.Affinity; a != nil && a.PodAffinity != nil && len(a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+	if a := p.Spec.Affinity; a != nil && a.PodAffinity != nil &&
+		len(a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(p.Spec.TopologySpreadConstraints, func(c corev1.TopologySpreadConstraint) bool {

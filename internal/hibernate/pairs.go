@@ -117,7 +117,8 @@ func (in *Installation) readPairs(cronJobs []*cluster.Object) error {
 			name = o.Name
 		}
 		if byName[name] == nil {
-			byName[name] = &Pair{Name: name, cronJobs: map[string]*cluster.Object{}, containers: map[string]string{}, Problems: map[string]error{}}
+			byName[name] = &Pair{Name: name, cronJobs: map[string]*cluster.Object{}, containers: map[string]string{},
+				Problems: map[string]error{}}
 		}
 		byName[name].cronJobs[p.action] = o
 	}
@@ -134,13 +135,19 @@ func (in *Installation) readPairs(cronJobs []*cluster.Object) error {
 // ServiceAccount, or reads their Secret.
 func uses(spec *corev1.PodSpec) bool {
 	return spec.ServiceAccountName == account ||
-		slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == secretName }) ||
+		slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool {
+			return v.Secret != nil &&
+				v.Secret.SecretName == secretName
+		}) ||
 		slices.ContainsFunc(slices.Concat(spec.InitContainers, spec.Containers), readsKey)
 }
 
 // readsKey tells whether a container has what all pairs share in its environment.
 func readsKey(c corev1.Container) bool {
-	return slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool { return e.SecretRef != nil && e.SecretRef.Name == secretName }) ||
+	return slices.ContainsFunc(c.EnvFrom, func(e corev1.EnvFromSource) bool {
+		return e.SecretRef != nil &&
+			e.SecretRef.Name == secretName
+	}) ||
 		slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool {
 			return e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil && e.ValueFrom.SecretKeyRef.Name == secretName
 		})
@@ -181,7 +188,8 @@ func (p *Pair) read() error {
 		for flag, err := range problems {
 			p.Problems[flag] = fmt.Errorf("%s: %w", o.Ref(), err)
 		}
-		c.Settings, c.Image, c.Provider, p.containers[action] = settings, container.Image, strings.ToLower(env[envCloud]), container.Name
+		c.Settings, c.Image, c.Provider = settings, container.Image, strings.ToLower(env[envCloud])
+		p.containers[action] = container.Name
 		c.Keep, c.Accept = env[envKeep], SplitNames(env[envAccept])
 	}
 	return nil

@@ -107,7 +107,8 @@ func PlanPause(s *State, o PauseOptions) (*Pause, error) {
 		return nil, err
 	}
 	if unknown := s.unknownNamespaces(o.NamespacesToKeep); len(unknown) > 0 {
-		return nil, refuse("there is no namespace %s, which is to be kept: correct the list (--namespaces-to-keep)", strings.Join(unknown, ", "))
+		return nil, refuse("there is no namespace %s, which is to be kept: correct the list (--namespaces-to-keep)",
+			strings.Join(unknown, ", "))
 	}
 	p.Labels = map[string]string{PausedKey: "true"}
 	maps.Copy(p.Labels, o.NodeLabels)
@@ -150,12 +151,15 @@ func (p *Pause) judge(s *State, o PauseOptions) error {
 	case slices.Contains([]string{statusHibernating, statusHibernated, statusResuming}, c.Status):
 		return refuse("the cluster is %s by Cast AI's own hibernation: resume it first (resume --managed)", c.Status)
 	case !slices.ContainsFunc(s.Nodes, func(n *Node) bool { return n.Console != nil }):
-		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes), c.Name, c.Id)
+		return refuse("Cast AI knows none of the %d nodes of this cluster: its cluster %s (%s) is another one", len(s.Nodes),
+			c.Name, c.Id)
 	case c.IsPhase2 != nil && !*c.IsPhase2:
 		return refuse("Cast AI may only read this cluster, and so can't remove or add nodes: connect it in the console first")
 	case c.Status != "ready" && !o.underway:
-		return refuse("the console says that the cluster is %s, and not ready: see to that first", cmp.Or(c.Status, "in an unknown state"))
-	case o.Switch == SwitchUnschedulable && !slices.Contains(o.Accept, OnePolicy) && slices.ContainsFunc(s.CronJobs, func(c *CronJob) bool { return !c.Own && !c.Suspended }):
+		return refuse("the console says that the cluster is %s, and not ready: see to that first",
+			cmp.Or(c.Status, "in an unknown state"))
+	case o.Switch == SwitchUnschedulable && !slices.Contains(o.Accept, OnePolicy) &&
+		slices.ContainsFunc(s.CronJobs, func(c *CronJob) bool { return !c.Own && !c.Suspended }):
 		return refuse("Cast AI's job resumes this cluster by turning all policies on, and does not know the one for unscheduled pods: it would leave the cluster asleep. Pause without --policy, let the CronJobs run this plugin (hibernate set --image), or pass --accept=%s and run resume yourself", OnePolicy)
 	}
 	return p.begin(s, o)
@@ -168,7 +172,8 @@ func (s *State) ThisCluster() error {
 		return nil
 	}
 	c := s.Console.Cluster
-	if there, here := c.Anywhere.KubeSystemNamespaceId, string(s.Server.KubeSystemUID); there != "" && here != "" && there != here {
+	if there, here := c.Anywhere.KubeSystemNamespaceId, string(s.Server.KubeSystemUID); there != "" && here != "" &&
+		there != here {
 		return refuse("Cast AI's cluster %s (%s) has another namespace kube-system than this cluster (UID %s there, %s here): its cluster is another one: correct --cluster-id", c.Name, c.Id, there, here)
 	}
 	return nil
@@ -198,7 +203,8 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 			p.Journal.Node = nil // another one is chosen
 		}
 		if sleep.Phase == Resuming { // what is gone, went in the pause before
-			p.Journal.Remove = slices.DeleteFunc(slices.Clone(j.Remove), func(name string) bool { return s.anyGone([]string{name}) })
+			p.Journal.Remove = slices.DeleteFunc(slices.Clone(j.Remove),
+				func(name string) bool { return s.anyGone([]string{name}) })
 		}
 	}
 	switch {
@@ -207,14 +213,16 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		return nil
 	case (sleep.Phase == Pausing || sleep.Phase == Resuming) && sleep.Who == Ours:
 		if j.Policies.Switch != o.Switch {
-			return refuse("a pause that did not finish turned off the policy %q: go on with --policy=%s, or run resume first", j.Policies.Switch, j.Policies.Switch)
+			return refuse("a pause that did not finish turned off the policy %q: go on with --policy=%s, or run resume first",
+				j.Policies.Switch, j.Policies.Switch)
 		}
 		return nil
 	case sleep.Asleep() && sleep.Who == CastAI:
 		// It pauses only what is on, and turns off all policies.
 		p.Journal.Adopted, p.begun = true, true
 		p.Journal.Policies = &Policies{Switch: SwitchAll, Enabled: true, Original: s.Console.Policies}
-		p.Warnings = append(p.Warnings, "the cluster is "+sleep.String()+": this pause takes it over, and its resume turns the autoscaler on")
+		p.Warnings = append(p.Warnings, "the cluster is "+sleep.String()+
+			": this pause takes it over, and its resume turns the autoscaler on")
 	case !makes && !slices.Contains(o.Accept, AutoscalerOff):
 		return refuse("the autoscaler is off, which no pause did that is known of: a resume would leave it off, and nothing would make nodes for the pods that wait. Turn it on first, or pass --accept=%s; resume --start-autoscaler turns it on then", AutoscalerOff)
 	default:
@@ -224,7 +232,8 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		}
 		p.Journal.Policies = &Policies{Switch: o.Switch, Enabled: on, Original: s.Console.Policies}
 		if !makes {
-			p.Warnings = append(p.Warnings, "the autoscaler is off and stays off at resume: nothing will make nodes then, unless it is resumed with --start-autoscaler")
+			p.Warnings = append(p.Warnings,
+				"the autoscaler is off and stays off at resume: nothing will make nodes then, unless it is resumed with --start-autoscaler")
 		}
 	}
 	p.Journal.Unready = nil
@@ -261,7 +270,9 @@ func (p *Pause) warn(s *State) {
 		}
 	}
 	if len(lost) > 0 {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("no node that stays is one that these may run on, so that they do not run during the pause: %s", names(lost, func(s string) string { return s })))
+		p.Warnings = append(p.Warnings,
+			fmt.Sprintf("no node that stays is one that these may run on, so that they do not run during the pause: %s",
+				names(lost, func(s string) string { return s })))
 	}
 	if n := len(s.Console.Nodes); n < len(s.Nodes) {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("Cast AI knows %d of the %d nodes", n, len(s.Nodes)))

@@ -22,7 +22,8 @@ const policiesOn = `{"enabled": true, "unschedulablePods": {"enabled": true, "he
 func situation(t *testing.T, manifests string, change ...func(*State)) *State {
 	t.Helper()
 	objects, snap := clustertest.World(t, manifests)
-	console := &Console{Cluster: castai.Cluster{Id: "id", Name: "prod", Status: "ready", ProviderType: "eks"}, Policies: castai.Policies(policiesOn)}
+	console := &Console{Cluster: castai.Cluster{Id: "id", Name: "prod", Status: "ready", ProviderType: "eks"},
+		Policies: castai.Policies(policiesOn)}
 	bodies := map[string]map[string]any{}
 	for _, u := range objects {
 		bodies[u.GetKind()+"/"+u.GetNamespace()+"/"+u.GetName()] = u.Object
@@ -34,7 +35,8 @@ func situation(t *testing.T, manifests string, change ...func(*State)) *State {
 		if o.Resource.Kind != "Node" || strings.HasPrefix(o.Name, "unknown") {
 			continue
 		}
-		n := castai.Node{Id: "id-" + o.Name, Name: o.Name, AddedBy: "user", InstanceType: o.Labels["node.kubernetes.io/instance-type"]}
+		n := castai.Node{Id: "id-" + o.Name, Name: o.Name, AddedBy: "user",
+			InstanceType: o.Labels["node.kubernetes.io/instance-type"]}
 		if id := o.Labels[nodeIDLabel]; id != "" {
 			n.Id, n.AddedBy = id, "cast"
 		}
@@ -128,24 +130,31 @@ func TestWhichNodeToSleepOn(t *testing.T) {
 		"not ready":                   {nodes: aNode("a", m5, "ready=False"), made: "m5a.large"},
 		"ready unknown":               {nodes: aNode("a", m5, "ready=Unknown"), made: "m5a.large"},
 		"cordoned":                    {nodes: aNode("a", m5, "spec=unschedulable: true"), made: "m5a.large"},
-		"another taint":               {nodes: aNode("a", m5, "spec=taints: [{key: x, effect: NoSchedule}]"), made: "m5a.large"},
-		"a taint that only prefers":   {nodes: aNode("a", m5, "spec=taints: [{key: x, effect: PreferNoSchedule}]"), want: "a"},
-		"foreign":                     {nodes: aNode("a", m5, "foreign") + aNode("b"), made: "m5a.large"},
-		"one that was it before":      {nodes: aNode("a", m5) + aNode("b", m5, PausedKey+"=true"), want: "b"},
-		"that of the job":             {nodes: aNode("a", m5) + aNode("b", m5), jobNode: "b", want: "b"},
-		"the first by name":           {nodes: aNode("b", m5) + aNode("a", m5), want: "a"},
-		"another type":                {nodes: aNode("a", m5) + aNode("b", "type=c6a.large"), settings: Settings{Node: "c6a.large"}, want: "b"},
-		"GKE":                         {nodes: aNode("a"), provider: "GKE", made: "e2-standard-2"},
-		"AKS":                         {nodes: aNode("a", "type=Standard_D2as_v5"), provider: "aks", made: "Standard_D2as_v5"},
-		"AKS with a system node":      {nodes: aNode("a", "type=Standard_D2as_v5") + aNode("b", "type=Standard_D2as_v5", systemNode+"=system"), provider: "aks", want: "b"},
+		"another taint": {nodes: aNode("a", m5, "spec=taints: [{key: x, effect: NoSchedule}]"),
+			made: "m5a.large"},
+		"a taint that only prefers": {nodes: aNode("a", m5, "spec=taints: [{key: x, effect: PreferNoSchedule}]"),
+			want: "a"},
+		"foreign":                {nodes: aNode("a", m5, "foreign") + aNode("b"), made: "m5a.large"},
+		"one that was it before": {nodes: aNode("a", m5) + aNode("b", m5, PausedKey+"=true"), want: "b"},
+		"that of the job":        {nodes: aNode("a", m5) + aNode("b", m5), jobNode: "b", want: "b"},
+		"the first by name":      {nodes: aNode("b", m5) + aNode("a", m5), want: "a"},
+		"another type": {nodes: aNode("a", m5) + aNode("b", "type=c6a.large"),
+			settings: Settings{Node: "c6a.large"}, want: "b"},
+		"GKE": {nodes: aNode("a"), provider: "GKE", made: "e2-standard-2"},
+		"AKS": {nodes: aNode("a", "type=Standard_D2as_v5"), provider: "aks",
+			made: "Standard_D2as_v5"},
+		"AKS with a system node": {nodes: aNode("a", "type=Standard_D2as_v5") +
+			aNode("b", "type=Standard_D2as_v5", systemNode+"=system"), provider: "aks", want: "b"},
 		"full": {
 			nodes: aNode("a", m5) + aPod("shop/p", "a", "p", "{name: c, resources: {requests: {cpu: 1900m}}}", true) +
 				aWorkload("Deployment", "kube-system/dns", "containers: [{name: c, resources: {requests: {cpu: 200m}}}]", 1),
 			made: "m5a.large",
 		},
 		"full, but it is there already": {
-			nodes: aNode("a", m5) + aPod("shop/p", "a", "p", "{name: c, resources: {requests: {cpu: 1800m}}}", true) + aPod("kube-system/dns-1", "a", "dns", "{name: c, resources: {requests: {cpu: 200m}}}", true) +
-				aWorkload("Deployment", "kube-system/dns", "containers: [{name: c, resources: {requests: {cpu: 200m}}}]", 1) + aNode("b"),
+			nodes: aNode("a", m5) + aPod("shop/p", "a", "p", "{name: c, resources: {requests: {cpu: 1800m}}}", true) +
+				aPod("kube-system/dns-1", "a", "dns", "{name: c, resources: {requests: {cpu: 200m}}}", true) +
+				aWorkload("Deployment", "kube-system/dns", "containers: [{name: c, resources: {requests: {cpu: 200m}}}]", 1) +
+				aNode("b"),
 			want: "a",
 		},
 	} {
@@ -168,7 +177,8 @@ func TestWhichNodeToSleepOn(t *testing.T) {
 			if tc.want != "" {
 				return
 			}
-			if p.Make.InstanceType != tc.made || p.Make.SpotConfig.IsSpot || p.Make.KubernetesLabels[runLabel] != "r1" || len(p.Make.KubernetesTaints) != 1 {
+			if p.Make.InstanceType != tc.made || p.Make.SpotConfig.IsSpot || p.Make.KubernetesLabels[runLabel] != "r1" ||
+				len(p.Make.KubernetesTaints) != 1 {
 				t.Errorf("it makes %+v", p.Make)
 			}
 			if system := p.Make.KubernetesLabels[systemNode] == "system"; system != (tc.provider == "aks") {
@@ -179,7 +189,8 @@ func TestWhichNodeToSleepOn(t *testing.T) {
 }
 
 func TestWhichNodesGo(t *testing.T) {
-	nodes := aNode("od") + aNode("spot", "test/spot=true") + aNode("label", removalDisabled+"=true") + aNode("mine", "foreign") + aNode("unknown") + aNode("job") +
+	nodes := aNode("od") + aNode("spot", "test/spot=true") + aNode("label", removalDisabled+"=true") +
+		aNode("mine", "foreign") + aNode("unknown") + aNode("job") +
 		aNode("elsewhere", "spec=providerID: 'aws:///x'")
 	change := func(s *State) {
 		for _, n := range s.Nodes {
@@ -230,8 +241,10 @@ func TestWhoGetsTheToleration(t *testing.T) {
 	s := situation(t, aNode("a")+
 		aWorkload("Deployment", "kube-system/plain", none, 1)+
 		aWorkload("Deployment", "kube-system/tolerant", none+", tolerations: [{operator: Exists}]", 1)+
-		aWorkload("Deployment", "kube-system/already", none+", tolerations: [{key: scheduling.cast.ai/paused-cluster, operator: Equal, value: 'true'}]", 1)+
-		aWorkload("Deployment", "kube-system/not-quite", none+", tolerations: [{key: scheduling.cast.ai/paused-cluster, operator: Exists, effect: NoExecute}]", 1)+
+		aWorkload("Deployment", "kube-system/already", none+
+			", tolerations: [{key: scheduling.cast.ai/paused-cluster, operator: Equal, value: 'true'}]", 1)+
+		aWorkload("Deployment", "kube-system/not-quite",
+			none+", tolerations: [{key: scheduling.cast.ai/paused-cluster, operator: Exists, effect: NoExecute}]", 1)+
 		aWorkload("StatefulSet", "monitoring/db", none, 1)+aWorkload("DaemonSet", "castai-agent/spot-handler", none, 1)+
 		aWorkload("Deployment", "shop/critical", none+", priorityClassName: system-cluster-critical", 1)+
 		aWorkload("Deployment", "shop/web", none+", priorityClassName: important", 1)+
@@ -243,7 +256,8 @@ func TestWhoGetsTheToleration(t *testing.T) {
 		got = append(got, w.Namespace+"/"+w.Name)
 	}
 	slices.Sort(got)
-	want := []string{"castai-agent/spot-handler", "kube-system/not-quite", "kube-system/plain", "monitoring/db", "shop/critical"}
+	want := []string{"castai-agent/spot-handler", "kube-system/not-quite", "kube-system/plain", "monitoring/db",
+		"shop/critical"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -256,11 +270,16 @@ func TestPauseRefuses(t *testing.T) {
 		settings Settings
 		want     string
 	}{
-		"a provider without a default":    {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.ProviderType = "kops" }, want: "--hibernate-node"},
-		"a cluster that only reads":       {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.IsPhase2 = new(bool) }, want: "only read"},
-		"a hibernated one":                {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "hibernated" }, want: "resume --managed"},
-		"a hibernated one, without nodes": {change: func(s *State) { s.Console.Cluster.Status = "hibernated" }, want: "resume --managed"},
-		"one that fails":                  {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "failed" }, want: "failed"},
+		"a provider without a default": {nodes: aNode("a"),
+			change: func(s *State) { s.Console.Cluster.ProviderType = "kops" }, want: "--hibernate-node"},
+		"a cluster that only reads": {nodes: aNode("a"),
+			change: func(s *State) { s.Console.Cluster.IsPhase2 = new(bool) }, want: "only read"},
+		"a hibernated one": {nodes: aNode("a"),
+			change: func(s *State) { s.Console.Cluster.Status = "hibernated" }, want: "resume --managed"},
+		"a hibernated one, without nodes": {change: func(s *State) { s.Console.Cluster.Status = "hibernated" },
+			want: "resume --managed"},
+		"one that fails": {nodes: aNode("a"), change: func(s *State) { s.Console.Cluster.Status = "failed" },
+			want: "failed"},
 		"a namespace that is not there": {
 			nodes: aNode("a"), settings: Settings{NamespacesToKeep: []string{"monitorin"}}, want: "monitorin",
 		},
@@ -270,16 +289,20 @@ func TestPauseRefuses(t *testing.T) {
 				s.Server.KubeSystemUID, s.Console.Cluster.Anywhere.KubeSystemNamespaceId = "uid-here", "uid-there"
 			},
 		},
-		"another cluster's nodes, and a label": {nodes: aNode("unknown", nodeIDLabel+"=id-there"), want: "another one", change: func(s *State) {
-			s.Console.Nodes = []castai.Node{{Id: "id-there", Name: "there", AddedBy: castAI, State: castai.NodeState{Phase: "ready"}}}
-			s.match()
-		}},
+		"another cluster's nodes, and a label": {nodes: aNode("unknown", nodeIDLabel+"=id-there"), want: "another one",
+			change: func(s *State) {
+				s.Console.Nodes = []castai.Node{{Id: "id-there", Name: "there", AddedBy: castAI,
+					State: castai.NodeState{Phase: "ready"}}}
+				s.match()
+			}},
 		"nothing to remove":       {nodes: aNode("a", "foreign"), want: "no node"},
 		"another cluster's nodes": {nodes: aNode("unknown"), want: "another one"},
 		"too small a node": {
-			nodes: aNode("a", "type=m5a.large", runLabel+"=r0") + aNode("b") + aWorkload("Deployment", "kube-system/dns", "containers: [{name: c, resources: {requests: {memory: 9Gi}}}]", 1),
+			nodes: aNode("a", "type=m5a.large", runLabel+"=r0") + aNode("b") + aWorkload("Deployment", "kube-system/dns",
+				"containers: [{name: c, resources: {requests: {memory: 9Gi}}}]", 1),
 			change: func(s *State) {
-				s.Record.Journal = &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll}, Node: &SleepNode{Made: true, InstanceType: "m5a.large"}}
+				s.Record.Journal = &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll},
+					Node: &SleepNode{Made: true, InstanceType: "m5a.large"}}
 			},
 			want: "no room",
 		},
@@ -306,7 +329,8 @@ func TestPauseRefuses(t *testing.T) {
 }
 
 func TestASecondPauseIsNone(t *testing.T) {
-	journal := &Journal{Run: "r0", Phase: Paused, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true}, Node: &SleepNode{Name: "a"}}
+	journal := &Journal{Run: "r0", Phase: Paused, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true},
+		Node: &SleepNode{Name: "a"}}
 	off := castai.Policies(`{"enabled": false}`)
 	s := situation(t, aNode("a"), func(s *State) { s.Record.Journal, s.Console.Policies = journal, off })
 	if p := plan(t, s, options()); !strings.Contains(p.Already, "by them") {
@@ -314,26 +338,31 @@ func TestASecondPauseIsNone(t *testing.T) {
 	}
 	// Nodes that have come since go, and those that it kept stay.
 	journal.Kept = []string{"kept"}
-	s = situation(t, aNode("a")+aNode("late")+aNode("kept"), func(s *State) { s.Record.Journal, s.Console.Policies = journal, off })
+	s = situation(t, aNode("a")+aNode("late")+aNode("kept"),
+		func(s *State) { s.Record.Journal, s.Console.Policies = journal, off })
 	journal.Node = &SleepNode{Name: "a"}
-	if p := plan(t, s, options()); p.Already != "" || nodeList(p.going()) != "late" || p.Journal.Run != "r0" || p.Journal.Phase != Pausing {
+	if p := plan(t, s, options()); p.Already != "" || nodeList(p.going()) != "late" || p.Journal.Run != "r0" ||
+		p.Journal.Phase != Pausing {
 		t.Errorf("it plans %+v, %+v", p, p.Journal)
 	}
 	// Somebody has turned the autoscaler on since: what was done is known still.
 	s.Console.Policies = castai.Policies(policiesOn)
-	if p := plan(t, s, options()); p.Already != "" || p.Journal.Run != "r0" || !p.Journal.Policies.Enabled || nodeList(p.going()) != "kept late" {
+	if p := plan(t, s, options()); p.Already != "" || p.Journal.Run != "r0" || !p.Journal.Policies.Enabled ||
+		nodeList(p.going()) != "kept late" {
 		t.Errorf("it plans %+v, %+v", p, p.Journal)
 	}
 }
 
 // A pause that goes on keeps what was before the first one.
 func TestAPauseGoesOn(t *testing.T) {
-	journal := &Journal{Run: "r0", Phase: Pausing, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true}, Node: &SleepNode{Name: "b"}, Unready: []string{"x"}}
+	journal := &Journal{Run: "r0", Phase: Pausing, By: "them", Policies: &Policies{Switch: SwitchAll, Enabled: true},
+		Node: &SleepNode{Name: "b"}, Unready: []string{"x"}}
 	s := situation(t, aNode("a")+aNode("b", "ready=False"), func(s *State) {
 		s.Record.Journal, s.Console.Policies = journal, castai.Policies(`{"enabled": false}`)
 	})
 	p := plan(t, s, options())
-	if p.Journal.Run != "r0" || !p.Journal.Policies.Enabled || p.Node == nil || p.Node.Object.Name != "b" || p.Journal.By != "me" || len(p.Journal.Unready) != 1 {
+	if p.Journal.Run != "r0" || !p.Journal.Policies.Enabled || p.Node == nil || p.Node.Object.Name != "b" ||
+		p.Journal.By != "me" || len(p.Journal.Unready) != 1 {
 		t.Errorf("it plans %+v, %+v", p, p.Journal)
 	}
 	o := options()
@@ -362,20 +391,26 @@ func TestAPauseGoesOn(t *testing.T) {
 func TestWhatIsWaitedFor(t *testing.T) {
 	const one = "{name: c}"
 	manifests := aNode("sleep") + aNode("stays") + aNode("goes") +
-		aWorkload("Deployment", "kube-system/there", "containers: [{name: c}]", 1) + aPod("kube-system/there-1", "sleep", "there", one, true) +
-		aWorkload("Deployment", "kube-system/kept", "containers: [{name: c}]", 1) + aPod("kube-system/kept-1", "stays", "kept", one, true) +
-		aWorkload("Deployment", "kube-system/gone", "containers: [{name: c}]", 1) + aPod("kube-system/gone-1", "goes", "gone", one, true) +
-		aWorkload("Deployment", "kube-system/starting", "containers: [{name: c}]", 1) + aPod("kube-system/starting-1", "sleep", "starting", one, false) +
+		aWorkload("Deployment", "kube-system/there", "containers: [{name: c}]", 1) +
+		aPod("kube-system/there-1", "sleep", "there", one, true) +
+		aWorkload("Deployment", "kube-system/kept", "containers: [{name: c}]", 1) +
+		aPod("kube-system/kept-1", "stays", "kept", one, true) +
+		aWorkload("Deployment", "kube-system/gone", "containers: [{name: c}]", 1) + aPod("kube-system/gone-1", "goes", "gone",
+		one, true) +
+		aWorkload("Deployment", "kube-system/starting", "containers: [{name: c}]", 1) +
+		aPod("kube-system/starting-1", "sleep", "starting", one, false) +
 		aWorkload("Deployment", "kube-system/never", "containers: [{name: c}]", 0) +
 		aWorkload("Deployment", "kube-system/gpu", "containers: [{name: c}], nodeSelector: {gpu: 'yes'}", 1) +
-		aWorkload("DaemonSet", "kube-system/daemon", "containers: [{name: c}]", 1) + aPod("kube-system/daemon-1", "stays", "daemon", one, true)
+		aWorkload("DaemonSet", "kube-system/daemon", "containers: [{name: c}]", 1) +
+		aPod("kube-system/daemon-1", "stays", "daemon", one, true)
 	s := situation(t, manifests)
 	byName := map[string]*Node{}
 	for _, n := range s.Nodes {
 		byName[n.Object.Name] = n
 	}
 	var got []string
-	for _, w := range Missing(s.Workloads, s.Pods, byName["sleep"], []*Node{byName["stays"]}, []string{"Deployment.apps/kube-system/never"}) {
+	for _, w := range Missing(s.Workloads, s.Pods, byName["sleep"], []*Node{byName["stays"]},
+		[]string{"Deployment.apps/kube-system/never"}) {
 		got = append(got, w.Name)
 	}
 	slices.Sort(got)
@@ -394,7 +429,8 @@ func TestSwitches(t *testing.T) {
 		if on, err := switched(off, name); on || err != nil {
 			t.Errorf("%s: on %t, %v", name, on, err)
 		}
-		if !strings.Contains(string(off), "1e3") || !strings.Contains(strings.ReplaceAll(string(off), " ", ""), `"other":[1,2]`) {
+		if !strings.Contains(string(off), "1e3") || !strings.Contains(strings.ReplaceAll(string(off), " ", ""),
+			`"other":[1,2]`) {
 			t.Errorf("%s: the rest is not as it was: %s", name, off)
 		}
 		back, err := withSwitch(off, name, true)
@@ -418,7 +454,8 @@ func TestSwitches(t *testing.T) {
 // Every state that the journal can be in survives its ConfigMap.
 func TestJournalIsReadAsItWasWritten(t *testing.T) {
 	for _, phase := range []Phase{Awake, Pausing, Paused, Resuming} {
-		j := &Journal{Run: "r1", Phase: phase, By: "me", Policies: &Policies{Switch: SwitchAll, Enabled: true, Original: castai.Policies(policiesOn)}, Remove: []string{"a"}}
+		j := &Journal{Run: "r1", Phase: phase, By: "me",
+			Policies: &Policies{Switch: SwitchAll, Enabled: true, Original: castai.Policies(policiesOn)}, Remove: []string{"a"}}
 		content, err := j.content("castai-agent", j.Since)
 		if err != nil {
 			t.Fatal(err)
@@ -428,20 +465,24 @@ func TestJournalIsReadAsItWasWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Journal.Phase != phase || r.Journal.Run != "r1" || !r.Journal.Policies.Enabled || o.Annotations[PhaseAnnotation] != string(phase) {
+		if r.Journal.Phase != phase || r.Journal.Run != "r1" || !r.Journal.Policies.Enabled ||
+			o.Annotations[PhaseAnnotation] != string(phase) {
 			t.Errorf("%s: %+v", phase, r.Journal)
 		}
 		if r.Status != statusSuccess || r.Vendor {
 			t.Errorf("%s: Cast AI's job reads %s, and it is said to be that job's: %t", phase, r.Status, r.Vendor)
 		}
 	}
-	for name, data := range map[string]string{"nonsense": "nonsense", "without what it was": `{"phase": "paused", "run": "r1"}`} {
-		o := &cluster.Object{Resource: &cluster.Resource{Kind: "ConfigMap"}, Body: map[string]any{"data": map[string]any{keyJournal: data}}}
+	for name, data := range map[string]string{"nonsense": "nonsense",
+		"without what it was": `{"phase": "paused", "run": "r1"}`} {
+		o := &cluster.Object{Resource: &cluster.Resource{Kind: "ConfigMap"},
+			Body: map[string]any{"data": map[string]any{keyJournal: data}}}
 		if _, err := readRecord(o); err == nil {
 			t.Errorf("%s was read", name)
 		}
 	}
-	shipped := &cluster.Object{Resource: &cluster.Resource{Kind: "ConfigMap"}, Body: map[string]any{"data": map[string]any{keyStatus: "success", keyTime: "2022-01-01T00:00:00Z"}}}
+	shipped := &cluster.Object{Resource: &cluster.Resource{Kind: "ConfigMap"},
+		Body: map[string]any{"data": map[string]any{keyStatus: "success", keyTime: "2022-01-01T00:00:00Z"}}}
 	if r, err := readRecord(shipped); err != nil || r.Journal != nil || r.Time.Year() != 2022 {
 		t.Errorf("as Cast AI ships it: %+v, %v", r, err)
 	}

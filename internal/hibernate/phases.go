@@ -69,16 +69,19 @@ func (r *Runner) record(j *Journal, title string) engine.Phase {
 // autoscaler and sees to the node to sleep on.
 func (r *Runner) prepare(p *Pause) []engine.Phase {
 	p.Journal.Since = time.Now().UTC().Truncate(time.Second)
-	node := engine.Phase{Name: phaseNode, Title: "Have Cast AI make the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step}
+	node := engine.Phase{Name: phaseNode, Title: "Have Cast AI make the node to sleep on", Gate: true, InOrder: true,
+		Timeout: r.Step}
 	if p.Node == nil {
 		node.Actions = []engine.Action{{
-			Verb: engine.Call, Target: r.console(), Operation: operationMake, Why: fmt.Sprintf("makes an on-demand %s, as no node of that type is free of taints and has room", p.Make.InstanceType),
-			Do: func(ctx context.Context, tell func(string)) error { return r.makeNode(ctx, p, tell) },
+			Verb: engine.Call, Target: r.console(), Operation: operationMake,
+			Why: fmt.Sprintf("makes an on-demand %s, as no node of that type is free of taints and has room", p.Make.InstanceType),
+			Do:  func(ctx context.Context, tell func(string)) error { return r.makeNode(ctx, p, tell) },
 		}}
 	}
 	phases := []engine.Phase{
 		r.record(p.Journal, "Write down what is about to be done"),
-		{Name: phaseAutoscaler, Title: "Stop the autoscaler", Gate: true, Timeout: r.Step, Actions: []engine.Action{r.switching(p.Journal.Policies.Switch, false)}},
+		{Name: phaseAutoscaler, Title: "Stop the autoscaler", Gate: true, Timeout: r.Step,
+			Actions: []engine.Action{r.switching(p.Journal.Policies.Switch, false)}},
 	}
 	if len(node.Actions) > 0 {
 		phases = append(phases, node)
@@ -90,7 +93,8 @@ func (r *Runner) prepare(p *Pause) []engine.Phase {
 func (r *Runner) switching(name string, on bool) engine.Action {
 	what := map[string]string{SwitchAll: "all policies", SwitchUnschedulable: "the unscheduled pod policy"}[name]
 	return engine.Action{
-		Verb: engine.Call, Target: r.console(), Operation: operationSwitch, Why: fmt.Sprintf("turns %s %s", what, map[bool]string{true: "on", false: "off"}[on]),
+		Verb: engine.Call, Target: r.console(), Operation: operationSwitch, Why: fmt.Sprintf("turns %s %s", what,
+			map[bool]string{true: "on", false: "off"}[on]),
 		Do: func(ctx context.Context, _ func(string)) error { return r.turn(ctx, name, on) },
 	}
 }
@@ -103,23 +107,30 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 	if made {
 		labels[runLabel] = p.Journal.Run
 	}
-	settleNode := change(p.Node.Object, "taints and labels it: only what is essential may start on it", settle(p.Journal.Run, labels, made))
+	settleNode := change(p.Node.Object, "taints and labels it: only what is essential may start on it",
+		settle(p.Journal.Run, labels, made))
 	ready := engine.Action{
-		Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait, Why: "waits until it is ready and free of other taints",
-		Do: func(ctx context.Context, tell func(string)) error { return r.awaitReady(ctx, p.Node.Object.Name, tell) },
+		Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait,
+		Why: "waits until it is ready and free of other taints",
+		Do:  func(ctx context.Context, tell func(string)) error { return r.awaitReady(ctx, p.Node.Object.Name, tell) },
 	}
 	phases := []engine.Phase{
 		r.record(p.Journal, "Write down which node to sleep on"),
-		{Name: phaseNode, Title: "Prepare the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step, Actions: []engine.Action{settleNode, ready}},
+		{Name: phaseNode, Title: "Prepare the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step,
+			Actions: []engine.Action{settleNode, ready}},
 	}
-	tolerations := engine.Phase{Name: phaseTolerate, Title: "Let what is essential run on the node to sleep on", Gate: true, Timeout: r.Step}
+	tolerations := engine.Phase{Name: phaseTolerate, Title: "Let what is essential run on the node to sleep on",
+		Gate: true, Timeout: r.Step}
 	for _, w := range p.Tolerate {
-		tolerations.Actions = append(tolerations.Actions, change(w.Object, "it runs through the pause", tolerate(p.Journal.Run)))
+		tolerations.Actions = append(tolerations.Actions,
+			change(w.Object, "it runs through the pause", tolerate(p.Journal.Run)))
 	}
-	essential := engine.Phase{Name: phaseEssential, Title: "Wait until what is essential runs", Gate: true, Timeout: r.Step, Actions: []engine.Action{{
-		Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait, Why: "waits until each essential workload has a pod that runs on a node that stays",
-		Do: func(ctx context.Context, tell func(string)) error { return r.awaitEssential(ctx, p, tell) },
-	}}}
+	essential := engine.Phase{Name: phaseEssential, Title: "Wait until what is essential runs", Gate: true,
+		Timeout: r.Step, Actions: []engine.Action{{
+			Verb: engine.Call, Target: p.Node.Target(), Operation: operationAwait,
+			Why: "waits until each essential workload has a pod that runs on a node that stays",
+			Do:  func(ctx context.Context, tell func(string)) error { return r.awaitEssential(ctx, p, tell) },
+		}}}
 	follow := engine.Phase{Name: phaseFollow, Title: "Move what tolerates that node already", Timeout: r.Step + r.Drain}
 	for _, m := range p.Follow {
 		follow.Actions = append(follow.Actions, r.evicting(m))
@@ -157,16 +168,18 @@ func (r *Runner) removing(p *Pause) engine.Phase {
 
 // untainting makes the node to sleep on one like others.
 func (r *Runner) untainting(p *Pause) engine.Phase {
-	return engine.Phase{Name: phaseUntaint, Title: "Take the taint off the node to sleep on", Gate: true, Timeout: r.Step, Actions: []engine.Action{
-		change(p.Node.Object, "essential pods that lose the toleration must still start on it", untaint),
-	}}
+	return engine.Phase{Name: phaseUntaint, Title: "Take the taint off the node to sleep on", Gate: true, Timeout: r.Step,
+		Actions: []engine.Action{
+			change(p.Node.Object, "essential pods that lose the toleration must still start on it", untaint),
+		}}
 }
 
 // ending is the removal of the node that this runs on, which nobody here sees go.
 func (r *Runner) ending(p *Pause) engine.Phase {
 	action := (&removal{runner: r, nodes: map[cluster.Ref]*removing{}}).action(p.Last)
 	action.Why = "this runs on it, so that it goes last"
-	return engine.Phase{Name: phaseOwnNode, Title: "Have Cast AI drain and delete the node that this runs on", Gate: true, Timeout: r.Step, Actions: []engine.Action{action}}
+	return engine.Phase{Name: phaseOwnNode, Title: "Have Cast AI drain and delete the node that this runs on", Gate: true,
+		Timeout: r.Step, Actions: []engine.Action{action}}
 }
 
 // change is a patch that is made from the state that the object is in.
@@ -175,7 +188,8 @@ func change(o *cluster.Object, why string, patch func(*cluster.Object) (map[stri
 	t.ResourceVersion = ""
 	return engine.Action{
 		Verb: engine.Patch, Target: t, Why: why, Change: patch,
-		Fields: [][]string{{"spec", "unschedulable"}, {"spec", "taints"}, tolerations, {"metadata", "managedFields"}, markFields},
+		Fields: [][]string{{"spec", "unschedulable"}, {"spec", "taints"}, tolerations, {"metadata", "managedFields"},
+			markFields},
 	}
 }
 
@@ -185,7 +199,8 @@ var wakePhases = []string{phaseAutoscaler, phaseWake, phaseNode}
 // Awakening returns all of the plan, for a person.
 func (r *Runner) Awakening(p *Resume) []engine.Phase {
 	return slices.Concat(
-		r.suspending(p.Suspend, p.Journal.Run), r.wakeUp(p), []engine.Phase{r.record(p.Journal, "Write down how it went")}, r.restoring(p.Restore),
+		r.suspending(p.Suspend, p.Journal.Run), r.wakeUp(p), []engine.Phase{r.record(p.Journal,
+			"Write down how it went")}, r.restoring(p.Restore),
 	)
 }
 
@@ -206,10 +221,12 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 		start = []engine.Phase{turn}
 	}
 	if p.Unmade != "" {
-		unmade = []engine.Phase{{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step, Actions: []engine.Action{{
-			Verb: engine.Call, Target: r.console(), Operation: operationRemove, Why: "it was made to sleep on and never was ready",
-			Do: func(ctx context.Context, tell func(string)) error { return r.giveUp(ctx, p.Unmade, tell) },
-		}}}}
+		unmade = []engine.Phase{{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step,
+			Actions: []engine.Action{{
+				Verb: engine.Call, Target: r.console(), Operation: operationRemove,
+				Why: "it was made to sleep on and never was ready",
+				Do:  func(ctx context.Context, tell func(string)) error { return r.giveUp(ctx, p.Unmade, tell) },
+			}}}}
 	}
 	if len(wake.Actions) > 0 {
 		phases = []engine.Phase{wake}

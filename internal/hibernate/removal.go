@@ -38,7 +38,8 @@ type removing struct {
 // nowhere to evict the last pods to.
 func (m *removal) action(n *Node) engine.Action {
 	return engine.Action{
-		Verb: engine.Call, Target: n.Target(), Operation: operationRemove, Why: "Cast AI drains it, for as long as pods may take to be evicted, and deletes it",
+		Verb: engine.Call, Target: n.Target(), Operation: operationRemove,
+		Why: "Cast AI drains it, for as long as pods may take to be evicted, and deletes it",
 		Do: func(ctx context.Context, _ func(string)) error {
 			if err := m.ended(); err != nil {
 				return err
@@ -162,7 +163,8 @@ func (r *Runner) guard(ctx context.Context, report *engine.Report, p *Pause, pha
 // nothing has been on its way for a while.
 func (r *Runner) follow(ctx context.Context, report *engine.Report, p *Pause, o PauseOptions, stopped time.Time) error {
 	quiet, told := stopped, ""
-	waiting, cancel := context.WithTimeoutCause(ctx, r.Step+r.Drain+settling, &LeftError{"nodes go on joining the cluster: run pause again once none does, or resume"})
+	waiting, cancel := context.WithTimeoutCause(ctx, r.Step+r.Drain+settling,
+		&LeftError{"nodes go on joining the cluster: run pause again once none does, or resume"})
 	defer cancel()
 	err := wait.PollUntilContextCancel(waiting, polling, true, func(ctx context.Context) (bool, error) {
 		s, err := r.Observe(ctx)

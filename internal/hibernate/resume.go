@@ -70,7 +70,8 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 		return nil, err
 	}
 	// What Cast AI's job pauses had the autoscaler on: it does not pause otherwise.
-	r := &Resume{Journal: &Journal{Run: o.Run, Policies: &Policies{Switch: SwitchAll, Enabled: on || sleep.Who == CastAI && sleep.Asleep()}}}
+	r := &Resume{Journal: &Journal{Run: o.Run, Policies: &Policies{Switch: SwitchAll, Enabled: on || sleep.Who == CastAI &&
+		sleep.Asleep()}}}
 	switch {
 	case sleep.Who == Service:
 		return nil, refuse("%s", sleep.Clause())
@@ -99,9 +100,11 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 		r.Also = []string{SwitchAll}
 	}
 	if o.Start {
-		r.Journal.Policies = &Policies{Switch: r.Journal.Policies.Switch, Enabled: true, Original: r.Journal.Policies.Original}
+		r.Journal.Policies = &Policies{Switch: r.Journal.Policies.Switch, Enabled: true,
+			Original: r.Journal.Policies.Original}
 		start = start || !makes || !known || sleep.Asleep()
-		r.Also = slices.DeleteFunc([]string{SwitchAll, SwitchUnschedulable}, func(name string) bool { return name == r.Journal.Policies.Switch })
+		r.Also = slices.DeleteFunc([]string{SwitchAll, SwitchUnschedulable},
+			func(name string) bool { return name == r.Journal.Policies.Switch })
 	}
 	if start {
 		r.Policies = r.Journal.Policies
@@ -146,10 +149,13 @@ func (s *State) nothingToResume(o ResumeOptions) string {
 // warn says what stays as it is and may surprise.
 func (r *Resume) warn(s *State, sleep Sleep) {
 	if s.Blind != "" {
-		r.Warnings = append(r.Warnings, s.Blind+". The cluster is resumed all the same, beside whatever else pauses or resumes it; run hibernate set, which grants the CronJobs of this plugin what they lack")
+		r.Warnings = append(r.Warnings,
+			s.Blind+
+				". The cluster is resumed all the same, beside whatever else pauses or resumes it; run hibernate set, which grants the CronJobs of this plugin what they lack")
 	}
 	if on, known := s.Autoscaler(); known && !on && r.Policies == nil && sleep.Asleep() {
-		r.Warnings = append(r.Warnings, "the autoscaler was off before the pause and stays off: nothing makes nodes for the pods that wait; --start-autoscaler turns it on")
+		r.Warnings = append(r.Warnings,
+			"the autoscaler was off before the pause and stays off: nothing makes nodes for the pods that wait; --start-autoscaler turns it on")
 	}
 }
 
@@ -163,7 +169,8 @@ func marked(s *State) []Change {
 		// Anybody may write the annotation: one that says nothing counts only where a
 		// pause was.
 		if has && (err == nil || j.removes(n.Object) || j.made(n.Object)) || n.Object.Labels[runLabel] != "" {
-			out = append(out, Change{Object: n.Object, Why: "a pause cordoned, tainted or labelled it", patch: wake(s.Record.Journal)})
+			out = append(out, Change{Object: n.Object, Why: "a pause cordoned, tainted or labelled it",
+				patch: wake(s.Record.Journal)})
 		}
 	}
 	for _, w := range s.Workloads {
@@ -224,11 +231,13 @@ func Leftovers(s *State) []Change {
 		case tainted && taint.Effect == corev1.TaintEffectNoSchedule && cordoned:
 			out = append(out, Change{Object: n.Object, Why: "Cast AI's job tainted and cordoned it", Vendor: true, patch: patch})
 		case tainted && taint.Effect == corev1.TaintEffectNoSchedule:
-			out = append(out, Change{Object: n.Object, Why: "it has the taint of a hibernation node", Vendor: true, patch: patch})
+			out = append(out, Change{Object: n.Object, Why: "it has the taint of a hibernation node", Vendor: true,
+				patch: patch})
 		case cordoned:
 			out = append(out, Change{Object: n.Object, Why: "Cast AI's job cordoned it", Vendor: true, patch: patch})
 		case n.Object.Labels[PausedKey] != "":
-			out = append(out, Change{Object: n.Object, Why: "it has the label of a hibernation node", Vendor: true, patch: patch})
+			out = append(out, Change{Object: n.Object, Why: "it has the label of a hibernation node", Vendor: true,
+				patch: patch})
 		}
 	}
 	for _, w := range s.Workloads {
@@ -236,7 +245,8 @@ func Leftovers(s *State) []Change {
 			continue
 		}
 		if _, found := without(listAt(w.Object, tolerations...), isToleration); found {
-			out = append(out, Change{Object: w.Object, Why: "Cast AI's job let its pods run on the hibernation node", Vendor: true, patch: vendorWithdraw})
+			out = append(out, Change{Object: w.Object, Why: "Cast AI's job let its pods run on the hibernation node",
+				Vendor: true, patch: vendorWithdraw})
 		}
 	}
 	return out

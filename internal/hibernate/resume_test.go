@@ -11,13 +11,15 @@ import (
 
 // vendorNode is one that Cast AI's job has written to, as managed fields tell.
 func vendorNode(name, spec, fields string) string {
-	return strings.Replace(aNode(name, "spec="+spec), "metadata: {", "metadata: {managedFields: [{manager: OpenAPI-Generator, operation: Update, fieldsType: FieldsV1, fieldsV1: {f:spec: {"+fields+": {}}}}], ", 1)
+	return strings.Replace(aNode(name, "spec="+spec), "metadata: {",
+		"metadata: {managedFields: [{manager: OpenAPI-Generator, operation: Update, fieldsType: FieldsV1, fieldsV1: {f:spec: {"+fields+": {}}}}], ", 1)
 }
 
 const vendorToleration = "containers: [{name: c}], tolerations: [{key: x, operator: Exists}, {key: scheduling.cast.ai/paused-cluster, operator: Exists, effect: NoSchedule}, {key: scheduling.cast.ai/paused-cluster, operator: Exists, effect: NoSchedule}]"
 
 func vendorDeployment(ref string) string {
-	return strings.Replace(aWorkload("Deployment", ref, vendorToleration, 1), "metadata: {name", "metadata: {managedFields: [{manager: OpenAPI-Generator, operation: Update, fieldsType: FieldsV1, fieldsV1: {f:spec: {f:template: {f:spec: {f:tolerations: {}}}}}}], name", 1)
+	return strings.Replace(aWorkload("Deployment", ref, vendorToleration, 1), "metadata: {name",
+		"metadata: {managedFields: [{manager: OpenAPI-Generator, operation: Update, fieldsType: FieldsV1, fieldsV1: {f:spec: {f:template: {f:spec: {f:tolerations: {}}}}}}], name", 1)
 }
 
 const pausedNodeSpec = "taints: [{key: scheduling.cast.ai/paused-cluster, value: 'true', effect: NoSchedule}]"
@@ -59,7 +61,8 @@ func TestWhatCastAIsJobLeft(t *testing.T) {
 
 func TestPlanResume(t *testing.T) {
 	const off = `{"enabled": false}`
-	marked := strings.Replace(aNode("marked"), "metadata: {", `metadata: {annotations: {castai.kubectl.dev/hibernate: '{"run":"r0","cordoned":true}'}, `, 1)
+	marked := strings.Replace(aNode("marked"), "metadata: {",
+		`metadata: {annotations: {castai.kubectl.dev/hibernate: '{"run":"r0","cordoned":true}'}, `, 1)
 	for name, tc := range map[string]struct {
 		nodes    string
 		journal  *Journal
@@ -71,22 +74,33 @@ func TestPlanResume(t *testing.T) {
 		enable   bool
 		changes  int
 	}{
-		"never paused":                {nodes: aNode("a"), policies: off, already: "not paused"},
-		"awake again":                 {nodes: aNode("a"), journal: &Journal{Phase: Awake}, policies: off, already: "not paused"},
-		"awake, with a mark":          {nodes: marked, journal: &Journal{Phase: Awake}, already: "resume --repair"},
-		"awake, with a mark, repair":  {nodes: marked, journal: &Journal{Phase: Awake}, repair: true, changes: 1},
-		"paused":                      {nodes: marked, journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll, Enabled: true}}, policies: off, enable: true, changes: 1},
-		"paused, and it was off":      {nodes: marked, journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll}}, policies: off, changes: 1},
-		"half resumed":                {nodes: aNode("a"), journal: &Journal{Run: "r0", Phase: Resuming, Policies: &Policies{Switch: SwitchAll, Enabled: true}}, policies: off, enable: true},
-		"by Cast AI's job":            {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, repair: true, enable: true, changes: 1},
-		"by Cast AI's job, no repair": {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, enable: true, changes: 1},
-		"and it is off":               {nodes: aNode("a"), policies: off, already: "--start-autoscaler"},
-		"and it is to be started":     {nodes: aNode("a"), policies: off, start: true, enable: true},
-		"it is on":                    {nodes: aNode("a"), start: true, already: "not paused"},
-		"paused, to be started":       {nodes: aNode("a"), journal: &Journal{Run: "r0", Phase: Paused, Policies: &Policies{Switch: SwitchAll}}, policies: off, start: true, enable: true},
-		"the job never ran":           {nodes: aNode("a", PausedKey+"=true") + aNode("b"), policies: off, ran: 2022, repair: true, changes: 1},
-		"turned off by a person":      {nodes: aNode("a"), policies: off, ran: 2026, repair: true, already: "nothing is left"},
-		"nothing to repair":           {nodes: aNode("a"), repair: true, already: "nothing is left"},
+		"never paused": {nodes: aNode("a"), policies: off, already: "not paused"},
+		"awake again": {nodes: aNode("a"), journal: &Journal{Phase: Awake}, policies: off,
+			already: "not paused"},
+		"awake, with a mark":         {nodes: marked, journal: &Journal{Phase: Awake}, already: "resume --repair"},
+		"awake, with a mark, repair": {nodes: marked, journal: &Journal{Phase: Awake}, repair: true, changes: 1},
+		"paused": {nodes: marked, journal: &Journal{Run: "r0", Phase: Paused,
+			Policies: &Policies{Switch: SwitchAll, Enabled: true}}, policies: off, enable: true, changes: 1},
+		"paused, and it was off": {nodes: marked, journal: &Journal{Run: "r0", Phase: Paused,
+			Policies: &Policies{Switch: SwitchAll}}, policies: off, changes: 1},
+		"half resumed": {nodes: aNode("a"),
+			journal: &Journal{Run: "r0", Phase: Resuming, Policies: &Policies{Switch: SwitchAll,
+				Enabled: true}}, policies: off, enable: true},
+		"by Cast AI's job": {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, repair: true,
+			enable: true, changes: 1},
+		"by Cast AI's job, no repair": {nodes: aNode("a", PausedKey+"=true"), policies: off, ran: 2026, enable: true,
+			changes: 1},
+		"and it is off":           {nodes: aNode("a"), policies: off, already: "--start-autoscaler"},
+		"and it is to be started": {nodes: aNode("a"), policies: off, start: true, enable: true},
+		"it is on":                {nodes: aNode("a"), start: true, already: "not paused"},
+		"paused, to be started": {nodes: aNode("a"),
+			journal: &Journal{Run: "r0", Phase: Paused,
+				Policies: &Policies{Switch: SwitchAll}}, policies: off, start: true, enable: true},
+		"the job never ran": {nodes: aNode("a", PausedKey+"=true") + aNode("b"), policies: off, ran: 2022,
+			repair: true, changes: 1},
+		"turned off by a person": {nodes: aNode("a"), policies: off, ran: 2026, repair: true,
+			already: "nothing is left"},
+		"nothing to repair": {nodes: aNode("a"), repair: true, already: "nothing is left"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := situation(t, tc.nodes, func(s *State) {
@@ -95,7 +109,8 @@ func TestPlanResume(t *testing.T) {
 					s.Console.Policies = castai.Policies(tc.policies)
 				}
 				if tc.ran != 0 {
-					s.Record = Record{Journal: tc.journal, Status: statusSuccess, Time: time.Time{}.AddDate(tc.ran-1, 0, 0), Vendor: tc.ran >= firstRun}
+					s.Record = Record{Journal: tc.journal, Status: statusSuccess, Time: time.Time{}.AddDate(tc.ran-1, 0, 0),
+						Vendor: tc.ran >= firstRun}
 				}
 			})
 			r, err := PlanResume(s, ResumeOptions{Run: "r9", By: "me", Repair: tc.repair, Start: tc.start})
@@ -117,18 +132,22 @@ func TestPlanResume(t *testing.T) {
 
 // A node that a killed pause was having made is given up, unless it is there.
 func TestANodeInTheMaking(t *testing.T) {
-	journal := &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll}, Node: &SleepNode{Made: true, InstanceType: "m5a.large"}}
-	creating := castai.Node{Id: "new", Name: "made", Labels: map[string]string{runLabel: "r0"}, State: castai.NodeState{Phase: "creating"}}
+	journal := &Journal{Run: "r0", Phase: Pausing, Policies: &Policies{Switch: SwitchAll},
+		Node: &SleepNode{Made: true, InstanceType: "m5a.large"}}
+	creating := castai.Node{Id: "new", Name: "made", Labels: map[string]string{runLabel: "r0"},
+		State: castai.NodeState{Phase: "creating"}}
 	for name, tc := range map[string]struct {
 		nodes string
 		node  castai.Node
 		want  string
 	}{
-		"being made":    {nodes: aNode("a"), node: creating, want: "new"},
-		"not ready":     {nodes: aNode("made", runLabel+"=r0", nodeIDLabel+"=new", "ready=False"), node: creating, want: "new"},
+		"being made": {nodes: aNode("a"), node: creating, want: "new"},
+		"not ready": {nodes: aNode("made", runLabel+"=r0", nodeIDLabel+"=new", "ready=False"), node: creating,
+			want: "new"},
 		"there":         {nodes: aNode("made", runLabel+"=r0", nodeIDLabel+"=new"), node: creating},
 		"another run's": {nodes: aNode("a"), node: castai.Node{Id: "old", Labels: map[string]string{runLabel: "r9"}}},
-		"gone":          {nodes: aNode("a"), node: castai.Node{Id: "new", Labels: creating.Labels, State: castai.NodeState{Phase: "deleted"}}},
+		"gone": {nodes: aNode("a"), node: castai.Node{Id: "new", Labels: creating.Labels,
+			State: castai.NodeState{Phase: "deleted"}}},
 	} {
 		s := situation(t, tc.nodes, func(s *State) {
 			others := slices.DeleteFunc(s.Console.Nodes, func(n castai.Node) bool { return n.Name == tc.node.Name })

@@ -32,9 +32,11 @@ type API interface {
 type Cluster interface {
 	engine.Cluster
 	Snapshot(ctx context.Context, scope cluster.Scope) (*cluster.Snapshot, error)
-	Await(ctx context.Context, r *cluster.Resource, namespace string, fields [][]string, done func([]*cluster.Object) (bool, error)) error
+	Await(ctx context.Context, r *cluster.Resource, namespace string, fields [][]string,
+		done func([]*cluster.Object) (bool, error)) error
 	Evict(ctx context.Context, pod cluster.Target) error
-	Hold(ctx context.Context, namespace, name, holder string, tell func(holder string)) (held context.Context, release func(), err error)
+	Hold(ctx context.Context, namespace, name, holder string, tell func(holder string)) (held context.Context,
+		release func(), err error)
 }
 
 // Runner pauses and resumes one cluster.
@@ -118,7 +120,8 @@ func (r *Runner) Hold(ctx context.Context) (held context.Context, release func()
 		r.Tell(fmt.Sprintf("%s has begun something: waiting to see whether it is still alive", holder))
 	})
 	if busy, ok := errors.AsType[*cluster.HeldError](err); ok {
-		return nil, nil, &Busy{Refusal{fmt.Sprintf("%s pauses or resumes the cluster right now: wait for it to end", busy.Holder)}}
+		return nil, nil, &Busy{Refusal{fmt.Sprintf("%s pauses or resumes the cluster right now: wait for it to end",
+			busy.Holder)}}
 	}
 	return held, release, err
 }
@@ -225,7 +228,8 @@ func unfinished(report *engine.Report, err error, begun bool) error {
 	}
 	message := because(report)
 	if len(nodes) > 0 {
-		message = fmt.Sprintf("%d nodes are still there: %s%s", len(nodes), names(nodes, func(s string) string { return s }), message)
+		message = fmt.Sprintf("%d nodes are still there: %s%s", len(nodes), names(nodes, func(s string) string { return s }),
+			message)
 	}
 	if err != nil {
 		message = strings.TrimPrefix(message+"; ", "; ") + err.Error()
@@ -285,7 +289,8 @@ func (e *LeftError) Error() string { return e.Message }
 
 // run carries out phases that depend on each other, and adds to the report.
 func (r *Runner) run(ctx context.Context, report *engine.Report, phases []engine.Phase) error {
-	part, err := engine.Run(ctx, r.Cluster, &engine.Plan{Phases: phases}, engine.Options{DryRun: r.DryRun, OnEvent: r.OnEvent})
+	part, err := engine.Run(ctx, r.Cluster, &engine.Plan{Phases: phases},
+		engine.Options{DryRun: r.DryRun, OnEvent: r.OnEvent})
 	report.Outcomes = append(report.Outcomes, part.Outcomes...)
 	report.Phases = append(report.Phases, part.Phases...)
 	if !errors.Is(err, engine.ErrGate) {
@@ -420,7 +425,8 @@ func notTakenBack(report *engine.Report) error {
 		case phaseAutoscaler:
 			out = append(out, fmt.Errorf("the autoscaler is not as it was (%s)", cmp.Or(o.Message, "it was not come to that")))
 		case phaseNode:
-			out = append(out, fmt.Errorf("the node that was being made may still come (%s)", cmp.Or(o.Message, "it was not come to that")))
+			out = append(out, fmt.Errorf("the node that was being made may still come (%s)",
+				cmp.Or(o.Message, "it was not come to that")))
 		default:
 			out = append(out, fmt.Errorf("%s: %s", o.Object, cmp.Or(o.Message, "it was not come to that")))
 		}

@@ -36,7 +36,8 @@ func TestANight(t *testing.T) {
 
 // Nodes that Cast AI was making when the pause began go, too, however late they join.
 func TestNodesInFlightGo(t *testing.T) {
-	for name, late := range map[string]time.Duration{"soon": 6 * time.Second, "after the others are gone": 50 * time.Second} {
+	for name, late := range map[string]time.Duration{"soon": 6 * time.Second,
+		"after the others are gone": 50 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := evening(t)
@@ -87,7 +88,8 @@ func TestAKeyThatDies(t *testing.T) {
 				return nil
 			}
 			err := n.pause(t.Context(), options())
-			if err == nil || !strings.Contains(err.Error(), "could not be taken back") || !strings.Contains(err.Error(), "the autoscaler is not as it was") {
+			if err == nil || !strings.Contains(err.Error(), "could not be taken back") ||
+				!strings.Contains(err.Error(), "the autoscaler is not as it was") {
 				t.Errorf("it says %v", err)
 			}
 			if strings.Contains(err.Error(), "may still come") || strings.Contains(err.Error(), "\n") {
@@ -95,7 +97,8 @@ func TestAKeyThatDies(t *testing.T) {
 			}
 			deletions := 0
 			for _, request := range n.asked {
-				if strings.HasPrefix(request, "delete-node cast-a") || strings.HasPrefix(request, "delete-node cast-b") || strings.HasPrefix(request, "delete-node cast-c") {
+				if strings.HasPrefix(request, "delete-node cast-a") || strings.HasPrefix(request, "delete-node cast-b") ||
+					strings.HasPrefix(request, "delete-node cast-c") {
 					deletions++
 				}
 			}
@@ -115,7 +118,8 @@ func TestAKeyThatDies(t *testing.T) {
 
 // Whoever turns the autoscaler on while nodes go ends the pause, and that is said.
 func TestSomebodyTurnsTheAutoscalerOn(t *testing.T) {
-	for name, at := range map[string]time.Duration{"while nodes go": 10 * time.Second, "right at the end": 34 * time.Second} {
+	for name, at := range map[string]time.Duration{"while nodes go": 10 * time.Second,
+		"right at the end": 34 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := evening(t)
@@ -136,7 +140,8 @@ func TestSomebodyTurnsTheAutoscalerOn(t *testing.T) {
 				err := n.pause(t.Context(), options())
 				t.Logf("after %s: %v", time.Since(began), err)
 				if at < 30*time.Second {
-					if left, ok := errors.AsType[*LeftError](err); !ok || !strings.Contains(left.Message, "somebody else has turned the autoscaler on") {
+					if left, ok := errors.AsType[*LeftError](err); !ok ||
+						!strings.Contains(left.Message, "somebody else has turned the autoscaler on") {
 						t.Errorf("it says %v", err)
 					}
 				}
@@ -162,7 +167,8 @@ func TestWithoutTheRightToSeeJobs(t *testing.T) {
 		}
 		n.server.Before(func(r *clustertest.Request) clustertest.Fault {
 			if r.Group == "batch" {
-				return clustertest.Fault{Err: apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: r.Resource}, r.Name, errors.New("no rule"))}
+				return clustertest.Fault{Err: apierrors.NewForbidden(schema.GroupResource{Group: "batch", Resource: r.Resource},
+					r.Name, errors.New("no rule"))}
 			}
 			return clustertest.Fault{}
 		})

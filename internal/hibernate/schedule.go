@@ -150,7 +150,8 @@ func earlier(a, b event) int { return a.at.Compare(b.at) }
 func times(c cron.Schedule, now time.Time, pause bool) []event {
 	var out []event
 	last := now.Add(horizon)
-	for at := c.Next(now); !at.IsZero() && (at.Before(last) || len(out) == 0) && len(out) < int(horizon/apart); at = c.Next(at) {
+	for at := c.Next(now); !at.IsZero() && (at.Before(last) || len(out) == 0) &&
+		len(out) < int(horizon/apart); at = c.Next(at) {
 		out = append(out, event{at: at, pause: pause})
 	}
 	return out

@@ -19,7 +19,8 @@ func (s *State) serviceSleep() (sleep Sleep, ok bool) {
 	if s.Console == nil {
 		return sleep, false
 	}
-	phase, ok := map[string]Phase{statusHibernated: Paused, statusHibernating: Pausing, statusResuming: Resuming}[s.Console.Cluster.Status]
+	phase, ok := map[string]Phase{statusHibernated: Paused, statusHibernating: Pausing,
+		statusResuming: Resuming}[s.Console.Cluster.Status]
 	return Sleep{Phase: phase, Who: Service}, ok
 }
 
@@ -28,7 +29,8 @@ func (s Sleep) byService() string {
 	if s.Phase == Paused {
 		return "hibernated by the service: resume --managed wakes it"
 	}
-	return map[Phase]string{Pausing: "being hibernated", Resuming: "being resumed"}[s.Phase] + " by the service right now: wait for it to end"
+	return map[Phase]string{Pausing: "being hibernated", Resuming: "being resumed"}[s.Phase] +
+		" by the service right now: wait for it to end"
 }
 
 // Clause is String as a sentence of its own.
@@ -47,7 +49,8 @@ func (s *State) Doubt() string {
 	if s.Console != nil || !sleeper || !s.Record.Vendor || s.Record.Status != statusSuccess {
 		return ""
 	}
-	return "Cast AI's job paused the cluster at " + s.Record.Time.Local().Format(LocalTime) + ", and only the API tells whether it is awake since"
+	return "Cast AI's job paused the cluster at " + s.Record.Time.Local().Format(LocalTime) +
+		", and only the API tells whether it is awake since"
 }
 
 // lostPods are those, on the nodes that go, that nothing would make again.
@@ -65,11 +68,13 @@ func (s *State) lostPods(goes func(node string) bool) (lost []string) {
 func (s *State) wakes(o ManagedOptions) ([]*Workload, error) {
 	lacking, absent := s.Untolerated()
 	if len(absent) > 0 {
-		return nil, refuse("%s must be in namespace %s to wake the cluster, and is not", strings.Join(absent, ", "), s.Namespace)
+		return nil, refuse("%s must be in namespace %s to wake the cluster, and is not", strings.Join(absent, ", "),
+			s.Namespace)
 	}
 	if len(lacking) > 0 && !o.Tolerate {
-		return nil, refuse("%s may not run on the temporary node on which the cluster wakes up (its taint is %s): it would not wake. Pass --add-tolerations, or set tolerations in the values of the charts, which the next upgrade needs anyway",
-			names(lacking, func(w *Workload) string { return w.Ref().String() }), resumingTaint().ToString())
+		return nil,
+			refuse("%s may not run on the temporary node on which the cluster wakes up (its taint is %s): it would not wake. Pass --add-tolerations, or set tolerations in the values of the charts, which the next upgrade needs anyway",
+				names(lacking, func(w *Workload) string { return w.Ref().String() }), resumingTaint().ToString())
 	}
 	if lost := s.lostPods(func(string) bool { return true }); len(lost) > 0 && !slices.Contains(o.Accept, LostPods) {
 		return nil, refuse("all nodes go, and these pods have no controller that would make them again: %s. Remove them, or pass --accept=%s", strings.Join(lost, ", "), LostPods)
@@ -105,7 +110,10 @@ func PlanAssign(s *State, m *Managed, h castai.HibernationSchedule, o ManagedOpt
 
 // armed returns the schedules by which the service hibernates the cluster.
 func (m *Managed) armed() []castai.HibernationSchedule {
-	return slices.DeleteFunc(m.assigned(), func(h castai.HibernationSchedule) bool { return !h.Enabled || !h.PauseConfig.Enabled })
+	return slices.DeleteFunc(m.assigned(), func(h castai.HibernationSchedule) bool {
+		return !h.Enabled ||
+			!h.PauseConfig.Enabled
+	})
 }
 
 // Armed tells whether the service hibernates the cluster by a schedule.
@@ -148,5 +156,6 @@ func unready(c castai.Cluster) error {
 	if c.ReconcileError != "" {
 		why = fmt.Sprintf(" (%s)", c.ReconcileError)
 	}
-	return refuse("the console says that the cluster is %s%s, and neither hibernated nor ready: see to that first", cmp.Or(c.Status, "in an unknown state"), why)
+	return refuse("the console says that the cluster is %s%s, and neither hibernated nor ready: see to that first",
+		cmp.Or(c.Status, "in an unknown state"), why)
 }

@@ -10,11 +10,13 @@ import (
 
 // What the service has hibernated is not awake, and only the service wakes it.
 func TestTheServiceHasHibernatedIt(t *testing.T) {
-	for status, want := range map[string]Phase{"hibernated": Paused, "hibernating": Pausing, "resuming": Resuming, "ready": Awake} {
+	for status, want := range map[string]Phase{"hibernated": Paused, "hibernating": Pausing, "resuming": Resuming,
+		"ready": Awake} {
 		s := situation(t, aNode("a"), func(s *State) { s.Console.Cluster.Status = status })
 		sleep := s.Sleep()
 		_, err := PlanResume(s, ResumeOptions{Run: "r", By: "me"})
-		if sleep.Phase != want || (err != nil) != (want != Awake) || want != Awake && !strings.Contains(sleep.Clause(), "by the service") {
+		if sleep.Phase != want || (err != nil) != (want != Awake) || want != Awake &&
+			!strings.Contains(sleep.Clause(), "by the service") {
 			t.Errorf("%s: %s, resume: %v", status, sleep.Clause(), err)
 		}
 	}
@@ -39,7 +41,8 @@ func TestClauses(t *testing.T) {
 func TestAFailedHibernationIsNotAwake(t *testing.T) {
 	for status, refused := range map[string]bool{"ready": false, "failed": true, "warning": true, "": true} {
 		s := situation(t, aNode("a"))
-		_, err := PlanManagedResume(s, &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o", Status: status, ReconcileError: "no quota"}})
+		_, err := PlanManagedResume(s, &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o", Status: status,
+			ReconcileError: "no quota"}})
 		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "no quota") {
 			t.Errorf("%q: %v", status, err)
 		}
@@ -66,14 +69,20 @@ func TestPlanAssign(t *testing.T) {
 		want     string
 		tolerate int
 	}{
-		"fits":                    {objects: whole, schedule: h},
-		"no controller":           {objects: aNode("a"), schedule: h, want: "castai-agent, castai-cluster-controller must be"},
-		"no toleration":           {objects: aNode("a") + components("", ""), schedule: h, want: "--add-tolerations"},
-		"tolerations are added":   {objects: aNode("a") + components("", ""), schedule: h, o: ManagedOptions{Tolerate: true}, tolerate: 2},
-		"CronJobs":                {objects: whole + aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", ""), schedule: h, want: "hibernate-pause"},
-		"they can't be seen":      {objects: whole, schedule: h, change: func(s *State) { s.Blind = "cronjobs.batch can't be read" }, want: "can't be read"},
-		"another schedule":        {objects: whole, schedule: h, there: []castai.HibernationSchedule{other}, want: "weekends"},
-		"another one, accepted":   {objects: whole, schedule: h, there: []castai.HibernationSchedule{other}, o: ManagedOptions{Accept: []string{OverlappingPairs}}},
+		"fits": {objects: whole, schedule: h},
+		"no controller": {objects: aNode("a"), schedule: h,
+			want: "castai-agent, castai-cluster-controller must be"},
+		"no toleration": {objects: aNode("a") + components("", ""), schedule: h, want: "--add-tolerations"},
+		"tolerations are added": {objects: aNode("a") + components("", ""), schedule: h, o: ManagedOptions{Tolerate: true},
+			tolerate: 2},
+		"CronJobs": {objects: whole + aCronJob(PauseCronJob, DefaultImage, "pause", "0 22 * * *", ""),
+			schedule: h, want: "hibernate-pause"},
+		"they can't be seen": {objects: whole, schedule: h,
+			change: func(s *State) { s.Blind = "cronjobs.batch can't be read" }, want: "can't be read"},
+		"another schedule": {objects: whole, schedule: h, there: []castai.HibernationSchedule{other},
+			want: "weekends"},
+		"another one, accepted": {objects: whole, schedule: h, there: []castai.HibernationSchedule{other},
+			o: ManagedOptions{Accept: []string{OverlappingPairs}}},
 		"another one that sleeps": {objects: whole, schedule: h, there: []castai.HibernationSchedule{off}},
 		"a pod would be lost":     {objects: whole + aLonePod, schedule: h, want: "shop/alone"},
 		"a pod may be lost":       {objects: whole + aLonePod, schedule: h, o: ManagedOptions{Accept: []string{LostPods}}},
@@ -88,7 +97,8 @@ func TestPlanAssign(t *testing.T) {
 			if tc.change != nil {
 				tc.change(s)
 			}
-			m := &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o", Status: "ready"}, Schedules: append(tc.there, tc.schedule)}
+			m := &Managed{Cluster: castai.Cluster{Id: "id", OrganizationId: "o", Status: "ready"},
+				Schedules: append(tc.there, tc.schedule)}
 			p, err := PlanAssign(s, m, tc.schedule, tc.o)
 			if tc.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -114,7 +124,8 @@ func TestThePauseLooksForTheService(t *testing.T) {
 		accept   []string
 		refused  bool
 	}{
-		"for this cluster": {h, nil, true}, "accepted": {h, []string{ServiceSchedule}, false}, "not enabled": {off, nil, false}, "for another": {elsewhere, nil, false},
+		"for this cluster": {h, nil, true}, "accepted": {h, []string{ServiceSchedule}, false}, "not enabled": {off, nil,
+			false}, "for another": {elsewhere, nil, false},
 	} {
 		m := &Managed{Cluster: castai.Cluster{Id: "id"}, Schedules: []castai.HibernationSchedule{tc.schedule}}
 		if err := m.Unarmed(tc.accept); (err != nil) != tc.refused || tc.refused && !strings.Contains(err.Error(), "nights") {

@@ -109,7 +109,8 @@ func SettingsFromEnv(get func(string) string) (Settings, error) {
 // sets it.
 func readSettings(get func(string) string) (Settings, map[string]error) {
 	problems := map[string]error{}
-	s := Settings{Node: strings.TrimSpace(get(envNode)), NamespacesToKeep: SplitNames(get(envNamespaces)), APIURL: strings.TrimSpace(get(envAPIURL))}
+	s := Settings{Node: strings.TrimSpace(get(envNode)), NamespacesToKeep: SplitNames(get(envNamespaces)),
+		APIURL: strings.TrimSpace(get(envAPIURL))}
 	var err error
 	if s.NodeLabels, err = ParseLabels(get(envNodeLabels)); err != nil {
 		problems["hibernate-node-labels"] = fmt.Errorf("%s: %w", envNodeLabels, err)
@@ -143,7 +144,8 @@ type Job struct {
 // Readable refuses settings that only this plugin's image reads, for another one.
 func (c Configuration) Readable() error {
 	if (c.Keep != "" || len(c.Accept) > 0) && imageName(c.Image) != ownImage {
-		return fmt.Errorf("the image %s does not read --keep and --accept=%s: name one of kubectl-castai with --image", c.Image, strings.Join(Refusals(), " and "))
+		return fmt.Errorf("the image %s does not read --keep and --accept=%s: name one of kubectl-castai with --image",
+			c.Image, strings.Join(Refusals(), " and "))
 	}
 	return nil
 }
@@ -151,7 +153,8 @@ func (c Configuration) Readable() error {
 // JobFromEnv reads the variables of a Job. Cast AI's own job takes any action
 // other than resume for a pause.
 func JobFromEnv(get func(string) string) (Job, error) {
-	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)), Node: strings.TrimSpace(get(envJobNode)), Accept: SplitNames(get(envAccept)), Keep: strings.TrimSpace(get(envKeep))}
+	j := Job{APIKey: strings.TrimSpace(get(envAPIKey)), ClusterID: strings.TrimSpace(get(envClusterID)),
+		Node: strings.TrimSpace(get(envJobNode)), Accept: SplitNames(get(envAccept)), Keep: strings.TrimSpace(get(envKeep))}
 	var err error
 	if j.Settings, err = SettingsFromEnv(get); err != nil {
 		return j, err

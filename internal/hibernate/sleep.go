@@ -58,11 +58,13 @@ func (s Sleep) String() string {
 	case s.Job != "":
 		return fmt.Sprintf("Cast AI's Job %s is %s it right now", s.Job, s.Phase)
 	case s.Phase == Woken:
-		return "paused" + by + ", and somebody else has turned the autoscaler on since: run resume to take back the rest, or pause again"
+		return "paused" + by +
+			", and somebody else has turned the autoscaler on since: run resume to take back the rest, or pause again"
 	case s.Phase == Pausing && s.Who == Ours:
 		return "a pause has begun and not ended," + by + ": run pause again to go on, or resume"
 	case s.Phase == Pausing:
-		return "a pause by Cast AI's job has begun and not ended: run resume to take it back, or pause to go on with it" + s.doubt()
+		return "a pause by Cast AI's job has begun and not ended: run resume to take it back, or pause to go on with it" +
+			s.doubt()
 	case s.Phase == Resuming:
 		return "a resume has begun and not ended," + by + ": run resume again"
 	case s.Phase == Paused && s.Who == CastAI:
@@ -102,7 +104,8 @@ func (s *State) Sleep() Sleep {
 		return s.ourSleep(j)
 	}
 	if run := s.runningOther(); run != nil {
-		return Sleep{Phase: map[bool]Phase{true: Pausing, false: Resuming}[run.Action == actionPause], Who: CastAI, Job: run.Name, Since: run.Started}
+		return Sleep{Phase: map[bool]Phase{true: Pausing, false: Resuming}[run.Action == actionPause], Who: CastAI,
+			Job: run.Name, Since: run.Started}
 	}
 	if !known || !on {
 		if sleep := s.vendorSleep(); sleep.Asleep() {

@@ -27,7 +27,8 @@ const vendorImage = "castai/hibernate:v0.14"
 func TestWhatAClusterIsAt(t *testing.T) {
 	ran := time.Date(2026, 7, 1, 22, 0, 0, 0, time.UTC)
 	paused := func() *Journal {
-		return &Journal{Run: "r0", Phase: Paused, By: "them", Since: ran, Policies: &Policies{Switch: SwitchAll, Enabled: true}}
+		return &Journal{Run: "r0", Phase: Paused, By: "them", Since: ran,
+			Policies: &Policies{Switch: SwitchAll, Enabled: true}}
 	}
 	byJob := Record{Status: statusSuccess, Time: ran, Vendor: true}
 	failed := Record{Status: "exception", Time: ran, Vendor: true}
@@ -52,26 +53,41 @@ func TestWhatAClusterIsAt(t *testing.T) {
 		who       Who
 		text      string
 	}{
-		"never paused":                              {manifests: aNode("a"), on: true, want: Awake, text: "never paused"},
-		"off, by a person":                          {manifests: aNode("a"), want: Awake},
-		"paused":                                    {manifests: aNode("a"), record: Record{Journal: paused()}, want: Paused, who: Ours, text: "by them"},
-		"paused, not asked":                         {manifests: aNode("a"), record: Record{Journal: paused()}, unasked: true, want: Paused, who: Ours},
-		"paused, and woken by others":               {manifests: aNode("a"), record: Record{Journal: paused()}, on: true, want: Woken, who: Ours, text: "turned the autoscaler on"},
-		"by Cast AI's job":                          {manifests: labelled, record: byJob, want: Paused, who: CastAI, text: "Cast AI's job"},
-		"by Cast AI's job, not asked":               {manifests: labelled, record: byJob, unasked: true, want: Paused, who: CastAI, text: "without an API key"},
-		"and resumed by it":                         {manifests: labelled, record: byJob, on: true, want: Awake},
-		"resumed, and then off by a person":         {manifests: labelled + aNode("other"), record: byJob, change: made(ran.Add(9 * time.Hour)), want: Awake},
-		"a node that had been asked for before":     {manifests: labelled + aNode("other"), record: byJob, change: made(ran.Add(-time.Minute)), want: Paused, who: CastAI},
-		"the job failed, and it is off":             {manifests: aNode("a"), record: failed, want: Awake},
-		"the job was killed":                        {manifests: cordoned, want: Pausing, who: CastAI, text: "begun and not ended"},
-		"the job was killed, and the taint is left": {manifests: aNode("a", "spec="+pausedNodeSpec), want: Pausing, who: CastAI},
-		"the job was killed, and it is on":          {manifests: cordoned, on: true, want: Awake},
-		"it runs":                                   {manifests: aNode("a") + aJob("hibernate-pause-1", vendorImage, "pause"), want: Pausing, who: CastAI, text: "Job hibernate-pause-1"},
-		"from another registry":                     {manifests: aNode("a") + aJob("x", "registry.example.com/mirror/hibernate@sha256:0", "anything"), on: true, want: Pausing, who: CastAI},
-		"it resumes":                                {manifests: aNode("a") + aJob("x", vendorImage, "resume"), record: byJob, want: Resuming, who: CastAI, text: "resuming it right now"},
-		"it waits to be let run":                    {manifests: aNode("a") + aJob("x", vendorImage, "pause", "suspend: true,"), on: true, want: Awake},
-		"a Job of this plugin":                      {manifests: aNode("a") + aJob("x", "ghcr.io/castai/kubectl-castai:v1", "pause"), on: true, want: Awake},
-		"a Job of somebody else":                    {manifests: aNode("a") + aJob("x", "registry.example.com/bear/winter:1", "pause"), on: true, want: Awake},
+		"never paused":     {manifests: aNode("a"), on: true, want: Awake, text: "never paused"},
+		"off, by a person": {manifests: aNode("a"), want: Awake},
+		"paused": {manifests: aNode("a"), record: Record{Journal: paused()}, want: Paused,
+			who: Ours, text: "by them"},
+		"paused, not asked": {manifests: aNode("a"), record: Record{Journal: paused()}, unasked: true,
+			want: Paused, who: Ours},
+		"paused, and woken by others": {manifests: aNode("a"), record: Record{Journal: paused()}, on: true,
+			want: Woken, who: Ours, text: "turned the autoscaler on"},
+		"by Cast AI's job": {manifests: labelled, record: byJob, want: Paused, who: CastAI,
+			text: "Cast AI's job"},
+		"by Cast AI's job, not asked": {manifests: labelled, record: byJob, unasked: true, want: Paused,
+			who: CastAI, text: "without an API key"},
+		"and resumed by it": {manifests: labelled, record: byJob, on: true, want: Awake},
+		"resumed, and then off by a person": {manifests: labelled + aNode("other"), record: byJob,
+			change: made(ran.Add(9 * time.Hour)), want: Awake},
+		"a node that had been asked for before": {manifests: labelled + aNode("other"), record: byJob,
+			change: made(ran.Add(-time.Minute)), want: Paused, who: CastAI},
+		"the job failed, and it is off": {manifests: aNode("a"), record: failed, want: Awake},
+		"the job was killed": {manifests: cordoned, want: Pausing, who: CastAI,
+			text: "begun and not ended"},
+		"the job was killed, and the taint is left": {manifests: aNode("a", "spec="+pausedNodeSpec), want: Pausing,
+			who: CastAI},
+		"the job was killed, and it is on": {manifests: cordoned, on: true, want: Awake},
+		"it runs": {manifests: aNode("a") + aJob("hibernate-pause-1", vendorImage, "pause"),
+			want: Pausing, who: CastAI, text: "Job hibernate-pause-1"},
+		"from another registry": {manifests: aNode("a") +
+			aJob("x", "registry.example.com/mirror/hibernate@sha256:0", "anything"), on: true, want: Pausing, who: CastAI},
+		"it resumes": {manifests: aNode("a") + aJob("x", vendorImage, "resume"), record: byJob,
+			want: Resuming, who: CastAI, text: "resuming it right now"},
+		"it waits to be let run": {manifests: aNode("a") +
+			aJob("x", vendorImage, "pause", "suspend: true,"), on: true, want: Awake},
+		"a Job of this plugin": {manifests: aNode("a") + aJob("x", "ghcr.io/castai/kubectl-castai:v1",
+			"pause"), on: true, want: Awake},
+		"a Job of somebody else": {manifests: aNode("a") + aJob("x", "registry.example.com/bear/winter:1",
+			"pause"), on: true, want: Awake},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := situation(t, tc.manifests, func(s *State) {
@@ -145,7 +161,8 @@ func TestAPauseOfCastAIsIsTakenOver(t *testing.T) {
 	o := options()
 	o.Switch = SwitchUnschedulable
 	p := plan(t, s, o)
-	if j := p.Journal; p.Already != "" || !j.Adopted || !j.Policies.Enabled || j.Policies.Switch != SwitchAll || p.Node == nil {
+	if j := p.Journal; p.Already != "" || !j.Adopted || !j.Policies.Enabled || j.Policies.Switch != SwitchAll ||
+		p.Node == nil {
 		t.Errorf("it plans %+v, %+v", p, p.Journal)
 	}
 	s.Record = Record{Journal: p.Journal}
@@ -169,7 +186,8 @@ func TestNobodyPausesBesideAJobOfCastAIs(t *testing.T) {
 // CronJobs of any name that could start a Job meanwhile are suspended, and no others.
 func TestWhichCronJobsAreKeptApart(t *testing.T) {
 	in := time.Now().UTC().Add(20 * time.Minute)
-	soon, later := fmt.Sprintf("%d %d * * *", in.Minute(), in.Hour()), fmt.Sprintf("%d %d * * *", in.Minute(), (in.Hour()+6)%24)
+	soon, later := fmt.Sprintf("%d %d * * *", in.Minute(), in.Hour()), fmt.Sprintf("%d %d * * *", in.Minute(),
+		(in.Hour()+6)%24)
 	s := situation(t, aNode("a")+
 		aCronJob("soon", vendorImage, "pause", soon, "timeZone: Etc/UTC,")+
 		aCronJob("later", vendorImage, "resume", later, "timeZone: Etc/UTC,")+
@@ -178,7 +196,8 @@ func TestWhichCronJobsAreKeptApart(t *testing.T) {
 		aCronJob("suspended", vendorImage, "pause", soon, "timeZone: Etc/UTC, suspend: true,")+
 		aCronJob("own", "registry.example.com/kubectl-castai:v1", "pause", soon, "timeZone: Etc/UTC,")+
 		aCronJob("report", "registry.example.com/report:v1", "pause", soon, "timeZone: Etc/UTC,")+
-		strings.Replace(aCronJob("killed", vendorImage, "pause", soon, "suspend: true,"), "metadata: {", `metadata: {annotations: {castai.kubectl.dev/hibernate: '{"run":"r0","suspended":true}'}, `, 1))
+		strings.Replace(aCronJob("killed", vendorImage, "pause", soon, "suspend: true,"), "metadata: {",
+			`metadata: {annotations: {castai.kubectl.dev/hibernate: '{"run":"r0","suspended":true}'}, `, 1))
 	suspended, restored := s.apart()
 	if got := cronJobNames(suspended); got != "anytime soon" {
 		t.Errorf("it suspends %s", got)
@@ -202,7 +221,8 @@ func cronJobNames(jobs []*CronJob) string {
 // A CronJob is as it was after a run, whoever suspended it.
 func TestSuspendingIsTakenBack(t *testing.T) {
 	for name, manifest := range map[string]string{
-		"running": aCronJob("c", vendorImage, "pause", "* * * * *", ""), "suspended": aCronJob("c", vendorImage, "pause", "* * * * *", "suspend: true,"),
+		"running": aCronJob("c", vendorImage, "pause", "* * * * *", ""), "suspended": aCronJob("c", vendorImage, "pause",
+			"* * * * *", "suspend: true,"),
 	} {
 		was := object(t, manifest)
 		o := was
@@ -227,11 +247,14 @@ func TestLostPods(t *testing.T) {
 		i, k := strings.Index(pod, ", ownerReferences"), strings.Index(pod, "}\nspec")
 		return pod[:i] + pod[k:]
 	}
-	static := strings.Replace(alone("kube-system/static", "goes"), "labels:", "annotations: {kubernetes.io/config.mirror: x}, labels:", 1)
-	manifests := aNode("goes") + aNode("sleeper", "type=m5a.large") + aPod("shop/web", "goes", "web", "{name: c}", true) + static + alone("shop/stays", "sleeper")
+	static := strings.Replace(alone("kube-system/static", "goes"), "labels:",
+		"annotations: {kubernetes.io/config.mirror: x}, labels:", 1)
+	manifests := aNode("goes") + aNode("sleeper", "type=m5a.large") + aPod("shop/web", "goes", "web", "{name: c}", true) +
+		static + alone("shop/stays", "sleeper")
 	plan(t, situation(t, manifests), options())
 	s := situation(t, manifests+alone("shop/debug", "goes"))
-	if _, err := PlanPause(s, options()); err == nil || !strings.Contains(err.Error(), "shop/debug") || strings.Contains(err.Error(), "stays") {
+	if _, err := PlanPause(s, options()); err == nil || !strings.Contains(err.Error(), "shop/debug") ||
+		strings.Contains(err.Error(), "stays") {
 		t.Errorf("got %v", err)
 	}
 	o := options()
@@ -248,7 +271,8 @@ func TestNodesInFlight(t *testing.T) {
 	}
 	s := situation(t, aNode("a"), func(s *State) {
 		s.Console.Nodes[0].State.Phase = "creating" // it has joined
-		s.Console.Nodes = append(s.Console.Nodes, coming("pending"), coming("creating"), coming("deleted"), coming("ready"), castai.Node{Id: "theirs", AddedBy: "user", State: castai.NodeState{Phase: "creating"}})
+		s.Console.Nodes = append(s.Console.Nodes, coming("pending"), coming("creating"), coming("deleted"), coming("ready"),
+			castai.Node{Id: "theirs", AddedBy: "user", State: castai.NodeState{Phase: "creating"}})
 	})
 	if p := plan(t, s, options()); len(p.Coming) != 2 {
 		t.Errorf("on their way: %+v", p.Coming)

@@ -103,7 +103,8 @@ func podFields() [][]string {
 // placeFields are those that a scheduler looks at, beside podFields.
 func placeFields() (out [][]string) {
 	for _, field := range []string{
-		"initContainers", "overhead", "resources", "nodeSelector", "affinity", "tolerations", "volumes", "topologySpreadConstraints", "schedulerName", "resourceClaims",
+		"initContainers", "overhead", "resources", "nodeSelector", "affinity", "tolerations", "volumes",
+		"topologySpreadConstraints", "schedulerName", "resourceClaims",
 	} {
 		out = append(out, []string{"spec", field})
 	}
@@ -115,7 +116,8 @@ func nodeFields() [][]string {
 }
 
 func workloadFields() [][]string {
-	return [][]string{{"spec", "selector"}, {"spec", "paused"}, {"spec", "updateStrategy"}, tolerations, {"status"}, {"metadata", "managedFields"}, markFields}
+	return [][]string{{"spec", "selector"}, {"spec", "paused"}, {"spec", "updateStrategy"}, tolerations, {"status"},
+		{"metadata", "managedFields"}, markFields}
 }
 
 // needed are the kinds without which nothing is decided.
@@ -132,9 +134,11 @@ const budgets = "poddisruptionbudgets.policy"
 func Scope(namespace string) cluster.Scope {
 	whole := needed()
 	return cluster.Scope{
-		Namespaces: []string{namespace}, Whole: append([]string{budgets}, whole...), Kinds: slices.Concat(otherKinds(), []string{budgets}, whole),
+		Namespaces: []string{namespace}, Whole: append([]string{budgets}, whole...), Kinds: slices.Concat(otherKinds(),
+			[]string{budgets}, whole),
 		Bodies: map[string][][]string{
-			"nodes": nodeFields(), "pods": append(podFields(), placeFields()...), budgets: {{"spec", "selector"}, {"status", "disruptionsAllowed"}}, "cronjobs.batch": {{"spec"}, markFields}, "jobs.batch": jobFields(),
+			"nodes": nodeFields(), "pods": append(podFields(), placeFields()...), budgets: {{"spec", "selector"},
+				{"status", "disruptionsAllowed"}}, "cronjobs.batch": {{"spec"}, markFields}, "jobs.batch": jobFields(),
 			"deployments.apps": workloadFields(), "statefulsets.apps": workloadFields(), "daemonsets.apps": workloadFields(),
 		},
 	}
@@ -234,7 +238,8 @@ func newPod(o *cluster.Object) (*Pod, error) {
 
 // meta is the metadata that typed objects are asked for.
 func meta(o *cluster.Object, managed []metav1.ManagedFieldsEntry) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: o.Name, Namespace: o.Namespace, UID: o.UID, Labels: o.Labels, Annotations: o.Annotations, ManagedFields: managed}
+	return metav1.ObjectMeta{Name: o.Name, Namespace: o.Namespace, UID: o.UID, Labels: o.Labels,
+		Annotations: o.Annotations, ManagedFields: managed}
 }
 
 func newWorkload(o *cluster.Object) (*Workload, error) {
@@ -391,9 +396,10 @@ func (p *Pod) static() bool {
 
 // unschedulable tells whether no node has room for the pod.
 func (p *Pod) unschedulable() bool {
-	return p.Spec.NodeName == "" && !p.Object.Terminating() && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse
-	})
+	return p.Spec.NodeName == "" && !p.Object.Terminating() &&
+		slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse
+		})
 }
 
 // Unschedulable counts the pods that no node has room for.

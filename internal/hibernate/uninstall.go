@@ -19,7 +19,8 @@ func (s *State) Removable() error {
 		return refuse("%s", s.Blind)
 	}
 	if sleep := s.Sleep(); sleep.Asleep() {
-		return refuse("%s. Wake the cluster first (resume, with an API key), or nobody will know what to take back", sleep.Clause())
+		return refuse("%s. Wake the cluster first (resume, with an API key), or nobody will know what to take back",
+			sleep.Clause())
 	}
 	if doubt := s.Doubt(); doubt != "" {
 		return refuse("%s: name the API key with --api-key-file", doubt)
@@ -31,7 +32,8 @@ func (s *State) Removable() error {
 // other runs away and has look plan anew, which refuses while a pause is on. Once the
 // CronJobs are gone, it looks for a pause that one of their Jobs has begun meanwhile.
 // What was done is in the report in any case.
-func (r *Runner) Uninstall(ctx context.Context, agreed *engine.Plan, look func(context.Context) (*engine.Plan, error)) (*engine.Report, error) {
+func (r *Runner) Uninstall(ctx context.Context, agreed *engine.Plan,
+	look func(context.Context) (*engine.Plan, error)) (*engine.Report, error) {
 	if r.DryRun {
 		return engine.Run(ctx, r.Cluster, agreed, engine.Options{DryRun: true, OnEvent: r.OnEvent})
 	}

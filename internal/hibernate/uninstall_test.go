@@ -112,7 +112,10 @@ func TestUninstallLooksAgain(t *testing.T) {
 					tc.asked(t, n)
 				}
 				if tc.removes != nil {
-					n.server.BeforeNth(1, func(r *clustertest.Request) bool { return r.Verb == "delete" && strings.Contains(r.Path, PauseCronJob) },
+					n.server.BeforeNth(1, func(r *clustertest.Request) bool {
+						return r.Verb == "delete" &&
+							strings.Contains(r.Path, PauseCronJob)
+					},
 						func(*clustertest.Request) clustertest.Fault { tc.removes(n); return clustertest.Fault{} })
 				}
 				report, err := n.runner().Uninstall(t.Context(), agreed, n.lookForUninstall)

@@ -71,7 +71,8 @@ func (v *vendor) run(ctx context.Context, action string) {
 	if job == nil {
 		return
 	}
-	if err := unstructured.SetNestedSlice(job.Object, []any{map[string]any{"type": condition, "status": "True"}}, "status", "conditions"); err != nil {
+	if err := unstructured.SetNestedSlice(job.Object, []any{map[string]any{"type": condition, "status": "True"}}, "status",
+		"conditions"); err != nil {
 		v.t.Error(err)
 	}
 	v.server.Put(job)
@@ -113,7 +114,8 @@ func (v *vendor) patch(ctx context.Context, resource, namespace, name string, pa
 	if resource != "nodes" {
 		r = &cluster.Resource{Group: map[string]string{"deployments": "apps"}[resource], Version: "v1", Name: resource}
 	}
-	_, err := v.api.Resource(r.GVR()).Namespace(namespace).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: vendorManager})
+	_, err := v.api.Resource(r.GVR()).Namespace(namespace).Patch(ctx, name, types.MergePatchType, []byte(patch),
+		metav1.PatchOptions{FieldManager: vendorManager})
 	return err
 }
 
@@ -126,7 +128,8 @@ func (v *vendor) write(ctx context.Context, status string) error {
 		u.Object["data"] = map[string]any{keyStatus: statusSuccess, keyTime: "2022-01-01T00:00:00Z"}
 		v.server.Put(u)
 	}
-	return v.patch(ctx, "configmaps", Namespace, StateName, fmt.Sprintf(`{"data":{%q:%q,%q:%q}}`, keyStatus, status, keyTime, time.Now().UTC().Format(vendorTime)))
+	return v.patch(ctx, "configmaps", Namespace, StateName,
+		fmt.Sprintf(`{"data":{%q:%q,%q:%q}}`, keyStatus, status, keyTime, time.Now().UTC().Format(vendorTime)))
 }
 
 // pauseAll is handle_suspend.
@@ -252,14 +255,22 @@ func TestOneAfterTheOther(t *testing.T) {
 	table.WriteString("| Order, and what `status` said after each | Left in the end |\n|---|---|\n")
 	for _, night := range [][]act{
 		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
-		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: theirs + "resume", want: Awake}, {do: ours + "repair", want: Awake}},
-		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
-		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: ours + "resume", want: Awake}},
-		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
-		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: ours + "resume", want: Awake}},
-		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: ours + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
-		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours}, {do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
-		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: theirs + "resume", want: Awake}, {do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
+		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: theirs + "resume", want: Awake},
+			{do: ours + "repair", want: Awake}},
+		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "pause", want: Paused, who: Ours},
+			{do: ours + "resume", want: Awake}},
+		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "pause", want: Paused, who: Ours},
+			{do: theirs + "resume", want: Woken, who: Ours}, {do: ours + "resume", want: Awake}},
+		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "pause", want: Paused, who: Ours},
+			{do: ours + "resume", want: Awake}},
+		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours},
+			{do: ours + "resume", want: Awake}},
+		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours},
+			{do: ours + "pause", want: Paused, who: Ours}, {do: ours + "resume", want: Awake}},
+		{{do: ours + "pause", want: Paused, who: Ours}, {do: theirs + "resume", want: Woken, who: Ours},
+			{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
+		{{do: theirs + "pause", want: Paused, who: CastAI}, {do: theirs + "resume", want: Awake},
+			{do: theirs + "pause", want: Paused, who: CastAI}, {do: ours + "resume", want: Awake}},
 	} {
 		name := ""
 		for _, a := range night {
@@ -348,7 +359,8 @@ func TestTheirsKilledAtEachStep(t *testing.T) {
 				time.Sleep(time.Minute)
 				sleep := n.sleep()
 				t.Logf("%s; autoscaler on: %t; nodes %s", sleep, n.on(), n.names())
-				if err := n.resume(t.Context(), ResumeOptions{Run: "r9", By: "me", Repair: true, Start: !sleep.Asleep()}); err != nil {
+				if err := n.resume(t.Context(), ResumeOptions{Run: "r9", By: "me", Repair: true,
+					Start: !sleep.Asleep()}); err != nil {
 					t.Error(err)
 				}
 				if left := n.left(); len(left) > 0 || !n.on() {

@@ -11,7 +11,8 @@ import (
 // Console shows what Cast AI's console knows of the cluster.
 func (t *Text) Console(v *console.View) {
 	t.line("\nAt Cast AI's console:")
-	rows := [][]string{{"  cluster", fmt.Sprintf("%s (%s) at %s", cmp.Or(v.Name, "?"), cmp.Or(v.ID, "id unknown"), cmp.Or(v.API, "the API"))}}
+	rows := [][]string{{"  cluster", fmt.Sprintf("%s (%s) at %s", cmp.Or(v.Name, "?"), cmp.Or(v.ID, "id unknown"),
+		cmp.Or(v.API, "the API"))}}
 	if v.Problem != "" {
 		t.facts(append(rows, []string{"  unknown", v.Problem}))
 		return

@@ -91,7 +91,8 @@ func (t *Text) Diagnosis(d *finalize.Diagnosis) {
 		t.line("  Not known: what of %s is in it", strings.Join(d.Content.Unknown, ", "))
 	}
 	if len(d.Unseen) > 0 {
-		t.line("  You may not read these outside of the namespace, so causes may hide there: %s", strings.Join(d.Unseen, ", "))
+		t.line("  You may not read these outside of the namespace, so causes may hide there: %s",
+			strings.Join(d.Unseen, ", "))
 	}
 	t.line("")
 }

@@ -88,8 +88,9 @@ type Namespace struct {
 func NewInventory(inv *ownership.Inventory) *Inventory {
 	doc := &Inventory{
 		TypeMeta: TypeMeta{APIVersion, "Inventory"}, Metadata: NewMetadata(inv.Server), CastAI: inv.Identity,
-		Clean: inv.Clean(), Remains: inv.Remains, Releases: inv.Releases, Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
-		Owned: objects(inv.Owned()), Unclear: objects(inv.Unclear()), Namespaces: namespaces(inv),
+		Clean: inv.Clean(), Remains: inv.Remains, Releases: inv.Releases, Unreadable: inv.Unreadable, Impact: inv.Impact,
+		Blockers: inv.Blockers,
+		Owned:    objects(inv.Owned()), Unclear: objects(inv.Unclear()), Namespaces: namespaces(inv),
 	}
 	return doc
 }
@@ -135,7 +136,8 @@ func NewPlan(inv *ownership.Inventory, plan *engine.Plan) *Plan {
 		phases = []engine.Phase{}
 	}
 	return &Plan{
-		TypeMeta: TypeMeta{APIVersion, "Plan"}, Metadata: NewMetadata(inv.Server), Digest: offboard.Digest(inv.Server.KubeSystemUID, plan),
+		TypeMeta: TypeMeta{APIVersion,
+			"Plan"}, Metadata: NewMetadata(inv.Server), Digest: offboard.Digest(inv.Server.KubeSystemUID, plan),
 		Phases: phases, Notes: plan.Notes, Unclear: objects(inv.Unclear()),
 		Namespaces: namespaces(inv), Unreadable: inv.Unreadable, Impact: inv.Impact, Blockers: inv.Blockers,
 	}
@@ -209,8 +211,10 @@ func remaining(inv *ownership.Inventory) []Remaining {
 
 // NewReport makes the document of a run. after is the inventory taken when it
 // was over, nil if none could be taken.
-func NewReport(s cluster.Server, r *engine.Report, after *ownership.Inventory, returned []offboard.Return, err error) *Report {
-	doc := &Report{TypeMeta: TypeMeta{APIVersion, "Report"}, Metadata: NewMetadata(s), Report: *r, Left: []Object{}, Returned: returned}
+func NewReport(s cluster.Server, r *engine.Report, after *ownership.Inventory, returned []offboard.Return,
+	err error) *Report {
+	doc := &Report{TypeMeta: TypeMeta{APIVersion, "Report"}, Metadata: NewMetadata(s), Report: *r, Left: []Object{},
+		Returned: returned}
 	if doc.Outcomes == nil {
 		doc.Outcomes = []engine.Outcome{}
 	}

@@ -31,5 +31,6 @@ func Escape(s string) string {
 // unsafeRune tells whether a rune acts on a terminal instead of being shown:
 // controls, invalid UTF-8, and format characters such as U+202E.
 func unsafeRune(r rune) bool {
-	return unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+	return unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) || r == '\u2028' ||
+		r == '\u2029'
 }

@@ -70,7 +70,8 @@ type Leftover struct {
 // NewHibernation makes the document of what was observed. in is nil where nobody
 // has looked for an installation; pair is the name of the one that was asked for.
 func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Installation, pair string) *Hibernation {
-	doc := &Hibernation{TypeMeta: TypeMeta{APIVersion, "Hibernation"}, Metadata: NewMetadata(server), Phase: hibernate.Awake, Leftovers: []Leftover{}}
+	doc := &Hibernation{TypeMeta: TypeMeta{APIVersion, "Hibernation"}, Metadata: NewMetadata(server),
+		Phase: hibernate.Awake, Leftovers: []Leftover{}}
 	if s != nil {
 		sleep := s.Sleep()
 		doc.Phase, doc.Whose, doc.State, doc.Journal = sleep.Phase, sleep.Who, sleep.String(), s.Record.Journal
@@ -92,7 +93,8 @@ func NewHibernation(server cluster.Server, s *hibernate.State, in *hibernate.Ins
 // addPairs describes the pairs of CronJobs.
 func (doc *Hibernation) addPairs(in *hibernate.Installation, pair string, now time.Time) {
 	for _, p := range in.Pairs {
-		one := HibernateInstallation{Namespace: in.Namespace, Name: p.Name, Configuration: p.Configuration, Release: p.Release, Suspended: p.Suspended, Runs: []hibernate.Run{}}
+		one := HibernateInstallation{Namespace: in.Namespace, Name: p.Name, Configuration: p.Configuration,
+			Release: p.Release, Suspended: p.Suspended, Runs: []hibernate.Run{}}
 		one.Problem = p.Problem(func(string) bool { return false })
 		for _, r := range in.Runs {
 			if r.Pair == p.Name {
@@ -304,7 +306,8 @@ func (t *Text) phases(phases []engine.Phase) {
 }
 
 // InstallPlan shows what will be installed or changed, and when it will act.
-func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases []engine.Phase, changes []string, now time.Time) {
+func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases []engine.Phase, changes []string,
+	now time.Time) {
 	t.line("Cluster %s", s.DisplayName())
 	t.phases(phases)
 	if len(changes) > 0 {
@@ -328,7 +331,8 @@ func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases [
 // Slept says how a pause or a resume went, and how long it took.
 func (t *Text) Slept(what string, r *engine.Report, took time.Duration) {
 	if r.DryRun {
-		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
+		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone),
+			r.Count(engine.ResultFailed))
 		return
 	}
 	t.line("\n%s, after %s", what, seconds(took))

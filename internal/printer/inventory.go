@@ -68,7 +68,8 @@ func namespacesOf(items []*ownership.Item) []string {
 func (t *Text) evidence(items []*ownership.Item) {
 	rows := [][]string{{"  KIND", "NAMESPACE", "NAME", "WHY"}}
 	for _, i := range items {
-		rows = append(rows, []string{"  " + kindName(i.Object.Ref()), cmp.Or(i.Object.Namespace, "-"), i.Object.Name, i.For[0].Text})
+		rows = append(rows, []string{"  " + kindName(i.Object.Ref()), cmp.Or(i.Object.Namespace, "-"), i.Object.Name,
+			i.For[0].Text})
 	}
 	t.line("")
 	t.whole(rows)

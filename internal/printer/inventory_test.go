@@ -39,7 +39,8 @@ func TestInventoryFitsATerminal(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
 	}
-	if summary, blockers, table := strings.Index(out, "Cast AI's: "), strings.Index(out, "To be decided before"), strings.Index(out, "  KIND"); summary > blockers || blockers > table {
+	if summary, blockers, table := strings.Index(out, "Cast AI's: "), strings.Index(out,
+		"To be decided before"), strings.Index(out, "  KIND"); summary > blockers || blockers > table {
 		t.Errorf("the answer does not come first:\n%s", out)
 	}
 	if !strings.Contains(show(120, false), "WHY") {
@@ -60,7 +61,8 @@ func TestWhyNot(t *testing.T) {
 	if text.WhyNot([]*ownership.Item{&item}); text.Err() != nil {
 		t.Fatal(text.Err())
 	}
-	for _, want := range []string{"Not Cast AI's: 1 object", item.Object.Ref().String(), "against  it belongs to the Helm release"} {
+	for _, want := range []string{"Not Cast AI's: 1 object", item.Object.Ref().String(),
+		"against  it belongs to the Helm release"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}

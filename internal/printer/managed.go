@@ -35,9 +35,11 @@ type ManagedSchedule struct {
 
 // NewManaged describes it. s must have what Cast AI says of the cluster.
 func NewManaged(s *hibernate.State, m *hibernate.Managed, now time.Time) *Managed {
-	out := &Managed{Status: m.Cluster.Status, Schedules: []ManagedSchedule{}, Untolerated: []cluster.Ref{}, Way: s.Way(nil)}
+	out := &Managed{Status: m.Cluster.Status, Schedules: []ManagedSchedule{}, Untolerated: []cluster.Ref{},
+		Way: s.Way(nil)}
 	for _, h := range m.Schedules {
-		one := ManagedSchedule{ID: h.Id, Name: h.Name, Enabled: h.Enabled && h.PauseConfig.Enabled, Assigned: m.For(h), Clusters: len(h.ClusterAssignments.Items)}
+		one := ManagedSchedule{ID: h.Id, Name: h.Name, Enabled: h.Enabled && h.PauseConfig.Enabled, Assigned: m.For(h),
+			Clusters: len(h.ClusterAssignments.Items)}
 		var err error
 		if one.Schedule, err = hibernate.ScheduleOf(h); err == nil && one.Enabled {
 			if f, err := one.Schedule.Forecast(now); err == nil {
@@ -65,7 +67,8 @@ func (t *Text) Schedules(all []ManagedSchedule) {
 		if h.Forecast != nil {
 			is = h.Forecast.String()
 		}
-		rows = append(rows, []string{h.Name, h.ID, map[bool]string{true: "yes", false: "no"}[h.Assigned], fmt.Sprint(h.Clusters), h.Pause, h.Resume, h.TimeZone, is})
+		rows = append(rows, []string{h.Name, h.ID, map[bool]string{true: "yes", false: "no"}[h.Assigned],
+			fmt.Sprint(h.Clusters), h.Pause, h.Resume, h.TimeZone, is})
 	}
 	t.table(rows)
 }

@@ -176,7 +176,8 @@ func (t *Text) wide(p *engine.Phase, _ int) {
 			rows = append(rows, []string{"   " + verbName(p, a), "-", "-", a.Operation, a.Why})
 			continue
 		}
-		rows = append(rows, []string{"   " + verbName(p, a), kindName(a.Target.Ref), cmp.Or(a.Target.Namespace, "-"), a.Target.Name, a.Why})
+		rows = append(rows, []string{"   " + verbName(p, a), kindName(a.Target.Ref), cmp.Or(a.Target.Namespace, "-"),
+			a.Target.Name, a.Why})
 	}
 	t.whole(rows) // who asks for all gets all
 }

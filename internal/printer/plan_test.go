@@ -55,7 +55,8 @@ func planned(t *testing.T, more int, include ...cluster.Ref) (*ownership.Invento
 	manifests := strings.Builder{}
 	manifests.WriteString(installation)
 	for i := range more {
-		fmt.Fprintf(&manifests, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: castai-%03d, namespace: castai-agent, labels: {helm.sh/chart: castai-agent-1.0.0}}\n", i)
+		fmt.Fprintf(&manifests,
+			"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: castai-%03d, namespace: castai-agent, labels: {helm.sh/chart: castai-agent-1.0.0}}\n", i)
 	}
 	_, snap := clustertest.World(t, manifests.String())
 	cat, err := ownership.LoadCatalogue()
@@ -155,7 +156,9 @@ func TestUnusualComesFirst(t *testing.T) {
 	}
 	var out bytes.Buffer
 	NewText(&out).Plan(inv, plan)
-	if first, phases := strings.Index(out.String(), "ClusterRole.rbac.authorization.k8s.io/reader: named"), strings.Index(out.String(), "\n1. "); first < 0 || first > phases {
+	if first, phases := strings.Index(out.String(),
+		"ClusterRole.rbac.authorization.k8s.io/reader: named"), strings.Index(out.String(), "\n1. "); first < 0 ||
+		first > phases {
 		t.Errorf("it does not come first in\n%s", &out)
 	}
 }
@@ -185,7 +188,8 @@ func TestUnusual(t *testing.T) {
 		{target("PersistentVolumeClaim", "castai-agent", "x"), nil, "data"},
 		{target("Role", "kube-system", "castai-agent"), nil, "kube-system"},
 		{target("ClusterRoleBinding", "", "castai-agent"), subject("ServiceAccount", "castai-agent", "castai-agent"), ""},
-		{target("ClusterRoleBinding", "", "castai-agent"), subject("ServiceAccount", "shop", "web"), "ServiceAccount shop/web"},
+		{target("ClusterRoleBinding", "", "castai-agent"), subject("ServiceAccount", "shop", "web"),
+			"ServiceAccount shop/web"},
 		{target("ClusterRoleBinding", "", "castai-agent"), subject("Group", "", "ops"), "Group ops"},
 	} {
 		item := &ownership.Item{Object: &cluster.Object{Body: test.body}}
@@ -206,7 +210,8 @@ func TestTotalCountsEachObjectOnce(t *testing.T) {
 		t.Errorf("%q of %v", got, targets(plan))
 	}
 	plan.Phases = append(plan.Phases, engine.Phase{Name: offboard.PhaseRevert, Actions: []engine.Action{
-		{Verb: engine.Patch, Target: cluster.Target{Ref: ref("Node", "", "n1")}}, {Verb: engine.Call, Operation: "disconnect"},
+		{Verb: engine.Patch, Target: cluster.Target{Ref: ref("Node", "", "n1")}}, {Verb: engine.Call,
+			Operation: "disconnect"},
 	}})
 	if got := Total(inv, plan); got != "6 objects to remove, 1 to change, 1 step at Cast AI" {
 		t.Errorf("%q", got)

@@ -34,7 +34,8 @@ func TestFormatsOfKubectl(t *testing.T) {
 			t.Errorf("%s: %q, %v", format, out.String(), err)
 		}
 	}
-	for _, format := range []string{"xml", "jsonpath={.owned", "go-template={{", "custom-columns=NAME", "custom-columns=NAME:", "custom-columns=N:{.a[}", "jsonpath", "go-template"} {
+	for _, format := range []string{"xml", "jsonpath={.owned", "go-template={{", "custom-columns=NAME",
+		"custom-columns=NAME:", "custom-columns=N:{.a[}", "jsonpath", "go-template"} {
 		if err := Print(&bytes.Buffer{}, format, doc); err == nil {
 			t.Errorf("%s is accepted", format)
 		}
@@ -42,7 +43,8 @@ func TestFormatsOfKubectl(t *testing.T) {
 	if KnownFormat("xml") || KnownFormat("json=") || KnownFormat("wide") {
 		t.Error("an unknown format is known")
 	}
-	if err := Print(&bytes.Buffer{}, "name", "no document"); err == nil || !strings.Contains(err.Error(), "not about objects") {
+	if err := Print(&bytes.Buffer{}, "name", "no document"); err == nil ||
+		!strings.Contains(err.Error(), "not about objects") {
 		t.Errorf("%v", err)
 	}
 }

@@ -90,7 +90,8 @@ func (p *Progress) tell(e engine.Event) {
 			return
 		}
 		if e.Phase.Optional {
-			p.text.line("  %s was not cleaned up by its controller in time: it is asked to go later, without its controller", e.Target.Ref)
+			p.text.line("  %s was not cleaned up by its controller in time: it is asked to go later, without its controller",
+				e.Target.Ref)
 			return
 		}
 		p.text.alarm("  %s is still there%s", e.Target.Ref, prefixed(": ", e.Message))

@@ -52,7 +52,8 @@ type Restore struct {
 
 // NewRestore makes the document of a restore of backups, oldest first. report is
 // nil for a plan.
-func NewRestore(s cluster.Server, all []*backup.Backup, r *backup.Restoration, report *engine.Report, err error) *Restore {
+func NewRestore(s cluster.Server, all []*backup.Backup, r *backup.Restoration, report *engine.Report,
+	err error) *Restore {
 	var from []Backup
 	for _, b := range all {
 		from = append(from, Backup{b.Dir, b.Index.Time, b.Index.Tool, b.Digest, b.Edited})
@@ -86,7 +87,8 @@ func orEmpty[T any](list []T) []T {
 func (t *Text) RestorePlan(s cluster.Server, all []*backup.Backup, r *backup.Restoration) {
 	rows := [][]string{{"Cluster", fmt.Sprintf("%s, %s, Kubernetes %s", s.DisplayName(), s.Host, s.Version)}}
 	for _, b := range all {
-		rows = append(rows, []string{"Backup", fmt.Sprintf("%s, of %s, with %s", b.Dir, b.Index.Time.Format(time.RFC3339), count(len(b.Index.Objects), "object"))})
+		rows = append(rows, []string{"Backup", fmt.Sprintf("%s, of %s, with %s", b.Dir, b.Index.Time.Format(time.RFC3339),
+			count(len(b.Index.Objects), "object"))})
 	}
 	t.facts(rows)
 	t.grants(r.Grants)
@@ -263,7 +265,8 @@ func (t *Text) Restored(s cluster.Server, r *engine.Report, held int) {
 		total += p.Elapsed
 	}
 	if r.DryRun {
-		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone), r.Count(engine.ResultFailed))
+		t.line("\nThe server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone),
+			r.Count(engine.ResultFailed))
 		return
 	}
 	parts := []string{count(r.Count(engine.ResultDone, engine.Apply, engine.Create), "object") + " put back"}

@@ -76,7 +76,8 @@ func (t *Text) wrap(text string, hang int) string {
 		indent := strings.Repeat(" ", len(line)-len(rest))
 		current, next := indent, cmp.Or(strings.Repeat(" ", hang), indent+"  ")
 		for word := range strings.SplitSeq(rest, " ") {
-			if used := displaywidth.String(current); strings.TrimSpace(current) != "" && used+1+displaywidth.String(word) > t.width {
+			if used := displaywidth.String(current); strings.TrimSpace(current) != "" &&
+				used+1+displaywidth.String(word) > t.width {
 				out = append(out, current)
 				current = next
 			}
@@ -140,7 +141,8 @@ func (t *Text) raw(line string) {
 
 func (t *Text) identity(inv *ownership.Inventory) {
 	s, id := inv.Server, inv.Identity
-	rows := [][]string{{"Cluster", fmt.Sprintf("%s (context %s), %s, Kubernetes %s", s.DisplayName(), cmp.Or(s.Context, "none"), s.Host, s.Version)}}
+	rows := [][]string{{"Cluster", fmt.Sprintf("%s (context %s), %s, Kubernetes %s", s.DisplayName(),
+		cmp.Or(s.Context, "none"), s.Host, s.Version)}}
 	switch {
 	case id.Conflict:
 		var says []string
@@ -149,7 +151,8 @@ func (t *Text) identity(inv *ownership.Inventory) {
 		}
 		rows = append(rows, []string{"Cast AI", "cluster id unclear: " + strings.Join(says, ", ")})
 	case id.ClusterID != "":
-		rows = append(rows, []string{"Cast AI", strings.Join(nonEmpty("cluster "+id.ClusterID, prefixed("region ", id.Region), prefixed("provider ", id.Provider), prefixed("API ", id.APIURL)), ", ")})
+		rows = append(rows, []string{"Cast AI", strings.Join(nonEmpty("cluster "+id.ClusterID, prefixed("region ", id.Region),
+			prefixed("provider ", id.Provider), prefixed("API ", id.APIURL)), ", ")})
 	}
 	for i, r := range inv.Releases {
 		label := ""
@@ -247,23 +250,28 @@ func (t *Text) Impact(inv *ownership.Inventory) {
 		lines = append(lines, line)
 	}
 	for _, w := range i.Workloads {
-		lines = append(lines, fmt.Sprintf("%s (%s) needs nodes labelled %s: on others it stays Pending", w.Object, count(int(w.Replicas), "replica"), strings.Join(w.Needs, ", ")))
+		lines = append(lines, fmt.Sprintf("%s (%s) needs nodes labelled %s: on others it stays Pending", w.Object,
+			count(int(w.Replicas), "replica"), strings.Join(w.Needs, ", ")))
 	}
 	if i.ResizedPods > 0 {
-		lines = append(lines, fmt.Sprintf("pods whose requests Cast AI changed get their manifest's back at their next restart: %d", i.ResizedPods))
+		lines = append(lines,
+			fmt.Sprintf("pods whose requests Cast AI changed get their manifest's back at their next restart: %d",
+				i.ResizedPods))
 	}
 	if len(i.PodMutations) > 0 {
 		lines = append(lines, fmt.Sprintf("new pods are no longer changed by PodMutations: %s", some(i.PodMutations, 5)))
 	}
 	if len(i.Settings) > 0 {
-		lines = append(lines, fmt.Sprintf("settings of yours are removed with their CustomResourceDefinitions: %s", strings.Join(refs(i.Settings), ", ")))
+		lines = append(lines, fmt.Sprintf("settings of yours are removed with their CustomResourceDefinitions: %s",
+			strings.Join(refs(i.Settings), ", ")))
 	}
 	for _, u := range i.Users {
 		lines = append(lines, fmt.Sprintf("%s stays and uses what goes: without %s its next pod can't start",
 			u.Object, strings.Join(refs(u.Needs), ", ")))
 	}
 	if len(i.Dangling) > 0 {
-		lines = append(lines, fmt.Sprintf("bindings of yours to Cast AI's roles stay, and grant nothing any more: %s", strings.Join(refs(i.Dangling), ", ")))
+		lines = append(lines, fmt.Sprintf("bindings of yours to Cast AI's roles stay, and grant nothing any more: %s",
+			strings.Join(refs(i.Dangling), ", ")))
 	}
 	if len(lines) == 0 {
 		return
@@ -339,7 +347,8 @@ func (t *Text) totals(r *engine.Report) {
 		return
 	}
 	if r.DryRun {
-		t.line("The server would accept %d of the writes and refuse %d. Nothing was changed.", r.Count(engine.ResultDone)-r.Count(engine.ResultDone, engine.Call), r.Count(engine.ResultFailed))
+		t.line("The server would accept %d of the writes and refuse %d. Nothing was changed.",
+			r.Count(engine.ResultDone)-r.Count(engine.ResultDone, engine.Call), r.Count(engine.ResultFailed))
 		return
 	}
 	var total time.Duration
@@ -356,7 +365,8 @@ func (t *Text) totals(r *engine.Report) {
 	for _, c := range []struct {
 		result engine.Result
 		words  string
-	}{{engine.ResultGone, "gone before"}, {engine.ResultLeft, "left"}, {engine.ResultKept, "kept"}, {engine.ResultFailed, "failed"}, {engine.ResultSkipped, "not started"}} {
+	}{{engine.ResultGone, "gone before"}, {engine.ResultLeft, "left"}, {engine.ResultKept, "kept"},
+		{engine.ResultFailed, "failed"}, {engine.ResultSkipped, "not started"}} {
 		if n := r.Count(c.result); n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n, c.words))
 		}

@@ -55,7 +55,8 @@ func TestWhatRemainsIsReported(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	var out bytes.Buffer
-	if err := Summaries(&out, false, []Summary{NewSummary("x", inv, nil)}); err != nil || strings.Contains(out.String(), "clean") {
+	if err := Summaries(&out, false, []Summary{NewSummary("x", inv, nil)}); err != nil ||
+		strings.Contains(out.String(), "clean") {
 		t.Errorf("%v %s", err, &out)
 	}
 	out.Reset()
@@ -68,14 +69,16 @@ func TestWhatRemainsIsReported(t *testing.T) {
 // What runs Cast AI's images where nothing proves that it lives is named in the
 // last line, which does not say that all is clean.
 func TestWhatRunsIsNotClean(t *testing.T) {
-	agent := strings.ReplaceAll(installation, "castai-agent}\n---\napiVersion: v1\nkind: ServiceAccount", "platform}\n---\napiVersion: v1\nkind: ServiceAccount")
+	agent := strings.ReplaceAll(installation, "castai-agent}\n---\napiVersion: v1\nkind: ServiceAccount",
+		"platform}\n---\napiVersion: v1\nkind: ServiceAccount")
 	inv := judged(t, strings.ReplaceAll(agent, "namespace: castai-agent", "namespace: platform"))
 	if len(inv.Owned()) > 0 {
 		t.Fatalf("%+v", inv.Owned())
 	}
 	var out bytes.Buffer
 	NewText(&out).Verdict(inv)
-	if strings.Contains(out.String(), "Clean") || !strings.Contains(out.String(), "Deployment.apps/platform/castai-agent") {
+	if strings.Contains(out.String(), "Clean") || !strings.Contains(out.String(),
+		"Deployment.apps/platform/castai-agent") {
 		t.Error(&out)
 	}
 	out.Reset()
@@ -104,7 +107,8 @@ func TestUsersOfWhatGoesAreNamed(t *testing.T) {
 func TestVictimsComeFirst(t *testing.T) {
 	inv, plan := planned(t, 0, ref("ConfigMap", "shop", "theirs"),
 		cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "reader"})
-	ordinary := engine.Action{Verb: engine.Delete, Target: cluster.Target{Ref: ref("ServiceAccount", "castai-agent", "castai-agent")}}
+	ordinary := engine.Action{Verb: engine.Delete, Target: cluster.Target{Ref: ref("ServiceAccount", "castai-agent",
+		"castai-agent")}}
 	inv.Homes = nil // as of a namespace that others share
 	plan.Phases[0].Actions = append([]engine.Action{ordinary}, plan.Phases[0].Actions...)
 	for i, u := range FindUnusual(inv, plan) {

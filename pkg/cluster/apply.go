@@ -15,7 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+	Resource: "customresourcedefinitions"}
 
 // Apply creates the target with the given content or sets the fields that the
 // content names, by server-side apply, and takes over those that others have
@@ -24,7 +25,8 @@ var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Ver
 // Some objects that the server once accepted, it does not accept in an apply: an
 // environment variable that is there twice, say. That is a BadRequest.
 func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, dry bool) error {
-	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Apply(ctx, t.Name, &unstructured.Unstructured{Object: content},
+	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Apply(ctx, t.Name,
+		&unstructured.Unstructured{Object: content},
 		metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: dryRun(dry)})
 	if err != nil && strings.Contains(err.Error(), duplicateEntries) {
 		return apierrors.NewBadRequest(err.Error()) // not an internal error: the next try will not be better
@@ -37,7 +39,8 @@ func (c *Client) Apply(ctx context.Context, t Target, content map[string]any, dr
 // lost is sent again.
 func (c *Client) Create(ctx context.Context, t Target, content map[string]any, dry bool) error {
 	api := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace)
-	_, err := api.Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
+	_, err := api.Create(ctx, &unstructured.Unstructured{Object: content},
+		metav1.CreateOptions{FieldManager: FieldManager, DryRun: dryRun(dry)})
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}

@@ -38,5 +38,8 @@ func (c *Client) Await(ctx context.Context, r *Resource, namespace string, field
 			return done(slices.SortedFunc(maps.Values(objects), func(a, b *Object) int { return a.Ref().Compare(b.Ref()) }))
 		},
 	}
-	return c.explain(retake(ctx, func() (bool, error) { return round(ctx, c.wholeOf(r, namespace), metav1.ListOptions{}, o) }))
+	return c.explain(retake(ctx, func() (bool, error) {
+		return round(ctx, c.wholeOf(r, namespace), metav1.ListOptions{},
+			o)
+	}))
 }

@@ -94,7 +94,8 @@ func (c *Client) readBackends(ctx context.Context, snap *Snapshot) error {
 }
 
 func (c *Client) readBackend(ctx context.Context, b *Backend) error {
-	service, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("services")).Namespace(b.Namespace).Get(ctx, b.Name, metav1.GetOptions{})
+	service, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("services")).Namespace(b.Namespace).Get(ctx,
+		b.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
@@ -107,7 +108,8 @@ func (c *Client) readBackend(ctx context.Context, b *Backend) error {
 	if b.External = kind == string(corev1.ServiceTypeExternalName); b.External {
 		return nil
 	}
-	list, err := c.dynamic.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(b.Namespace).List(ctx,
+	list,
+		err := c.dynamic.Resource(discoveryv1.SchemeGroupVersion.WithResource("endpointslices")).Namespace(b.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + b.Name})
 	if err == nil {
 		b.Ready, err = readyAddresses(list.Items)

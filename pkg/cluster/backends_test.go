@@ -7,14 +7,16 @@ import (
 
 func TestServiceRefs(t *testing.T) {
 	o := &Object{Body: map[string]any{"webhooks": []any{
-		map[string]any{"clientConfig": map[string]any{"service": map[string]any{"namespace": "a", "name": "hook", "port": int64(443)}}},
+		map[string]any{"clientConfig": map[string]any{"service": map[string]any{"namespace": "a", "name": "hook",
+			"port": int64(443)}}},
 		map[string]any{"clientConfig": map[string]any{"url": "https://example.com"}},
 		"nonsense",
 	}}}
 	if got, want := o.ServiceRefs(), [][2]string{{"a", "hook"}}; !slices.Equal(got, want) {
 		t.Errorf("of a webhook: %v", got)
 	}
-	o = &Object{Body: map[string]any{"spec": map[string]any{"service": map[string]any{"namespace": "b", "name": "api", "port": int64(443)}}}}
+	o = &Object{Body: map[string]any{"spec": map[string]any{"service": map[string]any{"namespace": "b", "name": "api",
+		"port": int64(443)}}}}
 	if got, want := o.ServiceRefs(), [][2]string{{"b", "api"}}; !slices.Equal(got, want) {
 		t.Errorf("of an APIService: %v", got)
 	}

@@ -103,7 +103,8 @@ func New(ctx context.Context, getter genericclioptions.RESTClientGetter, o Optio
 	}
 
 	c := &Client{server: Server{Host: config.Host}, http: httpClient, streams: streams, userAgent: o.UserAgent}
-	if c.base, _, err = rest.DefaultServerURL(config.Host, "", schema.GroupVersion{}, rest.IsConfigTransportTLS(*config)); err != nil {
+	if c.base, _, err = rest.DefaultServerURL(config.Host, "", schema.GroupVersion{},
+		rest.IsConfigTransportTLS(*config)); err != nil {
 		return nil, explainConfig(err)
 	}
 	if raw, err := getter.ToRawKubeConfigLoader().RawConfig(); err == nil {
@@ -203,9 +204,11 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err // the run was ended, the server has nothing to do with it
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("the server %s does not accept the credentials of context %q (expired?): log in again: %w", c.server.Host, c.server.Context, err)
+		return fmt.Errorf("the server %s does not accept the credentials of context %q (expired?): log in again: %w",
+			c.server.Host, c.server.Context, err)
 	case isUnreachable(err):
-		return fmt.Errorf("the server %s of context %q can't be reached: check the address, the VPN and --context: %w", c.server.Host, c.server.Context, err)
+		return fmt.Errorf("the server %s of context %q can't be reached: check the address, the VPN and --context: %w",
+			c.server.Host, c.server.Context, err)
 	}
 	return err
 }

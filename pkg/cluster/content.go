@@ -27,7 +27,8 @@ func (c *Client) Identify(ctx context.Context) (Server, error) {
 // Read reads the whole content of the targets and calls each for every one that
 // is there, from several goroutines. One that is gone, or that was replaced by
 // another of the same name, is left out. The first error ends it.
-func (c *Client) Read(ctx context.Context, targets []Target, each func(Target, *unstructured.Unstructured) error) error {
+func (c *Client) Read(ctx context.Context, targets []Target,
+	each func(Target, *unstructured.Unstructured) error) error {
 	type place struct {
 		resource  schema.GroupVersionResource
 		namespace string
@@ -66,13 +67,17 @@ func (c *Client) Read(ctx context.Context, targets []Target, each func(Target, *
 }
 
 // readPlace lists one resource in one namespace, in pages, and picks the targets.
-func (c *Client) readPlace(ctx context.Context, targets []Target, each func(Target, *unstructured.Unstructured) error) error {
+func (c *Client) readPlace(ctx context.Context, targets []Target,
+	each func(Target, *unstructured.Unstructured) error) error {
 	byName := make(map[string]*Target, len(targets))
 	for i := range targets {
 		byName[targets[i].Name] = &targets[i]
 	}
 	api := c.dynamic.Resource(targets[0].GVR()).Namespace(targets[0].Namespace)
-	p := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) { return api.List(ctx, opts) })
+	p := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object,
+		error) {
+		return api.List(ctx, opts)
+	})
 	p.PageSize = pageSize
 	p.PageBufferSize = 0
 	err := p.EachListItem(ctx, metav1.ListOptions{}, func(item runtime.Object) error {

@@ -58,7 +58,8 @@ func (c *Client) Look(ctx context.Context, targets []Target, see func(Sighting))
 
 // eachPlace calls do for the targets of each resource in each namespace, at the
 // same time.
-func eachPlace(ctx context.Context, targets []Target, see func(Sighting), do func(context.Context, *following) error) error {
+func eachPlace(ctx context.Context, targets []Target, see func(Sighting),
+	do func(context.Context, *following) error) error {
 	type place struct{ group, version, resource, namespace string }
 	places := map[place]*following{}
 	for _, t := range targets {

@@ -36,7 +36,8 @@ func (e *HeldError) Error() string { return e.Holder + " is at it" }
 // somebody is at work. The context that it returns ends when the Lease is lost;
 // release gives it back. Hold waits for a holder that may have died, after it has
 // said so through tell; one that lives is a HeldError.
-func (c *Client) Hold(ctx context.Context, namespace, name, holder string, tell func(holder string)) (held context.Context, release func(), err error) {
+func (c *Client) Hold(ctx context.Context, namespace, name, holder string,
+	tell func(holder string)) (held context.Context, release func(), err error) {
 	// Two runs of one person are two holders. A blank can't be in a random part.
 	h := &hold{client: c, namespace: namespace, name: name, holder: holder + " " + utilrand.String(8)}
 	if err := h.acquire(ctx, tell); err != nil {
@@ -55,7 +56,8 @@ func (c *Client) Hold(ctx context.Context, namespace, name, holder string, tell 
 		<-ended
 		cancel(context.Canceled)
 		// Whoever comes next finds no Lease, or one that is not renewed.
-		_ = c.dynamic.Resource(leases).Namespace(namespace).Delete(context.WithoutCancel(ctx), name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(h.lease.GetUID()))})
+		_ = c.dynamic.Resource(leases).Namespace(namespace).Delete(context.WithoutCancel(ctx), name,
+			metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(h.lease.GetUID()))})
 	}, nil
 }
 
@@ -70,7 +72,8 @@ type hold struct {
 // content is the Lease as it is written now.
 func (h *hold) content() map[string]any {
 	now := time.Now().UTC().Format(metav1.RFC3339Micro)
-	return map[string]any{"holderIdentity": h.holder, "leaseDurationSeconds": int64(holdFor / time.Second), "renewTime": now}
+	return map[string]any{"holderIdentity": h.holder, "leaseDurationSeconds": int64(holdFor / time.Second),
+		"renewTime": now}
 }
 
 func (h *hold) acquire(ctx context.Context, tell func(string)) error {
@@ -78,7 +81,8 @@ func (h *hold) acquire(ctx context.Context, tell func(string)) error {
 	var seen *unstructured.Unstructured
 	var since time.Time
 	return wait.PollUntilContextCancel(ctx, looking, true, func(ctx context.Context) (bool, error) {
-		lease := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": h.content()}}
+		lease := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+			"spec": h.content()}}
 		lease.SetName(h.name)
 		made, err := api.Create(ctx, lease, metav1.CreateOptions{FieldManager: FieldManager})
 		if err == nil || !apierrors.IsAlreadyExists(err) {

@@ -28,7 +28,8 @@ func (c *Client) StartJob(ctx context.Context, cronJob Target) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	job := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job", "spec": template["spec"]}}
+	job := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job",
+		"spec": template["spec"]}}
 	job.SetName(cronJob.Name + "-manual-" + utilrand.String(5))
 	if meta, ok := template["metadata"].(map[string]any); ok {
 		of := &unstructured.Unstructured{Object: map[string]any{"metadata": meta}}
@@ -41,8 +42,10 @@ func (c *Client) StartJob(ctx context.Context, cronJob Target) (Target, error) {
 	}
 	annotations["cronjob.kubernetes.io/instantiate"] = "manual"
 	job.SetAnnotations(annotations)
-	job.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(from, schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "CronJob"})})
-	made, err := c.dynamic.Resource(resource).Namespace(cronJob.Namespace).Create(ctx, job, metav1.CreateOptions{FieldManager: FieldManager})
+	job.SetOwnerReferences([]metav1.OwnerReference{*metav1.NewControllerRef(from,
+		schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "CronJob"})})
+	made, err := c.dynamic.Resource(resource).Namespace(cronJob.Namespace).Create(ctx, job,
+		metav1.CreateOptions{FieldManager: FieldManager})
 	if apierrors.IsAlreadyExists(err) { // by this request, whose first answer was lost
 		made, err = c.dynamic.Resource(resource).Namespace(cronJob.Namespace).Get(ctx, job.GetName(), metav1.GetOptions{})
 	}
@@ -79,7 +82,8 @@ func (c *Client) Logs(ctx context.Context, namespace, pod string, follow bool, w
 		if err := json.Unmarshal(body, &status); err == nil {
 			return c.explain(&apierrors.StatusError{ErrStatus: status})
 		}
-		return apierrors.NewGenericServerResponse(resp.StatusCode, "get", schema.GroupResource{Resource: "pods"}, pod, string(body), 0, true)
+		return apierrors.NewGenericServerResponse(resp.StatusCode, "get", schema.GroupResource{Resource: "pods"}, pod,
+			string(body), 0, true)
 	}
 	_, err = io.Copy(w, resp.Body)
 	return err

@@ -72,7 +72,8 @@ func round(ctx context.Context, lw *cache.ListWatch, opts metav1.ListOptions, o 
 
 // listAll tells the observer of every object that a request lists, and returns
 // the resource version of the list.
-func listAll(ctx context.Context, lw *cache.ListWatch, opts metav1.ListOptions, o observer) (version string, err error) {
+func listAll(ctx context.Context, lw *cache.ListWatch, opts metav1.ListOptions, o observer) (version string,
+	err error) {
 	o.relist()
 	pages := pager.New(func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 		list, err := lw.ListWithContext(ctx, opts)

@@ -128,7 +128,8 @@ func TestAMissingRightEndsTheWaiting(t *testing.T) {
 func TestTheAnswerOfDoneEndsAwait(t *testing.T) {
 	server := clustertest.Serve(t)
 	why := errors.New("enough")
-	err := server.Client().Await(t.Context(), configMaps, "", nil, func([]*cluster.Object) (bool, error) { return false, why })
+	err := server.Client().Await(t.Context(), configMaps, "", nil,
+		func([]*cluster.Object) (bool, error) { return false, why })
 	if !errors.Is(err, why) {
 		t.Errorf("the error is %v", err)
 	}

@@ -28,7 +28,8 @@ func TestLocate(t *testing.T) {
 		}
 	}
 	for typed, says := range map[string]string{
-		"widgets": "write the group, too", "gadgets": "the cluster has no kind", "pods.example.com": "the cluster has no kind",
+		"widgets": "write the group, too", "gadgets": "the cluster has no kind",
+		"pods.example.com": "the cluster has no kind",
 	} {
 		if r, err := client.Locate(typed); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("Locate(%q) = %v, %v", typed, r, err)

@@ -44,7 +44,8 @@ const (
 // metadataPage reads one page of a resource as metadata, and the token of the
 // next page. Nothing is decoded but what an Object holds: of the rest, the
 // managed fields are the larger part of an answer.
-func (c *Client) metadataPage(ctx context.Context, r *Resource, ns string, opts metav1.ListOptions, p pool) ([]*Object, string, error) {
+func (c *Client) metadataPage(ctx context.Context, r *Resource, ns string, opts metav1.ListOptions, p pool) ([]*Object,
+	string, error) {
 	body, err := c.listRequest(r, ns, opts).SetHeader("Accept", asMetadata).Stream(ctx)
 	if err != nil {
 		return nil, "", err

@@ -24,13 +24,17 @@ func metadataList() *metav1.PartialObjectMetadataList {
 		Items: []metav1.PartialObjectMetadata{
 			{ObjectMeta: metav1.ObjectMeta{
 				Name: "web", GenerateName: "w", Namespace: "shop", UID: "u-1", ResourceVersion: "7", Generation: -3,
-				CreationTimestamp: metav1.NewTime(time.Unix(1700000000, 0)), DeletionTimestamp: &deleted, DeletionGracePeriodSeconds: &grace,
-				Labels:          map[string]string{"app": "web", "empty": "", "": "no key"},
-				Annotations:     map[string]string{ownDomain + "x": strings.Repeat("o", 2*longestAnnotation), "long": strings.Repeat("x", 2*longestAnnotation), "name": "web"},
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "u-0", Controller: &yes}, {Kind: "Node"}},
-				Finalizers:      []string{"b", "a", "b"},
+				CreationTimestamp: metav1.NewTime(time.Unix(1700000000,
+					0)), DeletionTimestamp: &deleted, DeletionGracePeriodSeconds: &grace,
+				Labels: map[string]string{"app": "web", "empty": "", "": "no key"},
+				Annotations: map[string]string{ownDomain + "x": strings.Repeat("o", 2*longestAnnotation),
+					"long": strings.Repeat("x", 2*longestAnnotation), "name": "web"},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "u-0",
+					Controller: &yes}, {Kind: "Node"}},
+				Finalizers: []string{"b", "a", "b"},
 				ManagedFields: []metav1.ManagedFieldsEntry{
-					{Manager: "kubectl", Operation: "Apply", Time: &deleted, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{}}`), Subresource: "status"},
+					{Manager: "kubectl", Operation: "Apply", Time: &deleted, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{}}`),
+						Subresource: "status"},
 					{Manager: "helm"},
 					{Manager: "kubectl", Operation: "Update"},
 				},
@@ -44,7 +48,8 @@ func metadataList() *metav1.PartialObjectMetadataList {
 // protobuf returns a list as the API server sends it, after the magic number.
 func protobuf(t testing.TB, kind string, raw []byte) []byte {
 	t.Helper()
-	out, err := (&runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: kind}, Raw: raw}).Marshal()
+	out, err := (&runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: kind},
+		Raw: raw}).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +101,8 @@ func TestDecodeProtobuf(t *testing.T) {
 		t.Fatalf("%d objects, the next page is %q, %v", len(got), next, err)
 	}
 	o := got[0]
-	if o.Name != "web" || o.Deleting.IsZero() || len(o.Owners) != 2 || !cmp.Equal(o.Managers, []string{"helm", "kubectl"}) ||
+	if o.Name != "web" || o.Deleting.IsZero() || len(o.Owners) != 2 ||
+		!cmp.Equal(o.Managers, []string{"helm", "kubectl"}) ||
 		len(o.Annotations["long"]) != longestAnnotation || o.Labels["app"] != "web" {
 		t.Errorf("got %+v", o)
 	}
@@ -125,7 +131,8 @@ func TestDecodeJSON(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || next != "token" || diff != "" {
 		t.Errorf("%v, the next page is %q, %s", err, next, diff)
 	}
-	if got, _, err := decodeJSON([]byte(`{"kind":"Rows","apiVersion":"v1","items":null}`), pods, pool{}); err != nil || len(got) > 0 {
+	if got, _, err := decodeJSON([]byte(`{"kind":"Rows","apiVersion":"v1","items":null}`), pods, pool{}); err != nil ||
+		len(got) > 0 {
 		t.Errorf("an empty list: %v, %v", got, err)
 	}
 	for _, bad := range []string{

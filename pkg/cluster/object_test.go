@@ -12,7 +12,8 @@ import (
 func TestOwnAnnotationsAreWhole(t *testing.T) {
 	long := strings.Repeat("x", 2*longestAnnotation)
 	u := &unstructured.Unstructured{Object: map[string]any{}}
-	u.SetAnnotations(map[string]string{"castai.kubectl.dev/hibernate": long, "kubectl.kubernetes.io/last-applied-configuration": long})
+	u.SetAnnotations(map[string]string{"castai.kubectl.dev/hibernate": long,
+		"kubectl.kubernetes.io/last-applied-configuration": long})
 	o, err := NewObject(&Resource{Version: "v1", Name: "nodes", Kind: "Node"}, u)
 	if err != nil {
 		t.Fatal(err)

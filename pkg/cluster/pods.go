@@ -20,9 +20,13 @@ func (c *Client) PodsOn(ctx context.Context, nodes []string) (int, error) {
 	pods := c.metadata.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
 	for _, node := range nodes {
 		selector := fields.AndSelectors(fields.OneTermEqualSelector("spec.nodeName", node),
-			fields.OneTermNotEqualSelector("status.phase", "Succeeded"), fields.OneTermNotEqualSelector("status.phase", "Failed"))
+			fields.OneTermNotEqualSelector("status.phase", "Succeeded"), fields.OneTermNotEqualSelector("status.phase",
+				"Failed"))
 		group.Go(func() error {
-			list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return pods.List(ctx, o) })
+			list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object,
+				error) {
+				return pods.List(ctx, o)
+			})
 			return list.EachListItem(ctx, metav1.ListOptions{FieldSelector: selector.String()}, func(runtime.Object) error {
 				n.Add(1)
 				return nil

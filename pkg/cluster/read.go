@@ -187,7 +187,8 @@ func (c *Client) discover(events bool) ([]*Resource, []Unreadable, error) {
 	for _, list := range lists {
 		for _, api := range list.APIResources {
 			gv := list.GroupVersion
-			r := &Resource{Name: api.Name, Kind: api.Kind, Namespaced: api.Namespaced, Verbs: api.Verbs, Singular: api.SingularName, ShortNames: api.ShortNames}
+			r := &Resource{Name: api.Name, Kind: api.Kind, Namespaced: api.Namespaced, Verbs: api.Verbs,
+				Singular: api.SingularName, ShortNames: api.ShortNames}
 			r.Group, r.Version = splitGroupVersion(gv)
 			if r.Can("list") && r.Can("delete") && (events || !isEvent(r)) {
 				out = append(out, r)
@@ -259,7 +260,8 @@ func (c *Client) list(ctx context.Context, r *Resource, ns string, fields [][]st
 
 // listPage reads one page of a resource, and the token of the next page: as
 // metadata if no fields are wanted, whole otherwise.
-func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions, p pool) ([]*Object, string, error) {
+func (c *Client) listPage(ctx context.Context, r *Resource, ns string, fields [][]string, opts metav1.ListOptions,
+	p pool) ([]*Object, string, error) {
 	if r.Aggregated {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.patience(r))

@@ -8,9 +8,11 @@ import (
 
 func TestRefRoundTrip(t *testing.T) {
 	for text, want := range map[string]Ref{
-		"ConfigMap/castai-agent/castai-agent-metadata": {Kind: "ConfigMap", Namespace: "castai-agent", Name: "castai-agent-metadata"},
+		"ConfigMap/castai-agent/castai-agent-metadata": {Kind: "ConfigMap", Namespace: "castai-agent",
+			Name: "castai-agent-metadata"},
 		"Node/omni-edge-1": {Kind: "Node", Name: "omni-edge-1"},
-		"ClusterRole.rbac.authorization.k8s.io/broadcastai:read": {Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "broadcastai:read"},
+		"ClusterRole.rbac.authorization.k8s.io/broadcastai:read": {Group: "rbac.authorization.k8s.io", Kind: "ClusterRole",
+			Name: "broadcastai:read"},
 	} {
 		got, err := ParseRef(text)
 		if err != nil || got != want {
@@ -30,14 +32,16 @@ func TestRefRoundTrip(t *testing.T) {
 func TestFind(t *testing.T) {
 	secrets := &Resource{Version: "v1", Name: "secrets", Kind: "Secret", Singular: "secret", Namespaced: true}
 	roles := &Resource{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "clusterroles", Kind: "ClusterRole"}
-	deployments := &Resource{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment", ShortNames: []string{"deploy"}, Namespaced: true}
+	deployments := &Resource{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment",
+		ShortNames: []string{"deploy"}, Namespaced: true}
 	one := &Resource{Group: "one.io", Version: "v1", Name: "bundles", Kind: "Bundle"}
 	two := &Resource{Group: "two.io", Version: "v1", Name: "bundles", Kind: "Bundle"}
 	hidden := &Resource{Group: "rbac.authorization.k8s.io", Version: "v1", Name: "roles", Kind: "Role", Namespaced: true}
 	snap := &Snapshot{
 		Resources: []*Resource{secrets, roles, deployments, one, two, hidden},
 		Objects: []*Object{
-			{Resource: secrets, Namespace: "a", Name: "s"}, {Resource: roles, Name: "r"}, {Resource: deployments, Namespace: "a", Name: "d"},
+			{Resource: secrets, Namespace: "a", Name: "s"}, {Resource: roles, Name: "r"}, {Resource: deployments, Namespace: "a",
+				Name: "d"},
 			{Resource: one, Name: "b"}, {Resource: two, Name: "b"},
 		},
 		Unreadable: []Unreadable{{What: "roles.rbac.authorization.k8s.io", Message: "forbidden", Forbidden: true}},
@@ -66,7 +70,8 @@ func TestFind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := snap.Find(ref); err == nil || err.Error() != want || errors.Is(err, ErrNotListed) != (text == "Role/a/r") {
+		if _, err := snap.Find(ref); err == nil || err.Error() != want ||
+			errors.Is(err, ErrNotListed) != (text == "Role/a/r") {
 			t.Errorf("Find(%s): %v", text, err)
 		}
 	}
@@ -74,7 +79,8 @@ func TestFind(t *testing.T) {
 
 // What is read is written the same way, and names one object only.
 func FuzzParseRef(f *testing.F) {
-	for _, s := range []string{"ConfigMap/castai-agent/x", "ClusterRole.rbac.authorization.k8s.io/system:a", "/", "a//b", ".g/n", "K./n", "K/n/m/o", "K/\x00", "K/ "} {
+	for _, s := range []string{"ConfigMap/castai-agent/x", "ClusterRole.rbac.authorization.k8s.io/system:a", "/", "a//b",
+		".g/n", "K./n", "K/n/m/o", "K/\x00", "K/ "} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -93,8 +99,10 @@ func FuzzParseRef(f *testing.F) {
 
 func TestBuiltIn(t *testing.T) {
 	for what, want := range map[string]bool{
-		"pods": true, "deployments.apps": true, "rolebindings.rbac.authorization.k8s.io": true, "customresourcedefinitions.apiextensions.k8s.io": true,
-		"apiservices.apiregistration.k8s.io": true, "recommendations.autoscaling.cast.ai": false, "pods.metrics.k8s.io": false,
+		"pods": true, "deployments.apps": true, "rolebindings.rbac.authorization.k8s.io": true,
+		"customresourcedefinitions.apiextensions.k8s.io": true,
+		"apiservices.apiregistration.k8s.io":             true, "recommendations.autoscaling.cast.ai": false,
+		"pods.metrics.k8s.io": false,
 	} {
 		if got := (Unreadable{What: what}).BuiltIn(); got != want {
 			t.Errorf("%s: %v", what, got)

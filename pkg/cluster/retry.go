@@ -91,7 +91,8 @@ func TryLater(err error) (delay time.Duration, again bool) {
 
 // newRetrier returns a transport that retries on top of another. A timeout of
 // zero is the default; onAway may be nil.
-func newRetrier(life context.Context, next http.RoundTripper, timeout time.Duration, onAway func(string, time.Duration)) *retrier {
+func newRetrier(life context.Context, next http.RoundTripper, timeout time.Duration,
+	onAway func(string, time.Duration)) *retrier {
 	if timeout == 0 {
 		timeout = tryTimeout
 	}
@@ -330,7 +331,8 @@ func (r *retrier) inWords(err error) string {
 		return fmt.Sprintf("no answer within %s", r.timeout)
 	case utilnet.IsConnectionRefused(err):
 		return "the connection is refused"
-	case utilnet.IsConnectionReset(err), utilnet.IsProbableEOF(err), utilnet.IsHTTP2ConnectionLost(err), errors.Is(err, syscall.EPIPE):
+	case utilnet.IsConnectionReset(err), utilnet.IsProbableEOF(err), utilnet.IsHTTP2ConnectionLost(err), errors.Is(err,
+		syscall.EPIPE):
 		return "the connection breaks off"
 	}
 	return err.Error()

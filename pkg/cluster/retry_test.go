@@ -93,11 +93,13 @@ const address = "https://cluster.example.com/api/v1/configmaps"
 func TestWhatPassesIsTriedAgain(t *testing.T) {
 	reset, refused := fmt.Errorf("read: %w", syscall.ECONNRESET), fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
 	for name, fault := range map[string]answer{
-		"reset": broken(reset), "refused": broken(refused), "end of file": broken(io.EOF), "lost": broken(errors.New("http2: client connection lost")),
+		"reset": broken(reset), "refused": broken(refused), "end of file": broken(io.EOF),
+		"lost":   broken(errors.New("http2: client connection lost")),
 		"silent": silent, "cut": cut, "429": status(429, "Retry-After", "1"), "429 without a time": status(429),
 		"500": status(500), "502": status(502), "503": status(503, "Retry-After", "1"), "504": status(504),
 	} {
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete, http.MethodPut} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete,
+			http.MethodPut} {
 			t.Run(name+" "+method, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := &script{answers: []answer{fault, status(200)}}
@@ -118,7 +120,8 @@ func TestAnswersThatStandAreNotAskedForAgain(t *testing.T) {
 	for _, code := range []int{200, 201, 400, 401, 403, 404, 405, 409, 410, 422, 501} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &script{answers: []answer{status(code)}}
-			if resp, _, err := send(t.Context(), s, http.MethodDelete, address); err != nil || resp.StatusCode != code || s.tries != 1 {
+			if resp, _, err := send(t.Context(), s, http.MethodDelete, address); err != nil || resp.StatusCode != code ||
+				s.tries != 1 {
 				t.Errorf("%d: %v, %v after %d tries", code, resp, err, s.tries)
 			}
 		})
@@ -128,7 +131,8 @@ func TestAnswersThatStandAreNotAskedForAgain(t *testing.T) {
 // What a look was made for is sent one time, whatever comes of it.
 func TestASingleTry(t *testing.T) {
 	for name, fault := range map[string]answer{
-		"refused": broken(syscall.ECONNREFUSED), "silent": silent, "429": status(429, "Retry-After", "20"), "503": status(503),
+		"refused": broken(syscall.ECONNREFUSED), "silent": silent, "429": status(429, "Retry-After",
+			"20"), "503": status(503),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

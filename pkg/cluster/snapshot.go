@@ -234,5 +234,6 @@ func (t Target) GVR() schema.GroupVersionResource {
 
 // Target returns the object as the target of a write.
 func (o *Object) Target() Target {
-	return Target{Ref: o.Ref(), Version: o.Resource.Version, Resource: o.Resource.Name, UID: o.UID, ResourceVersion: o.ResourceVersion}
+	return Target{Ref: o.Ref(), Version: o.Resource.Version, Resource: o.Resource.Name, UID: o.UID,
+		ResourceVersion: o.ResourceVersion}
 }

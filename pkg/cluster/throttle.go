@@ -56,7 +56,8 @@ func (t *throttle) leave(sent, status int) {
 		t.withheld += t.limit - t.limit/2
 		t.limit, t.calm = t.limit/2, 0
 		t.halved++
-	case status != 0 && status != http.StatusTooManyRequests && status < http.StatusInternalServerError && t.limit < concurrency:
+	case status != 0 && status != http.StatusTooManyRequests && status < http.StatusInternalServerError &&
+		t.limit < concurrency:
 		if t.calm++; t.calm == t.limit {
 			t.limit, t.calm = t.limit+1, 0
 			t.release()

@@ -37,7 +37,8 @@ func (c *Client) listRequest(r *Resource, ns string, opts metav1.ListOptions) *r
 }
 
 // contentPage reads one page of a resource, whole.
-func (c *Client) contentPage(ctx context.Context, r *Resource, ns string, opts metav1.ListOptions) (runtime.Object, error) {
+func (c *Client) contentPage(ctx context.Context, r *Resource, ns string, opts metav1.ListOptions) (runtime.Object,
+	error) {
 	kind := r.GVR().GroupVersion().WithKind(r.Kind + "List")
 	if !scheme.Scheme.Recognizes(kind) {
 		return c.dynamic.Resource(r.GVR()).Namespace(ns).List(ctx, opts)

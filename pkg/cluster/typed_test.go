@@ -25,7 +25,8 @@ func TestMetadataThatIsAskedForIsContent(t *testing.T) {
 		}}
 	}
 	resource := &Resource{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment"}
-	fields := [][]string{{"spec", "paused"}, {"metadata", "managedFields"}, {"metadata", "annotations", "example.com/note"}}
+	fields := [][]string{{"spec", "paused"}, {"metadata", "managedFields"},
+		{"metadata", "annotations", "example.com/note"}}
 	o, err := newObject(resource, item(), fields, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,8 @@ func TestMetadataThatIsAskedForIsContent(t *testing.T) {
 	if o, err = newObject(resource, item(), [][]string{{"spec", "template", "metadata", "labels"}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]any{map[string]string{"example.com/note": "x"}, []string{"bench"}}, []any{o.Annotations, o.Managers}); diff != "" {
+	if diff := cmp.Diff([]any{map[string]string{"example.com/note": "x"}, []string{"bench"}},
+		[]any{o.Annotations, o.Managers}); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -64,7 +66,8 @@ func TestContentIsThatOfTheWholeObject(t *testing.T) {
 			continue
 		}
 		// A field of a struct that is part of another in JSON, for good measure.
-		fields = append(slices.Clone(fields), []string{"spec", "hostPath", "path"}, []string{"metadata", "annotations"}, []string{"nothing"})
+		fields = append(slices.Clone(fields), []string{"spec", "hostPath", "path"}, []string{"metadata", "annotations"},
+			[]string{"nothing"})
 		kinds++
 		for range 10 {
 			item, err := scheme.Scheme.New(kind)

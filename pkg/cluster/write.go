@@ -43,7 +43,8 @@ func (c *Client) Delete(ctx context.Context, t Target, o DeleteOptions) error {
 	if o.Orphan {
 		propagation = metav1.DeletePropagationOrphan
 	}
-	opts := metav1.DeleteOptions{PropagationPolicy: &propagation, GracePeriodSeconds: o.GracePeriodSeconds, DryRun: dryRun(o.DryRun)}
+	opts := metav1.DeleteOptions{PropagationPolicy: &propagation, GracePeriodSeconds: o.GracePeriodSeconds,
+		DryRun: dryRun(o.DryRun)}
 	if t.UID != "" {
 		opts.Preconditions = &metav1.Preconditions{UID: &t.UID}
 		if o.ResourceVersion != "" {
@@ -68,7 +69,8 @@ func (c *Client) Evict(ctx context.Context, t Target) error {
 		eviction.Object["deleteOptions"] = map[string]any{"preconditions": map[string]any{"uid": string(t.UID)}}
 	}
 	ctx = context.WithValue(ctx, single{}, true)
-	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Create(ctx, eviction, metav1.CreateOptions{FieldManager: FieldManager}, "eviction")
+	_, err := c.dynamic.Resource(t.GVR()).Namespace(t.Namespace).Create(ctx, eviction,
+		metav1.CreateOptions{FieldManager: FieldManager}, "eviction")
 	return err
 }
 
@@ -106,7 +108,8 @@ func aboutUID(err error) bool {
 		return false
 	}
 	causes := status.Status().Details.Causes
-	return len(causes) > 0 && !slices.ContainsFunc(causes, func(c metav1.StatusCause) bool { return c.Field != "metadata.uid" })
+	return len(causes) > 0 && !slices.ContainsFunc(causes,
+		func(c metav1.StatusCause) bool { return c.Field != "metadata.uid" })
 }
 
 // StripFinalizers removes the named finalizers, and only these, from exactly
@@ -127,7 +130,8 @@ func (c *Client) StripFinalizers(ctx context.Context, t Target, o *Object, names
 // namespace through its finalize subresource, as the namespace controller does
 // at the end of its work. It refuses a namespace that is not being deleted, and
 // one whose UID is not the target's, or whose resourceVersion is not, if the
-// target has one; the resourceVersion read here is the lock of the write (storage of namespaces, finalizeREST.Update, k8s.io/kubernetes
+// target has one; the resourceVersion read here is the lock of the write (storage of namespaces, finalizeREST.Update,
+// k8s.io/kubernetes
 // v1.36.3 pkg/registry/core/namespace/storage).
 func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) error {
 	api := c.dynamic.Resource(namespaces)
@@ -136,13 +140,15 @@ func (c *Client) FinalizeNamespace(ctx context.Context, t Target, dry bool) erro
 		return err
 	}
 	if t.UID != "" && ns.GetUID() != t.UID {
-		return apierrors.NewConflict(namespaces.GroupResource(), t.Name, fmt.Errorf("it was made anew since (UID %s, not %s)", ns.GetUID(), t.UID))
+		return apierrors.NewConflict(namespaces.GroupResource(), t.Name,
+			fmt.Errorf("it was made anew since (UID %s, not %s)", ns.GetUID(), t.UID))
 	}
 	if t.ResourceVersion != "" && ns.GetResourceVersion() != t.ResourceVersion {
 		return apierrors.NewConflict(namespaces.GroupResource(), t.Name, errors.New("it was changed since it was looked at"))
 	}
 	if ns.GetDeletionTimestamp() == nil {
-		return fmt.Errorf("namespace %s is not Terminating: finalizing it would orphan its content at its next deletion", t.Name)
+		return fmt.Errorf("namespace %s is not Terminating: finalizing it would orphan its content at its next deletion",
+			t.Name)
 	}
 	unstructured.RemoveNestedField(ns.Object, "spec", "finalizers")
 	ns.SetFinalizers(nil)

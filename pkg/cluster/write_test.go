@@ -87,7 +87,8 @@ func TestFinalizersAreTakenOffTheStateThatWasSeen(t *testing.T) {
 	if err := client.MergePatch(t.Context(), target, map[string]any{"data": map[string]any{"a": "b"}}, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.StripFinalizers(t.Context(), target, seen, []string{"example.com/ours"}, false); !apierrors.IsConflict(err) {
+	if err := client.StripFinalizers(t.Context(), target, seen, []string{"example.com/ours"},
+		false); !apierrors.IsConflict(err) {
 		t.Errorf("after a change: %v", err)
 	}
 	if seen, err = client.Get(t.Context(), target); err != nil {

@@ -78,12 +78,13 @@ func TestCallSeesTheRunEnd(t *testing.T) {
 }
 
 func TestDryRunMakesNoCalls(t *testing.T) {
-	plan := &engine.Plan{Phases: []engine.Phase{{Name: "console", InOrder: true, Timeout: time.Second, Actions: []engine.Action{
-		call("disconnect", func(context.Context, func(string)) error {
-			t.Error("the call was made")
-			return nil
-		}),
-	}}}}
+	plan := &engine.Plan{Phases: []engine.Phase{{Name: "console", InOrder: true, Timeout: time.Second,
+		Actions: []engine.Action{
+			call("disconnect", func(context.Context, func(string)) error {
+				t.Error("the call was made")
+				return nil
+			}),
+		}}}}
 	if _, err := engine.Run(t.Context(), newFake(), plan, engine.Options{DryRun: true}); err != nil {
 		t.Error(err)
 	}

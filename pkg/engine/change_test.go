@@ -37,7 +37,10 @@ func TestChangeMayFindNothingToDoOrRefuse(t *testing.T) {
 	target := func(name string) cluster.Target { return configMap(name).Target() }
 	r, err := run(t, f, engine.Phase{Name: "p", Actions: []engine.Action{
 		{Verb: engine.Patch, Target: target("a"), Change: func(*cluster.Object) (map[string]any, error) { return nil, nil }},
-		{Verb: engine.Patch, Target: target("b"), Change: func(*cluster.Object) (map[string]any, error) { return nil, errors.New("no") }},
+		{Verb: engine.Patch, Target: target("b"), Change: func(*cluster.Object) (map[string]any, error) {
+			return nil,
+				errors.New("no")
+		}},
 		{Verb: engine.Patch, Target: target("gone"), Change: func(*cluster.Object) (map[string]any, error) {
 			t.Error("asked about what is not there")
 			return nil, nil

@@ -44,7 +44,8 @@ func newFake(objects ...*cluster.Object) *fakeCluster {
 var configMaps = &cluster.Resource{Version: "v1", Name: "configmaps", Kind: "ConfigMap", Namespaced: true}
 
 func configMap(name string, finalizers ...string) *cluster.Object {
-	return &cluster.Object{Resource: configMaps, Namespace: "default", Name: name, UID: types.UID("uid-" + name), Finalizers: finalizers}
+	return &cluster.Object{Resource: configMaps, Namespace: "default", Name: name, UID: types.UID("uid-" + name),
+		Finalizers: finalizers}
 }
 
 func (f *fakeCluster) put(o *cluster.Object) {
@@ -108,7 +109,8 @@ func (f *fakeCluster) MergePatch(_ context.Context, t cluster.Target, patch map[
 	if err != nil || dry {
 		return err
 	}
-	if meta, _ := patch["metadata"].(map[string]any); meta["resourceVersion"] != nil && meta["resourceVersion"] != o.ResourceVersion {
+	if meta, _ := patch["metadata"].(map[string]any); meta["resourceVersion"] != nil &&
+		meta["resourceVersion"] != o.ResourceVersion {
 		return apierrors.NewConflict(t.GVR().GroupResource(), t.Name, fmt.Errorf("it is at %s", o.ResourceVersion))
 	}
 	patched := *o
@@ -116,7 +118,8 @@ func (f *fakeCluster) MergePatch(_ context.Context, t cluster.Target, patch map[
 	return nil
 }
 
-func (f *fakeCluster) StripFinalizers(_ context.Context, t cluster.Target, seen *cluster.Object, names []string, _ bool) error {
+func (f *fakeCluster) StripFinalizers(_ context.Context, t cluster.Target, seen *cluster.Object, names []string,
+	_ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o, err := f.write("strip", t)
@@ -127,7 +130,8 @@ func (f *fakeCluster) StripFinalizers(_ context.Context, t cluster.Target, seen 
 		return apierrors.NewConflict(t.GVR().GroupResource(), t.Name, fmt.Errorf("it is at %s", o.ResourceVersion))
 	}
 	stripped := *o
-	stripped.Finalizers = slices.DeleteFunc(slices.Clone(o.Finalizers), func(s string) bool { return slices.Contains(names, s) })
+	stripped.Finalizers = slices.DeleteFunc(slices.Clone(o.Finalizers),
+		func(s string) bool { return slices.Contains(names, s) })
 	if f.after != nil {
 		f.after(&stripped)
 	}

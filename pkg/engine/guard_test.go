@@ -51,7 +51,8 @@ func TestAnObjectThatChangedIsNotDeletedUnlessItIsJudgedAgain(t *testing.T) {
 			f := newFake(o)
 			judged := remove(o)
 			f.edit(o, map[string]string{"mine": "true"})
-			plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 50 * time.Millisecond, Actions: []engine.Action{judged}}}}
+			plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 50 * time.Millisecond,
+				Actions: []engine.Action{judged}}}}
 			r, err := engine.Run(t.Context(), f, plan, engine.Options{Changed: test.changed(f)})
 			if err != nil {
 				t.Fatal(err)
@@ -80,7 +81,8 @@ func TestEveryChangeIsJudged(t *testing.T) {
 	}
 	var asked []string
 	plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{remove(quiet), remove(busy)}}}}
-	r, err := engine.Run(t.Context(), f, plan, engine.Options{Changed: func(ctx context.Context, a engine.Action) (cluster.Target, error) {
+	r, err := engine.Run(t.Context(), f, plan, engine.Options{Changed: func(ctx context.Context,
+		a engine.Action) (cluster.Target, error) {
 		asked = append(asked, a.Target.Name)
 		o, err := f.Get(ctx, a.Target)
 		return o.Target(), err
@@ -198,12 +200,13 @@ func TestALaterTryLooksAgain(t *testing.T) {
 					}
 					return test.answer(f, o)
 				}
-				r, err := run(t, f, engine.Phase{Name: "a", Actions: []engine.Action{remove(o)}, Hold: func(context.Context, []engine.Action) (map[types.UID]string, error) {
-					if looks++; looks == test.comes {
-						return map[types.UID]string{o.UID: "a Secret came"}, nil
-					}
-					return nil, nil
-				}})
+				r, err := run(t, f, engine.Phase{Name: "a", Actions: []engine.Action{remove(o)},
+					Hold: func(context.Context, []engine.Action) (map[types.UID]string, error) {
+						if looks++; looks == test.comes {
+							return map[types.UID]string{o.UID: "a Secret came"}, nil
+						}
+						return nil, nil
+					}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -52,12 +52,15 @@ func TestSameNameOtherUID(t *testing.T) {
 			switch rounds {
 			case 1:
 				return &engine.Step{Patience: time.Millisecond, Actions: []engine.Action{{
-					Verb: engine.CreateNamespace, Target: cluster.NamespaceTarget("x", ""), Annotations: map[string]string{"why": "test"},
+					Verb: engine.CreateNamespace, Target: cluster.NamespaceTarget("x",
+						""), Annotations: map[string]string{"why": "test"},
 				}}}, nil
 			case 2:
-				return &engine.Step{Patience: time.Millisecond, Actions: []engine.Action{{Verb: engine.Patch, Target: namespace("second").Target()}}}, nil
+				return &engine.Step{Patience: time.Millisecond,
+					Actions: []engine.Action{{Verb: engine.Patch, Target: namespace("second").Target()}}}, nil
 			case 3:
-				return &engine.Step{Patience: 50 * time.Millisecond, Actions: []engine.Action{remove(namespace("second")), remove(configMap("orphan"))}}, nil
+				return &engine.Step{Patience: 50 * time.Millisecond,
+					Actions: []engine.Action{remove(namespace("second")), remove(configMap("orphan"))}}, nil
 			}
 			return nil, nil
 		},
@@ -135,8 +138,10 @@ func TestStripStartsFromWhatWasSeen(t *testing.T) {
 		if stale {
 			seen.ResourceVersion, want = "0", 1
 		}
-		a := engine.Action{Verb: engine.StripFinalizers, Target: o.Target(), Finalizers: []string{"example.com/hold"}, Seen: &seen}
-		r, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{a}}}}, engine.Options{})
+		a := engine.Action{Verb: engine.StripFinalizers, Target: o.Target(), Finalizers: []string{"example.com/hold"},
+			Seen: &seen}
+		r, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{a}}}},
+			engine.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +164,8 @@ func TestFinalizerThatIsPutBackAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := outcome(t, r, "c")
-	if got.Result != engine.ResultLeft || !strings.Contains(got.Message, "put back") || !strings.Contains(got.Message, "a-webhook") {
+	if got.Result != engine.ResultLeft || !strings.Contains(got.Message, "put back") ||
+		!strings.Contains(got.Message, "a-webhook") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -174,12 +180,13 @@ func TestTotals(t *testing.T) {
 		actions = append(actions, remove(o))
 	}
 	last := engine.Event{}
-	_, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: actions}}}, engine.Options{OnEvent: func(e engine.Event) {
-		if e.Total != len(actions) {
-			t.Errorf("%s: a total of %d", e.Type, e.Total)
-		}
-		last = e
-	}})
+	_, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: actions}}},
+		engine.Options{OnEvent: func(e engine.Event) {
+			if e.Total != len(actions) {
+				t.Errorf("%s: a total of %d", e.Type, e.Total)
+			}
+			last = e
+		}})
 	if err != nil || last.Done != len(actions) {
 		t.Errorf("%d done, %v", last.Done, err)
 	}

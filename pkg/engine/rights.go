@@ -16,7 +16,8 @@ func Rights(p *Plan) []cluster.Right {
 			t := a.Target
 			add := func(subresource string, verbs ...string) {
 				for _, v := range verbs {
-					seen[cluster.Right{Group: t.Group, Resource: t.Resource, Subresource: subresource, Verb: v, Namespace: t.Namespace}] = true
+					seen[cluster.Right{Group: t.Group, Resource: t.Resource, Subresource: subresource, Verb: v,
+						Namespace: t.Namespace}] = true
 				}
 			}
 			switch a.Verb {
@@ -56,7 +57,8 @@ func Rights(p *Plan) []cluster.Right {
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b cluster.Right) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Subresource, b.Subresource),
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Resource, b.Resource),
+			cmp.Compare(a.Subresource, b.Subresource),
 			cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Verb, b.Verb))
 	})
 	return out

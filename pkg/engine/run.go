@@ -159,7 +159,8 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 	phaseCtx := ctx
 	if phase.Timeout > 0 {
 		var cancel context.CancelFunc
-		phaseCtx, cancel = context.WithTimeoutCause(ctx, phase.Timeout, fmt.Errorf("%s: %w after %s", phase.Title, ErrTimeout, phase.Timeout))
+		phaseCtx, cancel = context.WithTimeoutCause(ctx, phase.Timeout,
+			fmt.Errorf("%s: %w after %s", phase.Title, ErrTimeout, phase.Timeout))
 		defer cancel()
 	}
 	err := p.rounds(phaseCtx)
@@ -177,7 +178,8 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 		j := p.jobs[key]
 		if j.result == "" {
 			p.end(j, ResultLeft)
-			r.emit(Event{Type: Left, Phase: phase, Verb: j.action.Verb, Target: j.action.Target, Operation: key.operation, Message: j.message})
+			r.emit(Event{Type: Left, Phase: phase, Verb: j.action.Verb, Target: j.action.Target, Operation: key.operation,
+				Message: j.message})
 		}
 		if j.result == ResultFailed || j.result == ResultLeft || j.result == ResultKept {
 			failed++
@@ -186,7 +188,8 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 			continue // only waited for, and gone
 		}
 		r.report.Outcomes = append(r.report.Outcomes, Outcome{
-			Phase: phase.Name, Verb: j.action.Verb, Object: key.ref, Operation: key.operation, Result: j.result, Message: j.message, Finalizers: j.strips,
+			Phase: phase.Name, Verb: j.action.Verb, Object: key.ref, Operation: key.operation, Result: j.result,
+			Message: j.message, Finalizers: j.strips,
 		})
 	}
 	for _, a := range phase.Actions {
@@ -195,7 +198,8 @@ func (r *runner) phase(ctx context.Context, phase *Phase) error {
 		}
 	}
 	elapsed := time.Since(start)
-	r.report.Phases = append(r.report.Phases, PhaseTime{Name: phase.Name, Title: phase.Title, Elapsed: elapsed, Seconds: elapsed.Seconds()})
+	r.report.Phases = append(r.report.Phases, PhaseTime{Name: phase.Name, Title: phase.Title, Elapsed: elapsed,
+		Seconds: elapsed.Seconds()})
 	done, total := p.count()
 	r.emit(Event{Type: PhaseEnded, Phase: phase, Done: done, Total: total, Err: err})
 	if err == nil && failed > 0 && phase.Gate {

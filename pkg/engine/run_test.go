@@ -45,7 +45,8 @@ func outcome(t *testing.T, r *engine.Report, name string) engine.Outcome {
 }
 
 func TestDeleteTakesOnlyTheAllowedFinalizersOff(t *testing.T) {
-	ours, both := configMap("ours", "castware.cast.ai/cleanup-helm"), configMap("both", "castware.cast.ai/cleanup-helm", "example.com/hold")
+	ours, both := configMap("ours", "castware.cast.ai/cleanup-helm"), configMap("both", "castware.cast.ai/cleanup-helm",
+		"example.com/hold")
 	f := newFake(ours, both)
 	r, err := run(t, f, engine.Phase{Name: "p", Actions: []engine.Action{
 		remove(ours, "castware.cast.ai/cleanup-helm"), remove(both, "castware.cast.ai/cleanup-helm"),
@@ -210,7 +211,8 @@ func TestStripRefusesAnObjectThatIsNotBeingDeleted(t *testing.T) {
 func TestDryRunChangesNothing(t *testing.T) {
 	o := configMap("c", "example.com/hold")
 	f := newFake(o)
-	r, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{remove(o, engine.AnyFinalizer)}}}},
+	r, err := engine.Run(t.Context(), f,
+		&engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{remove(o, engine.AnyFinalizer)}}}},
 		engine.Options{DryRun: true})
 	if err != nil {
 		t.Fatal(err)

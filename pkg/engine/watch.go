@@ -131,7 +131,8 @@ func (p *phaseRun) see(ctx context.Context, s cluster.Sighting, strips *sync.Wai
 		message = "finalizers: " + strings.Join(s.Object.Finalizers, ", ")
 	}
 	if back := common(s.Object.Finalizers, j.strips); len(back) > 0 {
-		message = fmt.Sprintf("the finalizers %s were removed and put back; last written by %s", strings.Join(back, ", "), strings.Join(s.Object.Managers, ", "))
+		message = fmt.Sprintf("the finalizers %s were removed and put back; last written by %s", strings.Join(back, ", "),
+			strings.Join(s.Object.Managers, ", "))
 	}
 	if message != j.message {
 		j.message = message

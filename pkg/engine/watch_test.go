@@ -63,7 +63,8 @@ func TestPatienceStartsAnewWhenTheServerIsBack(t *testing.T) {
 				f.tell()
 			})
 		}
-		plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 5 * time.Second, Actions: []engine.Action{remove(o)}}}}
+		plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 5 * time.Second,
+			Actions: []engine.Action{remove(o)}}}}
 		r, err := engine.Run(t.Context(), f, plan, engine.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +82,8 @@ func TestPatienceEnds(t *testing.T) {
 		f := &slowLook{fakeCluster: newFake(o), away: 2 * time.Second}
 		f.back = func() { f.away = 2 * time.Second }
 		began := time.Now()
-		plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 5 * time.Second, Actions: []engine.Action{remove(o)}}}}
+		plan := &engine.Plan{Phases: []engine.Phase{{Name: "p", Patience: 5 * time.Second,
+			Actions: []engine.Action{remove(o)}}}}
 		r, err := engine.Run(t.Context(), f, plan, engine.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -100,11 +102,13 @@ func TestAWriteCutShortIsLeft(t *testing.T) {
 	cause := errors.New("interrupted")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	f.fail = func(int, string) error { cancel(cause); return ctx.Err() }
-	r, err := engine.Run(ctx, f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{remove(o)}}}}, engine.Options{})
+	r, err := engine.Run(ctx, f, &engine.Plan{Phases: []engine.Phase{{Name: "p", Actions: []engine.Action{remove(o)}}}},
+		engine.Options{})
 	if !errors.Is(err, cause) {
 		t.Errorf("error %v", err)
 	}
-	if got := outcome(t, r, "c"); got.Result != engine.ResultLeft || !strings.Contains(got.Message, "before the server answered") {
+	if got := outcome(t, r, "c"); got.Result != engine.ResultLeft ||
+		!strings.Contains(got.Message, "before the server answered") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -168,7 +168,8 @@ func (p *phaseRun) held(ctx context.Context, a Action) error {
 // already, that it was replaced (then the one that was meant is gone, and the new
 // one is not ours to touch), or that it has changed since it was judged.
 func (p *phaseRun) send(ctx context.Context, a Action) error {
-	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, Orphan: a.Orphan, DryRun: p.options.DryRun, Once: p.takes(a)}
+	opts := cluster.DeleteOptions{GracePeriodSeconds: a.GracePeriodSeconds, Orphan: a.Orphan, DryRun: p.options.DryRun,
+		Once: p.takes(a)}
 	guarded := p.options.Changed != nil && !p.options.DryRun
 	return retry(ctx, apierrors.IsConflict, func() error {
 		if err := p.held(ctx, a); err != nil {

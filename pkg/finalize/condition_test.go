@@ -11,11 +11,14 @@ func TestParseMessage(t *testing.T) {
 		want          Hints
 	}{
 		{"nothing", "All content successfully removed", Hints{}},
-		{"resources", "Some resources are remaining: pods. has 1 resource instances, widgets.example.com has 20 resource instances",
+		{"resources",
+			"Some resources are remaining: pods. has 1 resource instances, widgets.example.com has 20 resource instances",
 			Hints{Resources: map[string]int{"pods": 1, "widgets.example.com": 20}}},
-		{"finalizers", "Some content in the namespace has finalizers remaining: example.com/hold in 3 resource instances, orphan in 1 resource instances",
+		{"finalizers",
+			"Some content in the namespace has finalizers remaining: example.com/hold in 3 resource instances, orphan in 1 resource instances",
 			Hints{Finalizers: map[string]int{"example.com/hold": 3, "orphan": 1}}},
-		{"discovery", "Discovery failed for some groups, 2 failing: unable to retrieve the complete list of server APIs: a.example.com/v1: stale GroupVersion discovery: a.example.com/v1, b.example.com/v1beta1: the server is currently unable to handle the request, try again",
+		{"discovery",
+			"Discovery failed for some groups, 2 failing: unable to retrieve the complete list of server APIs: a.example.com/v1: stale GroupVersion discovery: a.example.com/v1, b.example.com/v1beta1: the server is currently unable to handle the request, try again",
 			Hints{Groups: map[string]string{
 				"a.example.com/v1":      "stale GroupVersion discovery: a.example.com/v1",
 				"b.example.com/v1beta1": "the server is currently unable to handle the request, try again",

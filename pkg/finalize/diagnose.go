@@ -137,7 +137,8 @@ func (e *examination) findCauses(read map[string]bool) {
 
 // sortCauses puts those first that need the least force.
 func (e *examination) sortCauses() {
-	order := []Rung{RemoveAPIService, RemoveWebhook, RelaxSchema, DeletePods, DeleteContent, Wait, ClearFinalizers, Finalize,
+	order := []Rung{RemoveAPIService, RemoveWebhook, RelaxSchema, DeletePods, DeleteContent, Wait, ClearFinalizers,
+		Finalize,
 		Sweep, Nothing}
 	slices.SortStableFunc(e.Causes, func(a, b Cause) int {
 		return slices.Index(order, a.Action) - slices.Index(order, b.Action)

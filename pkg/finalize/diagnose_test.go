@@ -22,8 +22,10 @@ func TestDiagnoseRefusals(t *testing.T) {
 			w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
 		}, NotTerminating, "orphan its content"},
 		{"protected", "kube-node-lease", func(w *world) { w.namespace("kube-node-lease") }, Protected, "heartbeats"},
-		{"protected and active", "kube-system", func(w *world) { w.add("namespaces", "", "kube-system") }, Protected, "control plane"},
-		{"protected by prefix", "openshift-monitoring", func(w *world) { w.namespace("openshift-monitoring") }, Protected, "OpenShift"},
+		{"protected and active", "kube-system", func(w *world) { w.add("namespaces", "", "kube-system") }, Protected,
+			"control plane"},
+		{"protected by prefix", "openshift-monitoring", func(w *world) { w.namespace("openshift-monitoring") }, Protected,
+			"OpenShift"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, force := range []bool{false, true} {
@@ -74,7 +76,8 @@ func TestRefusedBlocked(t *testing.T) {
 	w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
 	d := diagnose(t, w, "x", options())
 	err := Refused([]*Diagnosis{d}, options())
-	if err == nil || !strings.Contains(err.Error(), "nothing was changed") || !strings.Contains(err.Error(), "--remove-apiservice=v1.custom.metrics.k8s.io") {
+	if err == nil || !strings.Contains(err.Error(), "nothing was changed") ||
+		!strings.Contains(err.Error(), "--remove-apiservice=v1.custom.metrics.k8s.io") {
 		t.Fatal(err)
 	}
 	for _, edit := range []func(*Options){
@@ -103,7 +106,8 @@ func TestConditionsThatLie(t *testing.T) {
 // TestJSON holds the field names of the document.
 func TestJSON(t *testing.T) {
 	w, o := newWorld(), options()
-	w.namespace("x", conditionsOf("NamespaceFinalizersRemaining", "True", "Some content in the namespace has finalizers remaining: example.com/hold in 2 resource instances"))
+	w.namespace("x", conditionsOf("NamespaceFinalizersRemaining", "True",
+		"Some content in the namespace has finalizers remaining: example.com/hold in 2 resource instances"))
 	w.add("configmaps", "x", "a", deleting, held("example.com/hold"))
 	w.add("configmaps", "x", "b", deleting, held("example.com/hold"))
 	got, err := json.MarshalIndent(diagnose(t, w, "x", o), "", "  ")

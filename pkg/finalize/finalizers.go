@@ -62,8 +62,9 @@ var knownFinalizers = []Known{
 		Guards: "data of a volume that is still bound"},
 	{Name: foreground, By: "kube-controller-manager (garbage collector)", afterOthers: true,
 		Guards: "dependents of the object, which are then removed later"},
-	{Name: orphanDependent, By: "kube-controller-manager (garbage collector)", Guards: "dependents of the object, which are " +
-		"then removed with it"},
+	{Name: orphanDependent, By: "kube-controller-manager (garbage collector)",
+		Guards: "dependents of the object, which are " +
+			"then removed with it"},
 	{Name: cleanUpCustom, By: "kube-apiserver (CRD finalizer)", afterOthers: true,
 		Guards: "custom resources, which would come back with the next definition of that name"},
 	{Name: "batch.kubernetes.io/job-tracking", By: "kube-controller-manager (Job controller)"},

@@ -45,7 +45,10 @@ func (o *Observation) findSchemas(ctx context.Context, c Reader) {
 		if !invalidObject.MatchString(s.Refused) || o.Schemas[name] != nil {
 			continue
 		}
-		i := slices.IndexFunc(o.Objects, func(obj *cluster.Object) bool { return isDefinition(obj.Ref()) && obj.Name == name })
+		i := slices.IndexFunc(o.Objects, func(obj *cluster.Object) bool {
+			return isDefinition(obj.Ref()) &&
+				obj.Name == name
+		})
 		if i < 0 {
 			continue
 		}
@@ -289,6 +292,7 @@ const (
 // from an object.
 func (d *Diagnosis) refused(t cluster.Target) bool {
 	return slices.ContainsFunc(d.Causes, func(c Cause) bool {
-		return c.Action == RelaxSchema && slices.ContainsFunc(c.objects, func(o *cluster.Object) bool { return o.UID == t.UID })
+		return c.Action == RelaxSchema && slices.ContainsFunc(c.objects,
+			func(o *cluster.Object) bool { return o.UID == t.UID })
 	})
 }

@@ -116,7 +116,8 @@ func TestSchema(t *testing.T) {
 		if !reflect.DeepEqual(now.Object["spec"], was.Object["spec"]) || len(now.GetAnnotations()) > 0 {
 			t.Errorf("it is %v, was %v", now.Object, was.Object)
 		}
-		if !strings.Contains(undo, `"keyword":"required"`) || !strings.Contains(undo, `"keyword":"x-kubernetes-validations"`) {
+		if !strings.Contains(undo, `"keyword":"required"`) ||
+			!strings.Contains(undo, `"keyword":"x-kubernetes-validations"`) {
 			t.Errorf("while it was relaxed it said %q", undo)
 		}
 	})

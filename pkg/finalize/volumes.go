@@ -79,7 +79,8 @@ func (v *Volume) summarize() string {
 	case v.Phase == "Failed":
 		return fmt.Sprintf("%s: its disk could not be given back; kubectl describe pv %s says why", begin, v.Name)
 	}
-	return fmt.Sprintf("%s: it is %s, and its provisioner has not removed the disk yet, which may cost money", begin, v.Phase)
+	return fmt.Sprintf("%s: it is %s, and its provisioner has not removed the disk yet, which may cost money", begin,
+		v.Phase)
 }
 
 // saysVolumes adds the volumes to a sentence.

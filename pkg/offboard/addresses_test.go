@@ -29,7 +29,8 @@ func TestEndpointsOfAServiceThatGoes(t *testing.T) {
 		if _, err := w.offboard(t); err != nil {
 			t.Fatal(err)
 		}
-		if w.has(t, "Namespace/castai-agent") || slices.ContainsFunc(w.Writes(), func(r string) bool { return strings.HasPrefix(r, "delete endpoints") }) {
+		if w.has(t, "Namespace/castai-agent") || slices.ContainsFunc(w.Writes(),
+			func(r string) bool { return strings.HasPrefix(r, "delete endpoints") }) {
 			t.Errorf("they held the namespace: %v", w.Writes())
 		}
 	})

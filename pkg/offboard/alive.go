@@ -65,7 +65,8 @@ func leases(inv *ownership.Inventory, component string) []*cluster.Object {
 			newest = at
 		}
 		holder, _, _ := unstructured.NestedString(o.Body, "spec", "holderIdentity")
-		if holder != "" && slices.ContainsFunc(workloads, func(w *cluster.Object) bool { return w.Namespace == o.Namespace }) &&
+		if holder != "" && slices.ContainsFunc(workloads,
+			func(w *cluster.Object) bool { return w.Namespace == o.Namespace }) &&
 			!heldByOthers(inv, component, o.Namespace, holder) {
 			candidates = append(candidates, o)
 		}

@@ -66,9 +66,11 @@ spec: {holderIdentity: cp-1, renewTime: %q}
 func micro(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000000Z07:00") }
 
 var (
-	operatorLease = cluster.Ref{Group: "coordination.k8s.io", Kind: "Lease", Namespace: "castai-agent", Name: "castware-operator.cast.ai"}
-	component     = cluster.Ref{Group: "castware.cast.ai", Kind: "Component", Namespace: "castai-agent", Name: "castai-agent"}
-	operatorRef   = cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castware-operator"}
+	operatorLease = cluster.Ref{Group: "coordination.k8s.io", Kind: "Lease", Namespace: "castai-agent",
+		Name: "castware-operator.cast.ai"}
+	component = cluster.Ref{Group: "castware.cast.ai", Kind: "Component", Namespace: "castai-agent",
+		Name: "castai-agent"}
+	operatorRef = cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castware-operator"}
 )
 
 // live lets the operator renew its Lease every 2 s, until it is stopped, and
@@ -89,7 +91,8 @@ func (w *world) live(takes time.Duration) {
 			lease.SetResourceVersion("")
 			w.Put(lease)
 		}
-		if c := w.Get(component); c != nil && c.GetDeletionTimestamp() != nil && time.Since(c.GetDeletionTimestamp().Time) >= takes {
+		if c := w.Get(component); c != nil && c.GetDeletionTimestamp() != nil &&
+			time.Since(c.GetDeletionTimestamp().Time) >= takes {
 			w.Drop(component)
 		}
 		return clustertest.Fault{}
@@ -208,7 +211,8 @@ func TestControllersThatDieOnTheWay(t *testing.T) {
 // too.
 func TestFinalizersAreThoseOfTheLiveObject(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := serve(t, strings.Replace(operator(time.Now().Add(-time.Hour)), ", finalizers: [castware.cast.ai/cleanup-helm]", "", 1))
+		w := serve(t, strings.Replace(operator(time.Now().Add(-time.Hour)), ", finalizers: [castware.cast.ai/cleanup-helm]",
+			"", 1))
 		w.when("delete components", func() {
 			u := w.Get(component)
 			u.SetFinalizers([]string{"castware.cast.ai/cleanup-helm"})
@@ -253,10 +257,12 @@ status: {conditions: [{type: %s, status: "True", reason: Installing}]}
 		alive         bool
 		takes, waited time.Duration
 	}{
-		"a release, and the operator lives":   {secret("pending-install"), secret("deployed"), true, 12 * time.Second, 12 * time.Second},
+		"a release, and the operator lives": {secret("pending-install"), secret("deployed"), true, 12 * time.Second,
+			12 * time.Second},
 		"a release, and the operator is dead": {secret("pending-install"), secret("deployed"), false, 12 * time.Second, 0},
 		"a Component, and the operator lives": {
-			fmt.Sprintf(progressing, "Progressing"), fmt.Sprintf(progressing, "Available"), true, 12 * time.Second, 12 * time.Second,
+			fmt.Sprintf(progressing, "Progressing"), fmt.Sprintf(progressing,
+				"Available"), true, 12 * time.Second, 12 * time.Second,
 		},
 		"a Component, and the operator is dead": {
 			fmt.Sprintf(progressing, "Progressing"), fmt.Sprintf(progressing, "Available"), false, 12 * time.Second, 0,
@@ -357,10 +363,12 @@ func TestStoppingIsAGate(t *testing.T) {
 				w.add(t, fmt.Sprintf(strings.TrimPrefix(running, "\n---"), agent.GetUID(), test.node, test.phase))
 				w.runner.Accept = test.accept
 				_, err := w.offboard(t)
-				if stays := w.has(t, "MutatingWebhookConfiguration.admissionregistration.k8s.io/castai-pod-mutator"); stays != test.stays {
+				if stays := w.has(t,
+					"MutatingWebhookConfiguration.admissionregistration.k8s.io/castai-pod-mutator"); stays != test.stays {
 					t.Errorf("the webhook stays: %v (%v)", stays, err)
 				}
-				if test.stays && (!errors.Is(err, engine.ErrGate) || !strings.Contains(err.Error(), "Pod/castai-agent/castai-agent-1-a on node node-1")) {
+				if test.stays && (!errors.Is(err, engine.ErrGate) ||
+					!strings.Contains(err.Error(), "Pod/castai-agent/castai-agent-1-a on node node-1")) {
 					t.Errorf("error %v", err)
 				}
 				if !test.stays && err != nil {
@@ -452,8 +460,9 @@ func TestRecreatorsStopBeforeTheCleanUp(t *testing.T) {
 		cleanUp time.Duration
 		order   []string
 	}{
-		"with a clean-up": {time.Minute, []string{"castai-cluster-controller", "castai-agent/castai-agent", "castware-operator"}},
-		"without one":     {0, []string{"castware-operator", "castai-agent/castai-agent"}},
+		"with a clean-up": {time.Minute, []string{"castai-cluster-controller", "castai-agent/castai-agent",
+			"castware-operator"}},
+		"without one": {0, []string{"castware-operator", "castai-agent/castai-agent"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -467,7 +476,8 @@ func TestRecreatorsStopBeforeTheCleanUp(t *testing.T) {
 				last := -1
 				for _, name := range test.order {
 					at := slices.IndexFunc(writes, func(s string) bool {
-						return strings.HasSuffix(s, name) && (strings.HasPrefix(s, "patch deployments") || strings.HasPrefix(s, "delete components"))
+						return strings.HasSuffix(s, name) && (strings.HasPrefix(s, "patch deployments") ||
+							strings.HasPrefix(s, "delete components"))
 					})
 					if at <= last {
 						t.Errorf("%s comes too early: %v", name, writes)

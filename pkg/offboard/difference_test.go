@@ -24,10 +24,12 @@ func TestDifference(t *testing.T) {
 		fresh *engine.Plan
 		want  []string
 	}{
-		"none":          {plan(nil, del("goes"), changed), nil},
-		"one more":      {plan(nil, del("same"), del("goes"), del("new")), []string{"now also: delete ConfigMap/a/new: because"}},
-		"one less":      {plan(nil, del("same")), []string{"no longer: delete ConfigMap/a/goes: because"}},
-		"made anew":     {plan(nil, renewed, del("goes")), []string{"now also: delete ConfigMap/a/same: because", "no longer: delete ConfigMap/a/same: because"}},
+		"none": {plan(nil, del("goes"), changed), nil},
+		"one more": {plan(nil, del("same"), del("goes"), del("new")),
+			[]string{"now also: delete ConfigMap/a/new: because"}},
+		"one less": {plan(nil, del("same")), []string{"no longer: delete ConfigMap/a/goes: because"}},
+		"made anew": {plan(nil, renewed, del("goes")),
+			[]string{"now also: delete ConfigMap/a/same: because", "no longer: delete ConfigMap/a/same: because"}},
 		"what it means": {plan([]string{"a stays"}, del("same"), del("goes")), []string{"a stays"}},
 	} {
 		if got := offboard.Difference(shown, test.fresh); !slices.Equal(got, test.want) {

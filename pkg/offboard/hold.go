@@ -83,7 +83,8 @@ func (m *removal) going(fresh []*cluster.Object) map[types.UID]bool {
 	inv := m.now.Inventory
 	var changed []*cluster.Object
 	for _, o := range fresh {
-		if i := inv.Item(o.Ref()); i != nil && i.Verdict == ownership.Owned && i.Object.UID == o.UID && !sameMarks(i.Object, o) {
+		if i := inv.Item(o.Ref()); i != nil && i.Verdict == ownership.Owned && i.Object.UID == o.UID &&
+			!sameMarks(i.Object, o) {
 			changed = append(changed, o)
 		}
 	}
@@ -189,7 +190,8 @@ func alien(snap *cluster.Snapshot, inv *ownership.Inventory, namespace string, k
 // addresses tells whether kube-controller-manager made the Endpoints of a Service
 // that goes: it makes them again until that has gone.
 func addresses(o *cluster.Object, inv *ownership.Inventory) bool {
-	return o.Resource.GroupResource().String() == "endpoints" && slices.Equal(o.Managers, []string{"kube-controller-manager"}) &&
+	return o.Resource.GroupResource().String() == "endpoints" &&
+		slices.Equal(o.Managers, []string{"kube-controller-manager"}) &&
 		inv.IsOwned(cluster.Ref{Kind: "Service", Namespace: o.Namespace, Name: o.Name})
 }
 

@@ -19,7 +19,8 @@ func TestAnotherObjectOfANameThatWasIncludedStays(t *testing.T) {
 				w.runner.Judge.Include = []cluster.Ref{secret}
 				w.when(when, func() {
 					w.Drop(secret)
-					w.add(t, "{apiVersion: v1, kind: Secret, metadata: {name: password, namespace: shop, labels: {team: acme}}, data: {k: dg==}}")
+					w.add(t,
+						"{apiVersion: v1, kind: Secret, metadata: {name: password, namespace: shop, labels: {team: acme}}, data: {k: dg==}}")
 				})
 				if _, err := w.offboard(t); err != nil {
 					t.Fatal(err)

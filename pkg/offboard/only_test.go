@@ -58,7 +58,8 @@ func (w *world) planned(t *testing.T) *engine.Plan {
 var unplanned = []string{
 	"ClusterRole.rbac.authorization.k8s.io/castai-later", "ClusterRoleBinding.rbac.authorization.k8s.io/castai-later",
 	"ConfigMap/castai-agent/later", "Namespace/castai-agent",
-	"Recommendation.autoscaling.cast.ai/shop/later", "CustomResourceDefinition.apiextensions.k8s.io/recommendations.autoscaling.cast.ai",
+	"Recommendation.autoscaling.cast.ai/shop/later",
+	"CustomResourceDefinition.apiextensions.k8s.io/recommendations.autoscaling.cast.ai",
 }
 
 // Without a plan to keep to, all of it is removed.
@@ -112,7 +113,8 @@ func TestOnlyEndsBeforeWhatWouldHaveToBeStopped(t *testing.T) {
 		w.runner.Only = w.planned(t)
 		w.when("patch deployments.apps", func() { w.add(t, laterDeployment) })
 		_, err := w.offboard(t)
-		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "Deployment.apps/castai-agent/castai-later came since") {
+		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(),
+			"Deployment.apps/castai-agent/castai-later came since") {
 			t.Error(err)
 		}
 		for _, r := range w.Writes() {

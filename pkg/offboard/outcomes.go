@@ -42,7 +42,10 @@ func finish(r *engine.Report, after *ownership.Inventory) {
 func Unfinished(r *engine.Report) []engine.Outcome {
 	var out []engine.Outcome
 	for i, o := range r.Outcomes {
-		again := slices.ContainsFunc(r.Outcomes[i+1:], func(later engine.Outcome) bool { return later.Verb == o.Verb && later.Object == o.Object })
+		again := slices.ContainsFunc(r.Outcomes[i+1:], func(later engine.Outcome) bool {
+			return later.Verb == o.Verb &&
+				later.Object == o.Object
+		})
 		bad := o.Result == engine.ResultFailed || o.Result == engine.ResultLeft
 		if bad && !again && (removes(o.Verb) || o.Phase == PhaseRevert) {
 			out = append(out, o)

@@ -69,7 +69,8 @@ const StoppedAnnotation = "castai.kubectl.dev/stopped"
 // New returns the plan for an inventory. It holds an action for every owned
 // object, except those that Kubernetes collects with their owners.
 func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.Plan {
-	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{}, there: map[types.UID]*cluster.Object{}, cleans: map[string]bool{}}
+	p := &planner{inv: inv, cat: cat, whole: map[string]bool{}, byUID: map[types.UID]*ownership.Item{},
+		there: map[types.UID]*cluster.Object{}, cleans: map[string]bool{}}
 	for _, o := range inv.Objects() {
 		p.there[o.UID] = o
 	}
@@ -135,9 +136,11 @@ func New(inv *ownership.Inventory, cat *ownership.Catalogue, o Options) *engine.
 // phases are those of a plan, in order, without their actions.
 func phases(o Options) []engine.Phase {
 	return []engine.Phase{
-		{Name: PhaseOperations, Title: "Let Cast AI's operator finish what it is doing", Timeout: o.CleanUp, Optional: true, InOrder: true},
+		{Name: PhaseOperations, Title: "Let Cast AI's operator finish what it is doing", Timeout: o.CleanUp, Optional: true,
+			InOrder: true},
 		{Name: PhaseRecreators, Title: "Stop what would put things back", Timeout: o.Phase},
-		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime, Optional: true},
+		{Name: PhaseCleanUp, Title: "Let Cast AI's controllers clean up", Timeout: o.CleanUp, Patience: reactionTime,
+			Optional: true},
 		{Name: PhaseOperators, Title: "Stop Cast AI's operators", Timeout: o.Phase},
 		{Name: PhaseStop, Title: "Stop Cast AI's workloads", Timeout: o.Phase},
 		{Name: PhaseAdmission, Title: "Remove webhooks and API services", Timeout: o.Phase, Gate: true},
@@ -193,7 +196,8 @@ type planner struct {
 func (p *planner) phaseOf(i *ownership.Item) string {
 	o := i.Object
 	kind := o.Ref().GroupKind().String()
-	custom := p.inv.IsOwned(cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: o.Resource.GroupResource().String()})
+	custom := p.inv.IsOwned(cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition",
+		Name: o.Resource.GroupResource().String()})
 	switch {
 	case custom:
 		return PhaseResources
@@ -239,13 +243,15 @@ func (p *planner) isHome(ns string) bool {
 }
 
 func isHelmRecord(o *cluster.Object) bool {
-	return o.Resource.Group == "" && o.Labels["owner"] == "helm" && (o.Resource.Kind == "Secret" || o.Resource.Kind == "ConfigMap")
+	return o.Resource.Group == "" && o.Labels["owner"] == "helm" &&
+		(o.Resource.Kind == "Secret" || o.Resource.Kind == "ConfigMap")
 }
 
 // remove returns the action that deletes an owned object.
 func (p *planner) remove(i *ownership.Item) engine.Action {
 	o := i.Object
-	a := engine.Action{Verb: engine.Delete, Target: o.Target(), Why: i.For[0].Text, Command: kubectl("delete", o), Strips: p.cat.OwnFinalizer}
+	a := engine.Action{Verb: engine.Delete, Target: o.Target(), Why: i.For[0].Text, Command: kubectl("delete", o),
+		Strips: p.cat.OwnFinalizer}
 	for _, f := range o.Finalizers {
 		if p.cat.OwnFinalizer(f) {
 			a.Finalizers = append(a.Finalizers, f)

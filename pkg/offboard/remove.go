@@ -52,7 +52,8 @@ type Result struct {
 // alone if not.
 func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) (*Result, error) {
 	own := *r // what the user names is pinned as it goes on
-	m := &removal{Runner: &own, now: o, named: named(o, r.Judge.Include), seen: []*ownership.Inventory{o.Inventory}, report: &engine.Report{}, asked: time.Now(), dead: map[string]bool{}}
+	m := &removal{Runner: &own, now: o, named: named(o, r.Judge.Include), seen: []*ownership.Inventory{o.Inventory},
+		report: &engine.Report{}, asked: time.Now(), dead: map[string]bool{}}
 	err := m.course(ctx, plan)
 	result := &Result{Report: m.report, Before: m.now.Inventory, After: m.after}
 	if errors.Is(err, engine.ErrGate) && (r.Console == nil || !r.Console.Gated(m.report)) {
@@ -159,7 +160,8 @@ func (m *removal) freed(o *Observation) bool {
 		return false // what could not be saved, say, holds it still
 	}
 	return slices.ContainsFunc(part(m.plan(o), removing).Phases, func(p engine.Phase) bool {
-		return p.Name != PhaseRoots && slices.ContainsFunc(p.Actions, func(a engine.Action) bool { return m.held[a.Target.UID] })
+		return p.Name != PhaseRoots && slices.ContainsFunc(p.Actions,
+			func(a engine.Action) bool { return m.held[a.Target.UID] })
 	})
 }
 
@@ -169,7 +171,8 @@ func (m *removal) staying(shown *engine.Plan) {
 	was := writes(shown)
 	for _, h := range m.now.Homes {
 		why := m.now.stays[h.Name]
-		if h.Namespace != nil && len(h.Keep) > 0 && was[write{verb: engine.Delete, ref: h.Namespace.Ref(), uid: h.Namespace.UID}] {
+		if h.Namespace != nil && len(h.Keep) > 0 && was[write{verb: engine.Delete, ref: h.Namespace.Ref(),
+			uid: h.Namespace.UID}] {
 			why = fmt.Sprintf("%s came into it, and is not Cast AI's", h.Keep[0])
 		}
 		if why != "" {
@@ -182,7 +185,8 @@ func (m *removal) staying(shown *engine.Plan) {
 
 // run carries out a part of the plan and adds to the report.
 func (m *removal) run(ctx context.Context, plan *engine.Plan) (*engine.Report, error) {
-	report, err := engine.Run(ctx, m.Cluster, m.onlyOurs(ctx, m.onlySaved(plan)), engine.Options{Changed: m.changed, OnEvent: m.event})
+	report, err := engine.Run(ctx, m.Cluster, m.onlyOurs(ctx, m.onlySaved(plan)),
+		engine.Options{Changed: m.changed, OnEvent: m.event})
 	m.report.Outcomes = append(m.report.Outcomes, report.Outcomes...)
 	m.report.Phases = append(m.report.Phases, report.Phases...)
 	return report, err
@@ -333,7 +337,9 @@ func named(o *Observation, refs []cluster.Ref) map[cluster.Ref]types.UID {
 // has the name of by now: nobody has confirmed that one.
 func (m *removal) pin(s *Survey) {
 	m.Judge.Include = slices.DeleteFunc(slices.Clone(m.Judge.Include), func(r cluster.Ref) bool {
-		return slices.ContainsFunc(s.Snapshot.Objects, func(o *cluster.Object) bool { return o.Ref() == r && o.UID != m.named[r] })
+		return slices.ContainsFunc(s.Snapshot.Objects, func(o *cluster.Object) bool {
+			return o.Ref() == r && o.UID != m.named[r]
+		})
 	})
 }
 

@@ -178,9 +178,11 @@ func TestRootsStayWhileSomethingIsLeft(t *testing.T) {
 	elsewhere := strings.NewReplacer(
 		"namespace: castai-agent", "namespace: tools", "metadata: {name: castai-agent}", "metadata: {name: tools}",
 		"meta.helm.sh/release-namespace: castai-agent", "meta.helm.sh/release-namespace: tools",
-		"  name: castai-agent-autoscaler\n", "  name: castai-agent-autoscaler\n  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: tools}\n",
+		"  name: castai-agent-autoscaler\n",
+		"  name: castai-agent-autoscaler\n  annotations: {meta.helm.sh/release-name: castai-agent, meta.helm.sh/release-namespace: tools}\n",
 	).Replace(installed)
-	for _, denied := range []string{"configmaps", "deployments", "serviceaccounts", "namespaces", "clusterroles", "deployments namespaces", ""} {
+	for _, denied := range []string{"configmaps", "deployments", "serviceaccounts", "namespaces", "clusterroles",
+		"deployments namespaces", ""} {
 		t.Run("denied: "+denied, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := serveAll(t, elsewhere)
@@ -200,7 +202,8 @@ func TestRootsStayWhileSomethingIsLeft(t *testing.T) {
 				}
 				left := w.has(t, "ClusterRole.rbac.authorization.k8s.io/castai-agent") || w.has(t, "Namespace/tools")
 				if r.After.Clean() == left || o.Clean() == left || (len(o.Owned()) > 0) != left {
-					t.Errorf("after: clean %t; a later look: clean %t, %d owned; there is %v", r.After.Clean(), o.Clean(), len(o.Owned()), w.Refs())
+					t.Errorf("after: clean %t; a later look: clean %t, %d owned; there is %v", r.After.Clean(), o.Clean(),
+						len(o.Owned()), w.Refs())
 				}
 			})
 		})
@@ -269,7 +272,8 @@ func TestNamespaceStaysForWhatCantBeRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o := result(r.Report, "Namespace/castai-agent"); o.Result != engine.ResultKept || !strings.Contains(o.Message, "gadgets") {
+			if o := result(r.Report, "Namespace/castai-agent"); o.Result != engine.ResultKept ||
+				!strings.Contains(o.Message, "gadgets") {
 				t.Errorf("the report says %+v", o)
 			}
 			if !w.has(t, "Namespace/castai-agent") || w.has(t, "Deployment.apps/castai-agent/castai-agent") {
@@ -295,7 +299,8 @@ func TestDefinitionStaysForWhatCameSince(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := serve(t, "")
 		w.when("delete clusterroles", func() {
-			w.add(t, "{apiVersion: autoscaling.cast.ai/v1, kind: Recommendation, metadata: {name: late, namespace: shop, uid: late}}")
+			w.add(t,
+				"{apiVersion: autoscaling.cast.ai/v1, kind: Recommendation, metadata: {name: late, namespace: shop, uid: late}}")
 		})
 		r, err := w.offboard(t)
 		if err != nil {
@@ -306,7 +311,8 @@ func TestDefinitionStaysForWhatCameSince(t *testing.T) {
 		}
 		writes := w.Writes()
 		late := slices.Index(writes, "delete recommendations.autoscaling.cast.ai shop/late")
-		definition := slices.Index(writes, "delete customresourcedefinitions.apiextensions.k8s.io recommendations.autoscaling.cast.ai")
+		definition := slices.Index(writes,
+			"delete customresourcedefinitions.apiextensions.k8s.io recommendations.autoscaling.cast.ai")
 		if late < 0 || definition < late {
 			t.Errorf("the definition went first: %v", writes)
 		}
@@ -322,9 +328,11 @@ func TestChangedObjectsAreJudgedAndSavedAgain(t *testing.T) {
 		full   bool
 		stays  bool
 	}{
-		"it changed":                {map[string]any{"helm.sh/chart": "castai-agent-0.111.0", "app.kubernetes.io/name": "castai-agent", "x": "y"}, false, false},
+		"it changed": {map[string]any{"helm.sh/chart": "castai-agent-0.111.0",
+			"app.kubernetes.io/name": "castai-agent", "x": "y"}, false, false},
 		"it is somebody else's now": {map[string]any{"helm.sh/chart": "acme-1.0.0"}, false, true},
-		"it can't be saved":         {map[string]any{"helm.sh/chart": "castai-agent-0.111.0", "app.kubernetes.io/name": "castai-agent"}, true, true},
+		"it can't be saved": {map[string]any{"helm.sh/chart": "castai-agent-0.111.0",
+			"app.kubernetes.io/name": "castai-agent"}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -448,7 +456,8 @@ metadata:
 `)
 		})
 		_, err := w.offboard(t)
-		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "data") || !strings.Contains(err.Error(), "1 stopped") {
+		if !errors.Is(err, offboard.ErrChanged) || !strings.Contains(err.Error(), "data") ||
+			!strings.Contains(err.Error(), "1 stopped") {
 			t.Errorf("error %v", err)
 		}
 		for _, write := range w.Writes() {

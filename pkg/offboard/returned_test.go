@@ -98,10 +98,12 @@ func TestReturnedSaysWhoWroteIt(t *testing.T) {
 		{"a field manager that nobody knows", func(u *unstructured.Unstructured) { wroteAs(u, "acme") }, "writes as acme"},
 		{"an owner", func(u *unstructured.Unstructured) {
 			yes := true
-			u.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "acme.io/v1", Kind: "Bundle", Name: "b", UID: "b-1", Controller: &yes}})
+			u.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "acme.io/v1", Kind: "Bundle", Name: "b", UID: "b-1",
+				Controller: &yes}})
 		}, "its owner Bundle/b"},
 		{"a name that many have", func(u *unstructured.Unstructured) { wroteAs(u, "manager") }, "audit log"},
-		{"Cast AI, and nothing runs here", func(u *unstructured.Unstructured) { wroteAs(u, "castai-cluster-controller") }, "outside of this cluster"},
+		{"Cast AI, and nothing runs here", func(u *unstructured.Unstructured) { wroteAs(u, "castai-cluster-controller") },
+			"outside of this cluster"},
 		{"no trace", asItIs, "audit log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -109,7 +111,8 @@ func TestReturnedSaysWhoWroteIt(t *testing.T) {
 				u.SetUID(types.UID("crd-2"))
 				test.change(u)
 			}), before)
-			if len(got) != 1 || got[0].Kind != "CustomResourceDefinition" || !got[0].Again || !strings.Contains(got[0].Remedy, test.remedy) {
+			if len(got) != 1 || got[0].Kind != "CustomResourceDefinition" || !got[0].Again ||
+				!strings.Contains(got[0].Remedy, test.remedy) {
 				t.Errorf("got %+v, want a remedy with %q", got, test.remedy)
 			}
 		})
@@ -125,7 +128,10 @@ kind: Namespace
 metadata: {name: castai-agent, uid: ns-2}
 `, asItIs)
 	got := offboard.Returned(after, before)
-	if !slices.ContainsFunc(got, func(r offboard.Return) bool { return r.Kind == "Namespace" && r.Name == "castai-agent" }) {
+	if !slices.ContainsFunc(got, func(r offboard.Return) bool {
+		return r.Kind == "Namespace" &&
+			r.Name == "castai-agent"
+	}) {
 		t.Errorf("%+v", got)
 	}
 }

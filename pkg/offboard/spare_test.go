@@ -63,7 +63,8 @@ func TestWhatOthersHangOntoCastAIStays(t *testing.T) {
 				}
 			}
 		}
-		if notes := strings.Join(plan.Notes, " "); !strings.Contains(notes, "ConfigMap/shop/notes, Deployment.apps/shop/web, PersistentVolumeClaim/shop/data") {
+		if notes := strings.Join(plan.Notes, " "); !strings.Contains(notes,
+			"ConfigMap/shop/notes, Deployment.apps/shop/web, PersistentVolumeClaim/shop/data") {
 			t.Errorf("the notes say %q", notes)
 		}
 		orphaned := w.collectGarbage(owners)

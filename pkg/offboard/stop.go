@@ -143,7 +143,10 @@ func (m *removal) runs(ctx context.Context, pod cluster.Ref) (node string, runs 
 	switch phase, _, _ := unstructured.NestedString(o.Body, "status", "phase"); {
 	case node == "", phase == "Succeeded", phase == "Failed":
 		return node, false
-	case !slices.ContainsFunc(m.now.Objects(), func(n *cluster.Object) bool { return n.Resource.Kind == "Node" && n.Name == node }):
+	case !slices.ContainsFunc(m.now.Objects(), func(n *cluster.Object) bool {
+		return n.Resource.Kind == "Node" &&
+			n.Name == node
+	}):
 		return node, false
 	}
 	statuses, _, _ := unstructured.NestedSlice(o.Body, "status", "containerStatuses")

@@ -12,7 +12,8 @@ import (
 func TestTitlesNameNodesAndTheirLeases(t *testing.T) {
 	phase := func(name, kind, namespace string) engine.Phase {
 		return engine.Phase{Name: name, Actions: []engine.Action{
-			{Target: cluster.Target{Ref: cluster.Ref{Kind: "ClusterRole"}}}, {Target: cluster.Target{Ref: cluster.Ref{Kind: kind, Namespace: namespace}}},
+			{Target: cluster.Target{Ref: cluster.Ref{Kind: "ClusterRole"}}}, {Target: cluster.Target{Ref: cluster.Ref{Kind: kind,
+				Namespace: namespace}}},
 		}}
 	}
 	for _, test := range []struct {

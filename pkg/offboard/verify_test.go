@@ -23,7 +23,8 @@ func TestTheSettleWaitIsSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := "Wait 7 s for what may come back, and look again"
-		if len(events) != 2 || events[0].Type != engine.PhaseStarted || events[1].Type != engine.PhaseEnded || events[0].Phase.Title != want {
+		if len(events) != 2 || events[0].Type != engine.PhaseStarted || events[1].Type != engine.PhaseEnded ||
+			events[0].Phase.Title != want {
 			t.Fatalf("%+v", events)
 		}
 		if waited := events[1].Time.Sub(events[0].Time); waited < 6*time.Second {

@@ -47,7 +47,8 @@ func account(kind, namespace, name, home string) (cluster.Ref, bool) {
 		kind = "ServiceAccount"
 		namespace, name, _ = strings.Cut(rest, ":")
 	}
-	return cluster.Ref{Kind: "ServiceAccount", Namespace: namespace, Name: name}, kind == "ServiceAccount" && namespace != ""
+	return cluster.Ref{Kind: "ServiceAccount", Namespace: namespace, Name: name}, kind == "ServiceAccount" &&
+		namespace != ""
 }
 
 // namespaceOf returns the one namespace in which all subjects of a binding are

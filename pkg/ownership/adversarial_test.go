@@ -29,7 +29,8 @@ type situation struct {
 // rest of Cast AI's is as owned as without them.
 func TestSituations(t *testing.T) {
 	all := castAI(t)
-	for _, list := range [][]situation{releaseSituations(), accessSituations(), clusterSituations(), namespaceSituations(), liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations()} {
+	for _, list := range [][]situation{releaseSituations(), accessSituations(), clusterSituations(), namespaceSituations(),
+		liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations()} {
 		for _, s := range list {
 			if s.with == nil {
 				s.with = func(testing.TB) *scene { return all.clone() }

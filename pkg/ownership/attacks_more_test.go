@@ -45,7 +45,8 @@ func moreAttacks() []attack {
 			"labels: {helm.sh/chart: liqo-1.2.0}"), thing("v1", "ServiceAccount", "shop", "liqo-controller-manager"))},
 
 		// Owners, in all that names them.
-		{"owned by a Deployment elsewhere, with a controller", everyTenant, objects(thing("v1", "Secret", "shop", "x", owned))},
+		{"owned by a Deployment elsewhere, with a controller", everyTenant,
+			objects(thing("v1", "Secret", "shop", "x", owned))},
 		{"owned by a definition of Cast AI's", everyTenant, objects(thing("v1", "ConfigMap", "shop", "x", crdOwner))},
 		{"a Deployment that a definition owns", everyTenant, objects(deployment("shop", "web", "registry.example.com/web:1",
 			crdOwner))},
@@ -56,13 +57,15 @@ func moreAttacks() []attack {
 			"annotations: {castai.kubectl.dev/hibernation: broken}", agentLabel))},
 		{"a mark of a pause on a Deployment", everyTenant, objects(deployment("shop", "web", "registry.example.com/web:1",
 			"annotations: {castai.kubectl.dev/hibernate: '{\"tolerated\":true}'}"))},
-		{"an Argo Application that lists Cast AI", everyTenant, objects(thing("argoproj.io/v1alpha1", "Application", "shop", "x") +
-			"status: {resources: [{kind: Namespace, name: castai-agent}, {group: apps, kind: Deployment, " +
-			"namespace: castai-agent, name: castai-agent}]}\n")},
+		{"an Argo Application that lists Cast AI", everyTenant,
+			objects(thing("argoproj.io/v1alpha1", "Application", "shop", "x") +
+				"status: {resources: [{kind: Namespace, name: castai-agent}, {group: apps, kind: Deployment, " +
+				"namespace: castai-agent, name: castai-agent}]}\n")},
 		{"a HelmRelease of Cast AI's release", everyTenant, objects(thing("helm.toolkit.fluxcd.io/v2", "HelmRelease", "shop",
 			"castai-agent") + "spec: {targetNamespace: castai-agent, releaseName: castai-agent}\n")},
-		{"a custom resource that Argo tracks", everyTenant, objects(thing("pod-mutations.cast.ai/v1", "PodMutation", "shop", "x",
-			"annotations: {argocd.argoproj.io/tracking-id: \"x:y\"}"))},
+		{"a custom resource that Argo tracks", everyTenant,
+			objects(thing("pod-mutations.cast.ai/v1", "PodMutation", "shop", "x",
+				"annotations: {argocd.argoproj.io/tracking-id: \"x:y\"}"))},
 
 		// What a kubelet says of its node.
 		{"a virtual node without a machine", wholeKubelet, objects(thing("v1", "Node", "", "worker-1",
@@ -77,9 +80,11 @@ func moreAttacks() []attack {
 			"worker-1", "labels: {liqo.io/type: virtual-node}") + "spec: {holderIdentity: omni-edge-1}\n")},
 	}
 	// Bindings, of each role that is Cast AI's, for each subject that might count.
-	for _, role := range []string{"castai-agent", "castai-cluster-controller", "liqo-controller-manager", "cluster-admin"} {
+	for _, role := range []string{"castai-agent", "castai-cluster-controller", "liqo-controller-manager",
+		"cluster-admin"} {
 		for _, subject := range []string{
-			"ServiceAccount:castai-agent/castai-agent", "ServiceAccount:shop/castai-agent", "Group:system:serviceaccounts:castai-agent",
+			"ServiceAccount:castai-agent/castai-agent", "ServiceAccount:shop/castai-agent",
+			"Group:system:serviceaccounts:castai-agent",
 			"User:system:serviceaccount:castai-agent:castai-agent",
 		} {
 			out = append(out, attack{fmt.Sprintf("binding %s to %s", role, subject), everyTenant,
@@ -87,7 +92,8 @@ func moreAttacks() []attack {
 		}
 	}
 	// Names that are nearly those of the catalogue, of kinds that are taken by their names.
-	for _, name := range []string{"castai-agent-leader-election-lock", "castai-credentials", "castai-omni-agent-token", "hibernate"} {
+	for _, name := range []string{"castai-agent-leader-election-lock", "castai-credentials", "castai-omni-agent-token",
+		"hibernate"} {
 		for _, kind := range [][2]string{{"v1", "Secret"}, {"v1", "ConfigMap"}, {"coordination.k8s.io/v1", "Lease"}} {
 			out = append(out, attack{fmt.Sprintf("a %s %s", kind[1], name), emptyTenant,
 				objects(thing(kind[0], kind[1], "shop", name, agentLabel))})

@@ -19,8 +19,10 @@ import (
 func big(b *testing.B, n int) (*cluster.Snapshot, []cluster.StoredRelease) {
 	b.Helper()
 	s := castAI(b)
-	s.yaml(b, deployment("shop", "web", "registry.example.com/web:1")+thing("v1", "Pod", "shop", "p")+thing("apps/v1", "ReplicaSet", "shop", "r")+thing("v1", "Service", "shop", "s")+
-		thing("policy/v1", "PodDisruptionBudget", "shop", "b")+thing("v1", "Secret", "shop", "x")+thing("v1", "ConfigMap", "shop", "x"))
+	s.yaml(b, deployment("shop", "web", "registry.example.com/web:1")+thing("v1", "Pod", "shop", "p")+
+		thing("apps/v1", "ReplicaSet", "shop", "r")+thing("v1", "Service", "shop", "s")+
+		thing("policy/v1", "PodDisruptionBudget", "shop", "b")+thing("v1", "Secret", "shop", "x")+
+		thing("v1", "ConfigMap", "shop", "x"))
 	snap := s.snapshot(b)
 	kinds := map[string]*cluster.Resource{}
 	for _, r := range snap.Resources {
@@ -32,7 +34,8 @@ func big(b *testing.B, n int) (*cluster.Snapshot, []cluster.StoredRelease) {
 		if i == 200 {
 			ns = "huge"
 		}
-		snap.Objects = append(snap.Objects, &cluster.Object{Resource: kinds["Namespace"], Name: ns, UID: types.UID(ns), Labels: map[string]string{"kubernetes.io/metadata.name": ns}})
+		snap.Objects = append(snap.Objects, &cluster.Object{Resource: kinds["Namespace"], Name: ns, UID: types.UID(ns),
+			Labels: map[string]string{"kubernetes.io/metadata.name": ns}})
 	}
 	for i := 0; len(snap.Objects) < n; i++ {
 		ns := fmt.Sprintf("team-%d", i%200)
@@ -42,8 +45,9 @@ func big(b *testing.B, n int) (*cluster.Snapshot, []cluster.StoredRelease) {
 		app := fmt.Sprintf("app-%d", i)
 		meta := func(kind, name string) *cluster.Object {
 			o := &cluster.Object{Resource: kinds[kind], Namespace: ns, Name: name, UID: types.UID(kind + ns + name),
-				Labels:      map[string]string{"app": app, "helm.sh/chart": "acme-1.2.3", "app.kubernetes.io/name": app},
-				Annotations: map[string]string{"meta.helm.sh/release-name": app, "meta.helm.sh/release-namespace": ns}, Managers: []string{"helm"}}
+				Labels: map[string]string{"app": app, "helm.sh/chart": "acme-1.2.3", "app.kubernetes.io/name": app},
+				Annotations: map[string]string{"meta.helm.sh/release-name": app,
+					"meta.helm.sh/release-namespace": ns}, Managers: []string{"helm"}}
 			if !o.Resource.Namespaced {
 				o.Namespace = ""
 			}
@@ -56,8 +60,10 @@ func big(b *testing.B, n int) (*cluster.Snapshot, []cluster.StoredRelease) {
 			o.Owners = []metav1.OwnerReference{{Kind: by.Resource.Kind, Name: by.Name, UID: by.UID, Controller: &yes}}
 			return o
 		}
-		pod := map[string]any{"metadata": map[string]any{"labels": map[string]any{"app": app}}, "spec": map[string]any{"serviceAccountName": app,
-			"containers": []any{map[string]any{"image": "registry.example.com/" + app + ":1", "envFrom": []any{map[string]any{"configMapRef": map[string]any{"name": app}}}}}}}
+		pod := map[string]any{"metadata": map[string]any{"labels": map[string]any{"app": app}},
+			"spec": map[string]any{"serviceAccountName": app,
+				"containers": []any{map[string]any{"image": "registry.example.com/" + app + ":1",
+					"envFrom": []any{map[string]any{"configMapRef": map[string]any{"name": app}}}}}}}
 		d := meta("Deployment", app)
 		d.Body = map[string]any{"spec": map[string]any{"template": pod}}
 		rs := owned("ReplicaSet", app, d)
@@ -65,11 +71,13 @@ func big(b *testing.B, n int) (*cluster.Snapshot, []cluster.StoredRelease) {
 			owned("Pod", fmt.Sprintf("%s-%d", app, p), rs)
 		}
 		meta("Service", app).Body = map[string]any{"spec": map[string]any{"selector": map[string]any{"app": app}}}
-		meta("PodDisruptionBudget", app).Body = map[string]any{"spec": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"app": app}}}}
+		meta("PodDisruptionBudget",
+			app).Body = map[string]any{"spec": map[string]any{"selector": map[string]any{"matchLabels": map[string]any{"app": app}}}}
 		for _, kind := range []string{"ConfigMap", "ServiceAccount", "Lease", "ClusterRole"} {
 			meta(kind, app)
 		}
-		meta("ClusterRoleBinding", app).Body = map[string]any{"roleRef": map[string]any{"kind": "ClusterRole", "name": app}, "subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": ns, "name": app}}}
+		meta("ClusterRoleBinding", app).Body = map[string]any{"roleRef": map[string]any{"kind": "ClusterRole", "name": app},
+			"subjects": []any{map[string]any{"kind": "ServiceAccount", "namespace": ns, "name": app}}}
 		record := meta("Secret", "sh.helm.release.v1."+app+".v1")
 		record.Labels = map[string]string{"owner": "helm", "name": app, "version": "1"}
 	}

@@ -70,15 +70,23 @@ const (
 // which they are shown.
 func KnownBlockers() []Blocker {
 	return []Blocker{
-		{Name: blockerGitOps, Text: "a tool manages objects of Cast AI", Remedy: "remove Cast AI there (or suspend its syncing) first, or it comes back"},
-		{Name: blockerHibernated, Text: "the cluster is hibernated, or was when a pause was cut short", Remedy: "resume it first (hibernate resume), or its workloads stay Pending"},
+		{Name: blockerGitOps, Text: "a tool manages objects of Cast AI",
+			Remedy: "remove Cast AI there (or suspend its syncing) first, or it comes back"},
+		{Name: blockerHibernated, Text: "the cluster is hibernated, or was when a pause was cut short",
+			Remedy: "resume it first (hibernate resume), or its workloads stay Pending"},
 		{Name: blockerMigrations, Text: "live migrations exist", Remedy: "wait for them to end, or delete them"},
-		{Name: blockerAWSNode, Text: "castai-live has patched the DaemonSet kube-system/aws-node", Remedy: "run helm uninstall castai-live first, which takes the patch back, or nodes stay without a network"},
-		{Name: blockerKarpenter, Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes", Remedy: "move these pods first: deleting such a NodePool deletes its nodes"},
-		{Name: blockerData, Text: "volumes would be deleted with their data", Remedy: "copy what you need, or keep them with --exclude"},
-		{Name: blockerDependents, Text: "objects that are not Cast AI's name objects of Cast AI as their owners, so that Kubernetes would delete them, too", Remedy: "remove their metadata.ownerReferences, or name them with --include"},
-		{Name: blockerProxies, Text: "database proxies of Cast AI run here; whether applications connect through them can't be seen from outside", Remedy: "point applications at their databases first"},
-		{Name: blockerSplit, Text: "of a component, a part would go and another stay", Remedy: "name all of it with --include, or keep all of it with --exclude"},
+		{Name: blockerAWSNode, Text: "castai-live has patched the DaemonSet kube-system/aws-node",
+			Remedy: "run helm uninstall castai-live first, which takes the patch back, or nodes stay without a network"},
+		{Name: blockerKarpenter, Text: "castai-kentroller made Karpenter NodePools; pods may run on their nodes",
+			Remedy: "move these pods first: deleting such a NodePool deletes its nodes"},
+		{Name: blockerData, Text: "volumes would be deleted with their data",
+			Remedy: "copy what you need, or keep them with --exclude"},
+		{Name: blockerDependents,
+			Text: "objects that are not Cast AI's name objects of Cast AI as their owners, so that Kubernetes would delete them, too", Remedy: "remove their metadata.ownerReferences, or name them with --include"},
+		{Name: blockerProxies,
+			Text: "database proxies of Cast AI run here; whether applications connect through them can't be seen from outside", Remedy: "point applications at their databases first"},
+		{Name: blockerSplit, Text: "of a component, a part would go and another stay",
+			Remedy: "name all of it with --include, or keep all of it with --exclude"},
 	}
 }
 
@@ -129,7 +137,8 @@ func (j *judgement) blocks(o *cluster.Object) []string {
 	is := func(k, group string) bool { return kind.Kind == k && kind.Group == group }
 	var names []string
 	phase := o.Annotations[hibernationPhase]
-	if is("ConfigMap", "") && o.Name == "castai-hibernate-state" && o.Namespace != "kube-system" && phase != "" && phase != "awake" {
+	if is("ConfigMap", "") && o.Name == "castai-hibernate-state" && o.Namespace != "kube-system" && phase != "" &&
+		phase != "awake" {
 		names = append(names, blockerHibernated)
 	}
 	if j.owned(o) {
@@ -149,7 +158,8 @@ func (j *judgement) blocks(o *cluster.Object) []string {
 		names = append(names, blockerHibernated)
 	case is("DaemonSet", "apps") && o.Namespace == "kube-system" && o.Name == "aws-node" && mentions(o, "live.cast.ai/"):
 		names = append(names, blockerAWSNode)
-	case is("NodePool", "karpenter.sh") && slices.ContainsFunc(o.Managers, func(m string) bool { return m == "kentroller" || m == "castai-kentroller" }):
+	case is("NodePool", "karpenter.sh") && slices.ContainsFunc(o.Managers,
+		func(m string) bool { return m == "kentroller" || m == "castai-kentroller" }):
 		names = append(names, blockerKarpenter)
 	}
 	return names

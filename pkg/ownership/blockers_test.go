@@ -34,7 +34,8 @@ metadata:
 // What kubectl castai hibernate has begun must be ended before anything is removed:
 // afterwards nobody knows what to take back.
 func TestAPauseBlocks(t *testing.T) {
-	for phase, want := range map[string]bool{"": false, "awake": false, "pausing": true, "paused": true, "resuming": true} {
+	for phase, want := range map[string]bool{"": false, "awake": false, "pausing": true, "paused": true,
+		"resuming": true} {
 		state := clustertest.Object("v1", "ConfigMap", "castai-agent", "castai-hibernate-state")
 		if phase != "" {
 			state.SetAnnotations(map[string]string{"castai.kubectl.dev/hibernation": phase})

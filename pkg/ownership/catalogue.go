@@ -368,7 +368,10 @@ func (c *Catalogue) mirrored(comp *Component, images []string) string {
 		full := repositoryOf(image)
 		for _, place := range c.Registries {
 			_, path, _ := strings.Cut(place, "/")
-			if slices.ContainsFunc(comp.imageNames(), func(name string) bool { return strings.HasSuffix(full, "/"+path+"/"+name) }) {
+			if slices.ContainsFunc(comp.imageNames(), func(name string) bool {
+				return strings.HasSuffix(full,
+					"/"+path+"/"+name)
+			}) {
 				return image
 			}
 		}

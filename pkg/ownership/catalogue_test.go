@@ -83,9 +83,10 @@ func TestCatalogueMistakes(t *testing.T) {
 		}
 	}
 	for image, want := range map[string]bool{
-		"us-docker.pkg.dev/castai-hub/library/agent:v1": true, "registry.example.com/mirror/castai-hub/library/agent@sha256:1": false,
-		"us-docker.pkg.dev/castai-hub/other/agent:v1": false,
-		"castai/hibernate":                            true, "docker.io/castai/hibernate:v1": true, "ghcr.io/castai/x": true,
+		"us-docker.pkg.dev/castai-hub/library/agent:v1":                 true,
+		"registry.example.com/mirror/castai-hub/library/agent@sha256:1": false,
+		"us-docker.pkg.dev/castai-hub/other/agent:v1":                   false,
+		"castai/hibernate": true, "docker.io/castai/hibernate:v1": true, "ghcr.io/castai/x": true,
 		"castaint/hibernate": false, "docker.io/library/castai": false, "registry.example.com/castai/agent": false,
 		"us-docker.pkg.dev/castai-hubs/agent": false, "": false, "castai": false, "localhost/castai/agent": false,
 	} {

@@ -51,7 +51,8 @@ func (v *clusterView) judgeSubjects(b *binding) {
 		v.deny(b.Object, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
 	default:
 		v.claim(b.Object, v.app(b.accounts[0].Name), Evidence{
-			Rule: "subjects", Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace, b.accounts[0].Name),
+			Rule: "subjects", Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace,
+				b.accounts[0].Name),
 		})
 	}
 }
@@ -73,19 +74,29 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 	})
 	switch {
 	case c.component != nil && marked && (v.corroborated(c, ns) || v.ownAccounts(b)):
-		return ns, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s, and its subjects are there", key, c.value)}, true
+		return ns, Evidence{Rule: "installed",
+			Text: text("Helm marked it as part of %s, with chart %s, and its subjects are there", key, c.value)}, true
 	case c.component != nil && named && (v.corroborated(c, ns) || v.ownAccounts(b) || v.wholeSet(c, ns)):
-		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects have that chart's names", c.value)}, true
+		return ns, Evidence{Rule: "installed",
+			Text: text("it has the label helm.sh/chart=%s, and its subjects have that chart's names", c.value)}, true
 	case c.component == v.liqoComponent() && v.liqo == liqoCastAI && v.liqoAt[ns] != nil:
-		return ns, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its subjects are where Cast AI's Liqo lives", c.value)}, true
+		return ns, Evidence{Rule: "installed",
+			Text: text("it has the label helm.sh/chart=%s, and its subjects are where Cast AI's Liqo lives", c.value)}, true
 	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && (marked || v.agrees(b.Object)):
-		return ns, Evidence{Rule: "installed", Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.exactly(b.Object).Name)}, true
-	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && b.role.Kind == "ClusterRole" && b.role.Name == b.Name && !v.isHome(ns):
-		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the name of %s", v.exactly(b.Object).Name)}, true
+		return ns, Evidence{Rule: "installed",
+			Text: text("it and its subjects have exactly the name of %s, and its marks agree", v.exactly(b.Object).Name)}, true
+	case c.value == "" && v.exactly(b.Object) != nil && v.ownAccounts(b) && b.role.Kind == "ClusterRole" &&
+		b.role.Name == b.Name && !v.isHome(ns):
+		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the name of %s",
+			v.exactly(b.Object).Name)}, true
 	case c.value == "" && v.signed(b) != nil:
-		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names of %s", v.signed(b).Name)}, true
-	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil && v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
-		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names that %s gives them", v.cat.runtimeObject(b.Ref()).Name)}, true
+		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names of %s",
+			v.signed(b).Name)}, true
+	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil &&
+		v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
+		return ns, Evidence{Rule: "installed",
+			Text: text("it, its role and its subjects have exactly the names that %s gives them",
+				v.cat.runtimeObject(b.Ref()).Name)}, true
 	}
 	return "", Evidence{}, false
 }
@@ -130,7 +141,8 @@ func (v *clusterView) wholeSet(c charted, ns string) bool {
 			return false
 		}
 		set++
-		if home, one := b.namespaceOf(); one && home == ns && len(b.accounts) == 1 && v.named(b.accounts[0].Name, release) == c.component {
+		if home, one := b.namespaceOf(); one && home == ns && len(b.accounts) == 1 &&
+			v.named(b.accounts[0].Name, release) == c.component {
 			lead++
 		}
 	}
@@ -194,15 +206,19 @@ func (v *clusterView) judgeRoles() {
 		switch component, _ := v.marked(o); {
 		case v.installedRole(o, owned > 0):
 			c := v.chart(o)
-			v.own(o, c.component, Evidence{Rule: "installed", Text: text("it has the label helm.sh/chart=%s, and its name or a binding of the same installation agrees", c.value)})
+			v.own(o, c.component, Evidence{Rule: "installed",
+				Text: text("it has the label helm.sh/chart=%s, and its name or a binding of the same installation agrees",
+					c.value)})
 		case len(bindings) == 0 && v.exactly(o) != nil && v.agrees(o):
-			v.claim(o, v.exactly(o), Evidence{Rule: "installed", Text: text("it has exactly the name of %s, and its label app.kubernetes.io/name agrees", v.exactly(o).Name)})
+			v.claim(o, v.exactly(o), Evidence{Rule: "installed",
+				Text: text("it has exactly the name of %s, and its label app.kubernetes.io/name agrees", v.exactly(o).Name)})
 		case len(bindings) == 0:
 		case owned == 0:
 		case owned < len(bindings):
 			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
-		case component == nil && v.cat.runtimeObject(o.Ref()) == nil && !forAccount(o, bindings) && !sameStem(o, v.ownBindings(bindings)):
+		case component == nil && v.cat.runtimeObject(o.Ref()) == nil && !forAccount(o, bindings) &&
+			!sameStem(o, v.ownBindings(bindings)):
 			against, foreign := v.foreignMarks(o)
 			if !foreign {
 				against = Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"}
@@ -210,7 +226,8 @@ func (v *clusterView) judgeRoles() {
 			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 			v.deny(o, against)
 		default:
-			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
+			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it",
+				From: ref(bindings[0].Object)})
 		}
 	}
 }
@@ -264,7 +281,8 @@ func (v *clusterView) judgeConstraints() {
 		case len(users) > 0 && known == len(users):
 			v.claim(o, component, Evidence{Rule: "users", Text: "all its users are Cast AI's ServiceAccounts"})
 		case len(users) == 0 && component != nil && user != nil && v.owned(user):
-			v.claim(o, component, Evidence{Rule: "users", Text: text("it has %s, and only the role %s of Cast AI's grants its use", mark, user.Name)})
+			v.claim(o, component,
+				Evidence{Rule: "users", Text: text("it has %s, and only the role %s of Cast AI's grants its use", mark, user.Name)})
 		}
 	}
 }
@@ -276,10 +294,12 @@ func (v *clusterView) judgeInstalled() {
 	for _, o := range v.objects {
 		c := v.chart(o)
 		key, marked := releaseOf(o)
-		if c.component == nil || !marked || v.owned(o) || judgedByUse(o) || !v.isHome(key.namespace) || !v.corroborated(c, key.namespace) {
+		if c.component == nil || !marked || v.owned(o) || judgedByUse(o) || !v.isHome(key.namespace) ||
+			!v.corroborated(c, key.namespace) {
 			continue
 		}
-		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key, c.value)})
+		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key,
+			c.value)})
 	}
 }
 

@@ -42,10 +42,13 @@ func (v *clusterView) judgeWebhook(o *cluster.Object) {
 	if component == nil {
 		component = c.component
 	}
-	e := Evidence{Rule: "service", Text: text("it calls the Service %s/%s, in a namespace of Cast AI's", service.Namespace, service.Name)}
+	e := Evidence{Rule: "service", Text: text("it calls the Service %s/%s, in a namespace of Cast AI's", service.Namespace,
+		service.Name)}
 	switch {
 	case v.calledAfterItsChart(o, hooks):
-		v.claim(o, component, Evidence{Rule: "installed", Text: text("it has exactly the name of %s, marks of Cast AI's release agree, and it calls no Service", component.Name)})
+		v.claim(o, component, Evidence{Rule: "installed",
+			Text: text("it has exactly the name of %s, marks of Cast AI's release agree, and it calls no Service",
+				component.Name)})
 	case mine == 0:
 	case mine < len(hooks):
 		v.hint(o, e)
@@ -104,7 +107,8 @@ func (v *clusterView) webhookHome(o *cluster.Object) {
 // serviceOf returns the Service that a webhook or an APIService names.
 func serviceOf(h map[string]any) cluster.Ref {
 	return cluster.Ref{
-		Kind: "Service", Namespace: str(h, "clientConfig", "service", "namespace"), Name: str(h, "clientConfig", "service", "name"),
+		Kind: "Service", Namespace: str(h, "clientConfig", "service", "namespace"), Name: str(h, "clientConfig", "service",
+			"name"),
 	}
 }
 
@@ -198,7 +202,8 @@ func (v *clusterView) judgeInstances() {
 		}
 		for _, o := range list {
 			if !v.owned(o) {
-				v.own(o, v.cat.group(o.Resource.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
+				v.own(o, v.cat.group(o.Resource.Group), Evidence{Rule: "instance",
+					Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
 			}
 		}
 	}

@@ -34,7 +34,8 @@ type clusterView struct {
 func newClusterView(objects []*cluster.Object, cat *Catalogue, trust []string) *clusterView {
 	v := &clusterView{
 		reader: newReader(cat), index: newIndex(objects), notes: newNotes(""), trust: map[string]bool{},
-		homes: map[string]Evidence{}, proven: map[string]bool{}, accounts: map[cluster.Ref]bool{}, lives: map[string]map[*Component]bool{},
+		homes: map[string]Evidence{}, proven: map[string]bool{}, accounts: map[cluster.Ref]bool{},
+		lives:    map[string]map[*Component]bool{},
 		releases: map[string]map[string]bool{}, catalogued: map[string]*Home{},
 	}
 	for _, ns := range trust {
@@ -103,7 +104,8 @@ func (v *clusterView) addHome(ns string, c *Component, from *cluster.Object) {
 	if v.isHome(ns) {
 		return
 	}
-	v.homes[ns] = Evidence{Rule: "home", Text: text("%s %s of Cast AI's leads to namespace %s", from.Resource.Kind, from.Name, ns), From: ref(from)}
+	v.homes[ns] = Evidence{Rule: "home", Text: text("%s %s of Cast AI's leads to namespace %s", from.Resource.Kind,
+		from.Name, ns), From: ref(from)}
 	v.changed = true
 }
 
@@ -175,7 +177,8 @@ func (v *clusterView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 	case c.thirdParty != nil:
 		return Evidence{Rule: "third-party", Text: c.thirdParty.fate()}, true
 	case c.foreign():
-		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", c.value)}, true
+		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's",
+			c.value)}, true
 	case marked && !v.isHome(key.namespace):
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
 	}
@@ -232,7 +235,8 @@ func (v *clusterView) exactAccount(name string) bool {
 // by name, or because something unmistakable of the same component leads there.
 // The user's word for a namespace counts for components that have such a name.
 func (v *clusterView) corroborated(c charted, ns string) bool {
-	return v.cat.unmistakable(c.chart) || v.namedHome(ns) != nil || v.lives[ns][c.component] || v.trust[ns] && v.cat.specific(c.component)
+	return v.cat.unmistakable(c.chart) || v.namedHome(ns) != nil || v.lives[ns][c.component] || v.trust[ns] &&
+		v.cat.specific(c.component)
 }
 
 // corroboratedName is corroborated for the name of a program or an account.

@@ -43,7 +43,8 @@ func judgeCorpus(t *testing.T) int {
 				s, manifest, trust := &scene{}, string(raw), []string(nil)
 				if name == "castware-components" {
 					// Its custom resources are nothing without the operator's definitions.
-					s.manifest(t, install{"castware-operator", "castai-agent", true}, read(t, filepath.Join(corpus, "castware-operator.yaml")))
+					s.manifest(t, install{"castware-operator", "castai-agent", true},
+						read(t, filepath.Join(corpus, "castware-operator.yaml")))
 				}
 				if in.namespace != "castai-agent" {
 					manifest = in.elsewhere(manifest)
@@ -66,8 +67,10 @@ var ledNowhere = map[string]bool{"castai-hibernate": true, "hibernate-deploy": t
 func (in install) elsewhere(raw string) string {
 	raw = strings.ReplaceAll(raw, "namespace: castai-agent\n", "namespace: "+in.namespace+"\n")
 	raw = strings.ReplaceAll(raw, "system:serviceaccount:castai-agent:", "system:serviceaccount:"+in.namespace+":")
-	raw = regexp.MustCompile(`(?m)^(kind: Namespace\nmetadata:\n  name:) castai-agent$`).ReplaceAllString(raw, "$1 "+in.namespace)
-	return regexp.MustCompile(`app.kubernetes.io/instance: \S+`).ReplaceAllString(raw, "app.kubernetes.io/instance: "+in.release)
+	raw = regexp.MustCompile(`(?m)^(kind: Namespace\nmetadata:\n  name:) castai-agent$`).ReplaceAllString(raw,
+		"$1 "+in.namespace)
+	return regexp.MustCompile(`app.kubernetes.io/instance: \S+`).ReplaceAllString(raw, "app.kubernetes.io/instance: "+
+		in.release)
 }
 
 // notOwned fails the test for every object that is not Cast AI's by the rules.

@@ -62,7 +62,8 @@ func madeAgain(o *cluster.Object) bool {
 // holdsMore tells whether more than the object goes with it: what is in a
 // namespace, of a kind, on a machine, or on a disk.
 func holdsMore(o *cluster.Object) bool {
-	return isCRD(o) || o.Resource.Group == "" && slices.Contains([]string{"Namespace", "Node", "PersistentVolume"}, o.Resource.Kind)
+	return isCRD(o) || o.Resource.Group == "" && slices.Contains([]string{"Namespace", "Node", "PersistentVolume"},
+		o.Resource.Kind)
 }
 
 // attached tells whether somebody else made an object that has an owner: it runs
@@ -73,7 +74,8 @@ func attached(r *reader, o *cluster.Object) (Evidence, bool) {
 	}
 	if spec, ok := podSpec(o); ok && o.Controller() == nil {
 		if list := images(spec); !slices.ContainsFunc(list, r.cat.published) {
-			return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(list, "no image"))}, true
+			return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's",
+				firstOr(list, "no image"))}, true
 		}
 	}
 	for _, m := range o.Managers {

@@ -108,12 +108,14 @@ metadata: {name: team, `+owner+controller+`}]}
 			thing("example.com/v1", "Widget", "", "mine")+
 			thing("v1", "Node", "", "machine", owner+controller+"}]")+
 			thing("v1", "PersistentVolume", "", "data", owner+controller+"}]")).take(t, ownership.Options{})
-		if binding := (cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding", Name: "castai-agent"}); !inv.IsOwned(binding) {
+		if binding := (cluster.Ref{Group: "rbac.authorization.k8s.io", Kind: "ClusterRoleBinding",
+			Name: "castai-agent"}); !inv.IsOwned(binding) {
 			t.Fatal("the owner is not Cast AI's")
 		}
 		for _, ref := range []cluster.Ref{
 			{Kind: "Namespace", Name: "team"}, {Group: "apps", Kind: "Deployment", Namespace: "team", Name: "shop"},
-			{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "widgets.example.com"}, {Group: "example.com", Kind: "Widget", Name: "mine"},
+			{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition",
+				Name: "widgets.example.com"}, {Group: "example.com", Kind: "Widget", Name: "mine"},
 			{Kind: "Node", Name: "machine"}, {Kind: "PersistentVolume", Name: "data"},
 		} {
 			if inv.IsOwned(ref) || slices.Contains(deleted(t, inv), ref) {
@@ -135,7 +137,8 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: hung-onto-it, namespace: castai-agent, `+owner+`}]}
 `).take(t, ownership.Options{Exclude: []cluster.Ref{agent}})
-	if kept := (cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "hung-onto-it"}); slices.Contains(deleted(t, inv), kept) {
+	if kept := (cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent",
+		Name: "hung-onto-it"}); slices.Contains(deleted(t, inv), kept) {
 		t.Errorf("%s is %s", kept, explain(t, inv, kept))
 	}
 }
@@ -155,7 +158,8 @@ kind: Secret
 metadata: {name: made, namespace: castai-agent, managedFields: [{manager: castai-agent}], `+owner+`, controller: true}]}
 `)
 	inv := s.take(t, ownership.Options{})
-	mine, made := cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "mine"}, cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "made"}
+	mine, made := cluster.Ref{Kind: "Secret", Namespace: "castai-agent", Name: "mine"}, cluster.Ref{Kind: "Secret",
+		Namespace: "castai-agent", Name: "made"}
 	if inv.IsOwned(mine) {
 		t.Errorf("%s is owned", explain(t, inv, mine))
 	}

@@ -19,7 +19,8 @@ const (
 // A node with a machine is nobody's virtual node, whatever its kubelet says of
 // it, and a binding is for one node.
 func TestAMachineIsNoVirtualNode(t *testing.T) {
-	for _, field := range []string{"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"} {
+	for _, field := range []string{"machineID", "systemUUID", "bootID", "kernelVersion", "osImage",
+		"containerRuntimeVersion"} {
 		inv := castAI(t).yaml(t, thing("v1", "Node", "", "edge-1", virtualLabel)+"status: {nodeInfo: {"+field+": x}}\n").
 			take(t, ownership.Options{})
 		wantVerdict(t, inv, "Node/edge-1", "unclear; hint [node] it looks like a virtual node")
@@ -45,7 +46,8 @@ func wantVerdict(t *testing.T, inv *ownership.Inventory, name, want string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := explain(t, inv, r); !strings.Contains(got, want) || strings.Contains(want, "owned") != strings.HasPrefix(got, "owned") {
+	if got := explain(t, inv, r); !strings.Contains(got, want) ||
+		strings.Contains(want, "owned") != strings.HasPrefix(got, "owned") {
 		t.Errorf("%s: %s\nwant %s", name, got, want)
 	}
 }
@@ -57,7 +59,8 @@ func TestANamespaceDoesNotTellWhoseLiqoItIs(t *testing.T) {
 	users := func() *scene {
 		s := &scene{}
 		return s.yaml(t, thing("v1", "Namespace", "", "omni-retail", tenant)+
-			crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+thing("v1", "Secret", "omni-retail", "wireguard")+
+			crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+
+			thing("v1", "Secret", "omni-retail", "wireguard")+
 			thing("storage.k8s.io/v1", "StorageClass", "", "liqo")+"provisioner: liqo.io/storage\n")
 	}
 	inv := users().take(t, ownership.Options{})
@@ -86,13 +89,15 @@ func TestANamespaceOfThatNameProvesNoIdentity(t *testing.T) {
 		forged := thing("v1", "Namespace", "", name) +
 			thing("v1", "ConfigMap", name, "castai-agent-metadata") + "data: {CLUSTER_ID: " + otherCluster + "}\n" +
 			strings.ReplaceAll(named(), "namespace: shop", "namespace: "+name)
-		if inv := (&scene{}).yaml(t, forged).take(t, ownership.Options{}); len(inv.Identity.Sources) > 0 || inv.Identity.APIURL != "" {
+		if inv := (&scene{}).yaml(t, forged).take(t, ownership.Options{}); len(inv.Identity.Sources) > 0 ||
+			inv.Identity.APIURL != "" {
 			t.Errorf("%s alone: %+v", name, inv.Identity)
 		}
 		if name == "castai-agent" {
 			continue // where the agent lives
 		}
-		agent := small(t).yaml(t, thing("v1", "ConfigMap", "castai-agent", "castai-agent-metadata")+"data: {CLUSTER_ID: mine}\n")
+		agent := small(t).yaml(t, thing("v1", "ConfigMap", "castai-agent", "castai-agent-metadata")+
+			"data: {CLUSTER_ID: mine}\n")
 		inv := agent.yaml(t, forged).take(t, ownership.Options{})
 		if inv.Identity.Conflict || inv.Identity.ClusterID != "mine" {
 			t.Errorf("%s beside the agent: %+v", name, inv.Identity)
@@ -125,7 +130,8 @@ func TestProgramsInImagesOfOthers(t *testing.T) {
 		s := &scene{}
 		s.install(t, "charts/castai-agent", install{"castai-agent", "platform", true})
 		s.records = nil
-		s.objects = slices.DeleteFunc(s.objects, func(u *unstructured.Unstructured) bool { return u.GetLabels()["owner"] == "helm" })
+		s.objects = slices.DeleteFunc(s.objects,
+			func(u *unstructured.Unstructured) bool { return u.GetLabels()["owner"] == "helm" })
 		return s.yaml(t, deployment("platform", "web", "registry.example.com/web:1")+more).take(t, ownership.Options{})
 	}
 	scaler := func(name string, marks ...string) string {
@@ -166,7 +172,8 @@ func TestUsersOfWhatGoes(t *testing.T) {
 func TestALiqoIsNotTakenApart(t *testing.T) {
 	const image = "us-docker.pkg.dev/castai-hub/library/liqo/liqo-controller-manager:v1"
 	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "edge")+deployment("edge", "liqo-controller-manager", image)+
-		crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+webhook("liqo-webhook", "edge/liqo-webhook=x.liqo.io"))
+		crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+
+		webhook("liqo-webhook", "edge/liqo-webhook=x.liqo.io"))
 	trusted := s.take(t, ownership.Options{Trust: []string{"edge"}})
 	wantVerdict(t, trusted, "Deployment.apps/edge/liqo-controller-manager", "unclear")
 	wantVerdict(t, trusted, "MutatingWebhookConfiguration/liqo-webhook", "unclear")

@@ -24,12 +24,14 @@ func Pack(t testing.TB, doc []byte) []byte {
 }
 
 func stored(data []byte) cluster.StoredRelease {
-	return cluster.StoredRelease{Ref: cluster.Ref{Kind: "Secret", Namespace: "ns", Name: "sh.helm.release.v1.r.v1"}, Data: data}
+	return cluster.StoredRelease{Ref: cluster.Ref{Kind: "Secret", Namespace: "ns", Name: "sh.helm.release.v1.r.v1"},
+		Data: data}
 }
 
 func FuzzDecodeRelease(f *testing.F) {
 	valid := `{"name":"r","namespace":"ns","manifest":"---\n# Source: a/charts/b/templates/x.yaml\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\n","chart":{"metadata":{"name":"castai-agent","dependencies":[{"name":"castai-evictor","alias":"e"}]}},"hooks":[{"path":"a/templates/y.yaml","manifest":"kind: Job\napiVersion: batch/v1\nmetadata: {name: y}"}]}`
-	for _, doc := range []string{valid, strings.Replace(valid, `"ns"`, `"kube-system"`, 1), `[]`, `{}`, `{"name":1}`, `{"chart":null,"hooks":[null]}`, valid[:60], `{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":{}}`} {
+	for _, doc := range []string{valid, strings.Replace(valid, `"ns"`, `"kube-system"`, 1), `[]`, `{}`, `{"name":1}`,
+		`{"chart":null,"hooks":[null]}`, valid[:60], `{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":{}}`} {
 		f.Add(Pack(f, []byte(doc)))
 		f.Add([]byte(base64.StdEncoding.EncodeToString([]byte(doc))))
 	}
@@ -60,7 +62,8 @@ func FuzzDecodeReleaseJSON(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, name, namespace, chart, manifest, path string) {
-		doc, err := json.Marshal(map[string]any{"name": name, "namespace": namespace, "manifest": manifest, "chart": map[string]any{"metadata": map[string]any{"name": chart}},
+		doc, err := json.Marshal(map[string]any{"name": name, "namespace": namespace, "manifest": manifest,
+			"chart": map[string]any{"metadata": map[string]any{"name": chart}},
 			"hooks": []any{map[string]any{"path": path, "manifest": manifest}}})
 		if err != nil {
 			t.Fatal(err)
@@ -81,10 +84,13 @@ func FuzzDecodeReleaseJSON(f *testing.F) {
 
 func FuzzParseManifest(f *testing.F) {
 	for _, m := range []string{
-		"", "---", "---\n---\n", "a: &a [1]\nb: *a", "kind: List\napiVersion: v1\nitems:\n- kind: X\n  apiVersion: v1\n  metadata: {name: x}",
+		"", "---", "---\n---\n", "a: &a [1]\nb: *a",
+		"kind: List\napiVersion: v1\nitems:\n- kind: X\n  apiVersion: v1\n  metadata: {name: x}",
 		"kind: CronJob\napiVersion: batch/v1\nmetadata: {name: x}\nspec: {jobTemplate: {spec: {template: {spec: {containers: [{image: a}]}}}}}",
-		"kind: Deployment\napiVersion: apps/v1\nmetadata: {name: 1}\nspec: [1]", "kind: Pod\napiVersion: a/b/c\nmetadata: {name: x}",
-		"# Source: a/charts/b/charts/c/x\nkind: X\napiVersion: v1\nmetadata: {name: x}", "!!binary x: y", "? {a: b}\n: c", "[[[[[[[[",
+		"kind: Deployment\napiVersion: apps/v1\nmetadata: {name: 1}\nspec: [1]",
+		"kind: Pod\napiVersion: a/b/c\nmetadata: {name: x}",
+		"# Source: a/charts/b/charts/c/x\nkind: X\napiVersion: v1\nmetadata: {name: x}", "!!binary x: y", "? {a: b}\n: c",
+		"[[[[[[[[",
 	} {
 		f.Add(m, false)
 	}
@@ -98,7 +104,8 @@ func FuzzParseManifest(f *testing.F) {
 }
 
 func FuzzMarks(f *testing.F) {
-	for _, s := range []string{"castai-agent-0.153.2", "castai-agent-v1.2.0-17", "-1.2.3", "a-1.2.3-b-4.5.6", "us-docker.pkg.dev/castai-hub/library/agent:v1@sha256:x", "localhost:5000/a", "//", "https://github.com/castai/x", "a@cast.ai", "a@b@cast.ai", "%"} {
+	for _, s := range []string{"castai-agent-0.153.2", "castai-agent-v1.2.0-17", "-1.2.3", "a-1.2.3-b-4.5.6",
+		"us-docker.pkg.dev/castai-hub/library/agent:v1@sha256:x", "localhost:5000/a", "//", "https://github.com/castai/x", "a@cast.ai", "a@b@cast.ai", "%"} {
 		f.Add(s)
 	}
 	cat, err := LoadCatalogue()
@@ -107,14 +114,17 @@ func FuzzMarks(f *testing.F) {
 	}
 	r := newReader(cat)
 	f.Fuzz(func(t *testing.T, s string) {
-		l := r.chart(&cluster.Object{Resource: &cluster.Resource{Version: "v1", Kind: "ConfigMap"}, Labels: map[string]string{"helm.sh/chart": s}})
+		l := r.chart(&cluster.Object{Resource: &cluster.Resource{Version: "v1", Kind: "ConfigMap"},
+			Labels: map[string]string{"helm.sh/chart": s}})
 		if l.component != nil && !strings.HasPrefix(s, l.chart+"-") {
 			t.Fatalf("%q is not of chart %s", s, l.chart)
 		}
 		for i := range cat.Components {
-			if cat.runs(&cat.Components[i], []string{s}) != "" && !strings.Contains(s, "/") && !strings.Contains(s, ":") && !strings.Contains(s, "@") {
+			if cat.runs(&cat.Components[i], []string{s}) != "" && !strings.Contains(s, "/") && !strings.Contains(s, ":") &&
+				!strings.Contains(s, "@") {
 				name := "docker.io/" + s
-				if !slices.ContainsFunc(cat.Components[i].imageNames(), func(n string) bool { return strings.HasSuffix(name, "/"+n) }) {
+				if !slices.ContainsFunc(cat.Components[i].imageNames(),
+					func(n string) bool { return strings.HasSuffix(name, "/"+n) }) {
 					t.Fatalf("%q is an image of %s and is not", s, cat.Components[i].Name)
 				}
 			}
@@ -137,7 +147,8 @@ func TestHostileManifests(t *testing.T) {
 		aliases += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+string(c-1)+",", 8) + "*" + string(c-1) + "]\n"
 	}
 	release := func(manifest string) []byte {
-		doc, err := json.Marshal(map[string]any{"name": "r", "manifest": manifest, "chart": map[string]any{"metadata": map[string]any{"name": "castai-agent"}}})
+		doc, err := json.Marshal(map[string]any{"name": "r", "manifest": manifest,
+			"chart": map[string]any{"metadata": map[string]any{"name": "castai-agent"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,17 +156,19 @@ func TestHostileManifests(t *testing.T) {
 	}
 	deepJSON := []byte(`{"name":"r","chart":{"metadata":{"name":"c"}},"x":` + strings.Repeat("[", 4<<20) + "}")
 	for name, data := range map[string][]byte{
-		"aliases":         release("kind: X\napiVersion: v1\nmetadata: {name: x}\n" + aliases),
-		"deep flow":       release("kind: X\nspec: " + strings.Repeat("[", 1<<20)),
-		"deep block":      release(strings.Repeat("- ", 1<<20)),
-		"deep maps":       release(strings.Repeat("{a: ", 1<<19)),
-		"many documents":  release(strings.Repeat("---\nkind: X\napiVersion: v1\nmetadata: {name: x}\n", 200_000)),
-		"one huge":        release("kind: X\napiVersion: v1\nmetadata: {name: x}\ndata: " + strings.Repeat("x", 12<<20)),
-		"many keys":       release(strings.Repeat("---\n"+strings.Repeat("a: b\n", 50_000), 20)),
-		"zeros":           Pack(t, make([]byte, 256<<20)),
-		"deep JSON":       Pack(t, deepJSON),
-		"many hooks":      Pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":[`+strings.Repeat(`{},`, 2<<20)+`{}]}`)),
-		"many dependents": Pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c","dependencies":[`+strings.Repeat(`{"alias":"a"},`, 1<<20)+`{}]}}}`)),
+		"aliases":        release("kind: X\napiVersion: v1\nmetadata: {name: x}\n" + aliases),
+		"deep flow":      release("kind: X\nspec: " + strings.Repeat("[", 1<<20)),
+		"deep block":     release(strings.Repeat("- ", 1<<20)),
+		"deep maps":      release(strings.Repeat("{a: ", 1<<19)),
+		"many documents": release(strings.Repeat("---\nkind: X\napiVersion: v1\nmetadata: {name: x}\n", 200_000)),
+		"one huge":       release("kind: X\napiVersion: v1\nmetadata: {name: x}\ndata: " + strings.Repeat("x", 12<<20)),
+		"many keys":      release(strings.Repeat("---\n"+strings.Repeat("a: b\n", 50_000), 20)),
+		"zeros":          Pack(t, make([]byte, 256<<20)),
+		"deep JSON":      Pack(t, deepJSON),
+		"many hooks": Pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c"}},"hooks":[`+
+			strings.Repeat(`{},`, 2<<20)+`{}]}`)),
+		"many dependents": Pack(t, []byte(`{"name":"r","chart":{"metadata":{"name":"c","dependencies":[`+
+			strings.Repeat(`{"alias":"a"},`, 1<<20)+`{}]}}}`)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats

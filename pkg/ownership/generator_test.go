@@ -42,7 +42,8 @@ var tenantKinds = [][2]string{
 	{"apps/v1", "StatefulSet"}, {"apps/v1", "DaemonSet"}, {"apps/v1", "ReplicaSet"}, {"batch/v1", "Job"},
 	{"batch/v1", "CronJob"}, {rbacV1, "Role"}, {rbacV1, "RoleBinding"}, {"coordination.k8s.io/v1", "Lease"},
 	{"policy/v1", "PodDisruptionBudget"}, {"autoscaling/v2", "HorizontalPodAutoscaler"},
-	{"discovery.k8s.io/v1", "EndpointSlice"}, {"networking.k8s.io/v1", "NetworkPolicy"}, {"networking.k8s.io/v1", "Ingress"},
+	{"discovery.k8s.io/v1", "EndpointSlice"}, {"networking.k8s.io/v1", "NetworkPolicy"}, {"networking.k8s.io/v1",
+		"Ingress"},
 }
 
 // knownNames are those that the code itself knows, beside the catalogue's.

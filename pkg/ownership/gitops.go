@@ -133,9 +133,11 @@ func (j *judgement) reconcilers() []Reconciler {
 		switch {
 		case r == nil || named[o.Ref()]:
 		case r.bundle != "":
-			add("Fleet", &r.Stored, text("take Cast AI out of the Fleet bundle %s, or pause it in the management cluster", r.bundle), o.Ref())
+			add("Fleet", &r.Stored, text("take Cast AI out of the Fleet bundle %s, or pause it in the management cluster",
+				r.bundle), o.Ref())
 		case !j.spaces[r.Namespace].ownRelease(r):
-			add("Helm", &r.Stored, text("helm upgrade %s -n %s without the dependency on Cast AI's chart", r.Name, r.Namespace), o.Ref())
+			add("Helm", &r.Stored, text("helm upgrade %s -n %s without the dependency on Cast AI's chart", r.Name, r.Namespace),
+				o.Ref())
 		}
 	}
 	var out []Reconciler
@@ -198,7 +200,10 @@ func (j *judgement) livesIn(s syncer) map[string]bool {
 	out := map[string]bool{}
 	for _, b := range j.cluster.bindings {
 		for _, a := range b.accounts {
-			if slices.ContainsFunc(s.accounts, func(name string) bool { return a.Name == name || strings.HasPrefix(a.Name, name+"-") }) {
+			if slices.ContainsFunc(s.accounts, func(name string) bool {
+				return a.Name == name ||
+					strings.HasPrefix(a.Name, name+"-")
+			}) {
 				out[a.Namespace] = true
 			}
 		}

@@ -50,20 +50,24 @@ spec:
 
 // written is the mark that a program leaves by which it applies.
 func written(manager string) string {
-	return "managedFields: [{manager: " + manager + ", operation: Update, apiVersion: apps/v1, fieldsType: FieldsV1, fieldsV1: {}}]"
+	return "managedFields: [{manager: " + manager +
+		", operation: Update, apiVersion: apps/v1, fieldsType: FieldsV1, fieldsV1: {}}]"
 }
 
 // Whoever puts Cast AI back is named, with the object that makes it do so and
 // what to do about it.
 func TestReconcilersBlock(t *testing.T) {
 	flux := func(kind, group, namespace, name, rest string) string {
-		return "apiVersion: " + group + "\nkind: " + kind + "\nmetadata: {name: " + name + ", namespace: " + namespace + "}\n" + rest
+		return "apiVersion: " + group + "\nkind: " + kind + "\nmetadata: {name: " + name + ", namespace: " + namespace +
+			"}\n" + rest
 	}
 	helmMarked := agentWith("annotations: {meta.helm.sh/release-name: agents, meta.helm.sh/release-namespace: castai-agent}")
-	fluxLives := strings.ReplaceAll(strings.ReplaceAll(argoLives, "argocd-application-controller", "kustomize-controller"), "argocd", "flux-system")
+	fluxLives := strings.ReplaceAll(strings.ReplaceAll(argoLives, "argocd-application-controller", "kustomize-controller"),
+		"argocd", "flux-system")
 	for name, test := range map[string]struct{ yaml, object, remedy string }{
 		"Argo CD's own list": {
-			anAgent + "---" + argoLives + "---" + application("argocd"), "Application.argoproj.io/argocd/agents", "argocd/agents",
+			anAgent + "---" + argoLives + "---" +
+				application("argocd"), "Application.argoproj.io/argocd/agents", "argocd/agents",
 		},
 		"Argo CD's annotation names an app in any namespace": {
 			agentWith(`annotations: {argocd.argoproj.io/tracking-id: "apps_agents:apps/Deployment:castai-agent/castai-agent"}`) +
@@ -71,20 +75,24 @@ func TestReconcilersBlock(t *testing.T) {
 		},
 		"Argo CD's annotation names an app where it lives": {
 			agentWith(`annotations: {argocd.argoproj.io/tracking-id: "agents:apps/Deployment:castai-agent/castai-agent"}`) +
-				"---" + argoLives + "---" + strings.Split(application("argocd"), "status:")[0], "Application.argoproj.io/argocd/agents", "argocd/agents",
+				"---" + argoLives + "---" + strings.Split(application("argocd"),
+				"status:")[0], "Application.argoproj.io/argocd/agents", "argocd/agents",
 		},
 		"Argo CD's default label, written by it": {
 			agentWith(written("argocd-controller")),
 			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
 		},
 		"Argo CD's default label names an app where it lives, which heals it": {
-			agentLabelled("app.kubernetes.io/instance: agents, ", written("argocd-controller")) + "---" + argoLives + "---" + healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents with cascade=false",
+			agentLabelled("app.kubernetes.io/instance: agents, ", written("argocd-controller")) + "---" + argoLives + "---" +
+				healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents with cascade=false",
 		},
 		"Argo CD's own label": {
-			agentLabelled("argocd.argoproj.io/instance: agents, ", "") + "---" + argoLives + "---" + healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents",
+			agentLabelled("argocd.argoproj.io/instance: agents, ", "") + "---" + argoLives + "---" +
+				healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents",
 		},
 		"Argo CD's annotation beside the label of Helm's template": {
-			agentLabelled("app.kubernetes.io/instance: castai-agent, ", `annotations: {argocd.argoproj.io/tracking-id: "agents:apps/Deployment:castai-agent/castai-agent"}`) +
+			agentLabelled("app.kubernetes.io/instance: castai-agent, ",
+				`annotations: {argocd.argoproj.io/tracking-id: "agents:apps/Deployment:castai-agent/castai-agent"}`) +
 				"---" + argoLives + "---" + healing, "Application.argoproj.io/argocd/agents", "Application argocd/agents",
 		},
 		"a Flux HelmRelease in Cast AI's namespace": {
@@ -93,18 +101,21 @@ func TestReconcilersBlock(t *testing.T) {
 		},
 		"a Flux HelmRelease that its labels name": {
 			agentLabelled("helm.toolkit.fluxcd.io/name: agents, helm.toolkit.fluxcd.io/namespace: infra, ", "") +
-				"---\n" + flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "infra", "agents", "spec: {targetNamespace: castai-agent}"),
+				"---\n" + flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "infra", "agents",
+				"spec: {targetNamespace: castai-agent}"),
 			"HelmRelease.helm.toolkit.fluxcd.io/infra/agents", "flux suspend helmrelease agents -n infra",
 		},
 		"a Flux Kustomization's inventory": {
-			anAgent + "---" + fluxLives + "---\n" + flux("Kustomization", "kustomize.toolkit.fluxcd.io/v1", "flux-system", "infra",
+			anAgent + "---" + fluxLives + "---\n" + flux("Kustomization", "kustomize.toolkit.fluxcd.io/v1", "flux-system",
+				"infra",
 				"status: {inventory: {entries: [{id: castai-agent_castai-agent_apps_Deployment, v: v1}]}}"),
 			"Kustomization.kustomize.toolkit.fluxcd.io/flux-system/infra", "flux suspend kustomization infra -n flux-system",
 		},
 		"a Flux HelmRelease where Flux lives, with a target": {
 			agentWith("annotations: {meta.helm.sh/release-name: castai-agent-agents, meta.helm.sh/release-namespace: castai-agent}") +
 				"---" + strings.ReplaceAll(fluxLives, "kustomize-controller", "helm-controller") + "---\n" +
-				flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "flux-system", "agents", "spec: {targetNamespace: castai-agent, storageNamespace: castai-agent}"),
+				flux("HelmRelease", "helm.toolkit.fluxcd.io/v2", "flux-system", "agents",
+					"spec: {targetNamespace: castai-agent, storageNamespace: castai-agent}"),
 			"HelmRelease.helm.toolkit.fluxcd.io/flux-system/agents", "flux suspend helmrelease agents -n flux-system",
 		},
 		"a Flux Kustomization that its labels name": {
@@ -113,17 +124,20 @@ func TestReconcilersBlock(t *testing.T) {
 			"Kustomization.kustomize.toolkit.fluxcd.io/infra/agents", "flux suspend kustomization agents -n infra",
 		},
 		"a Fleet bundle in a cluster that Fleet manages itself": {
-			anAgent + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: cluster-fleet-local-local-1a3d67d0a899, labels: {fleet.cattle.io/managed: \"true\"}}\n---\n" +
+			anAgent +
+				"---\napiVersion: v1\nkind: Namespace\nmetadata: {name: cluster-fleet-local-local-1a3d67d0a899, labels: {fleet.cattle.io/managed: \"true\"}}\n---\n" +
 				flux("BundleDeployment", "fleet.cattle.io/v1alpha1", "cluster-fleet-local-local-1a3d67d0a899", "agents",
 					"status: {resources: [{apiVersion: apps/v1, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
-			"BundleDeployment.fleet.cattle.io/cluster-fleet-local-local-1a3d67d0a899/agents", "Fleet bundle behind BundleDeployment cluster-fleet-local-local-1a3d67d0a899/agents",
+			"BundleDeployment.fleet.cattle.io/cluster-fleet-local-local-1a3d67d0a899/agents",
+			"Fleet bundle behind BundleDeployment cluster-fleet-local-local-1a3d67d0a899/agents",
 		},
 		"Fleet's labels": {
 			agentLabelled("fleet.cattle.io/managed-by-kind: GitRepo, fleet.cattle.io/managed-by-namespace: fleet-default, fleet.cattle.io/managed-by-name: agents, ", ""),
 			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
 		},
 		"a Config Sync inventory": {
-			anAgent + "---" + strings.NewReplacer("name: argocd-application-controller, namespace: argocd", "name: root-reconciler-infra, namespace: config-management-system").Replace(argoLives) +
+			anAgent + "---" + strings.NewReplacer("name: argocd-application-controller, namespace: argocd",
+				"name: root-reconciler-infra, namespace: config-management-system").Replace(argoLives) +
 				"---\n" + flux("ResourceGroup", "kpt.dev/v1alpha1", "config-management-system", "infra",
 				"spec: {resources: [{group: apps, kind: Deployment, namespace: castai-agent, name: castai-agent}]}"),
 			"ResourceGroup.kpt.dev/config-management-system/infra", "RootSync or RepoSync infra in config-management-system",
@@ -133,10 +147,12 @@ func TestReconcilersBlock(t *testing.T) {
 			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
 		},
 		"Terraform's Helm provider": {
-			agentWith(written("terraform-provider-helm_v2.17.0_x5")), "Deployment.apps/castai-agent/castai-agent", "take Cast AI out of the Terraform configuration",
+			agentWith(written("terraform-provider-helm_v2.17.0_x5")), "Deployment.apps/castai-agent/castai-agent",
+			"take Cast AI out of the Terraform configuration",
 		},
 		"Terraform's Kubernetes provider": {
-			agentWith(written("Terraform")), "Deployment.apps/castai-agent/castai-agent", "take Cast AI out of the Terraform configuration",
+			agentWith(written("Terraform")), "Deployment.apps/castai-agent/castai-agent",
+			"take Cast AI out of the Terraform configuration",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +179,8 @@ func TestReconcilersOfTenantsDoNotBlock(t *testing.T) {
 	if b := gitOps(inv); b != nil {
 		t.Errorf("it blocks: %+v", b)
 	}
-	inside := strings.ReplaceAll(application("castai-agent"), "namespace: castai-agent, name: castai-agent}", "namespace: kube-system, name: coredns}")
+	inside := strings.ReplaceAll(application("castai-agent"), "namespace: castai-agent, name: castai-agent}",
+		"namespace: kube-system, name: coredns}")
 	inv = new(scene).yaml(t, anAgent+"---"+inside).take(t, ownership.Options{})
 	if b := gitOps(inv); b != nil {
 		t.Errorf("it blocks: %+v", b)
@@ -192,11 +209,13 @@ func TestFleetBlocksByItsReleases(t *testing.T) {
 	s.record("castai-agent", "agents", encode(t, map[string]any{
 		"name": "agents", "namespace": "castai-agent", "manifest": helmMarked,
 		"chart": map[string]any{"metadata": map[string]any{
-			"name": "castai-agent", "version": "1.0.0", "annotations": map[string]string{"fleet.cattle.io/bundle-id": "infra-agents"},
+			"name": "castai-agent", "version": "1.0.0",
+			"annotations": map[string]string{"fleet.cattle.io/bundle-id": "infra-agents"},
 		}},
 	}))
 	b := gitOps(s.take(t, ownership.Options{}))
-	if b == nil || !strings.Contains(b.Text, "Fleet (Secret/castai-agent/sh.helm.release.v1.agents.v1)") || !strings.Contains(b.Remedy, "Fleet bundle infra-agents") {
+	if b == nil || !strings.Contains(b.Text, "Fleet (Secret/castai-agent/sh.helm.release.v1.agents.v1)") ||
+		!strings.Contains(b.Remedy, "Fleet bundle infra-agents") {
 		t.Errorf("%+v", b)
 	}
 }

@@ -171,7 +171,8 @@ func (s *scene) manifest(t testing.TB, in install, rendered string) *scene {
 	if m == nil {
 		t.Fatal("the manifest does not say which chart it is")
 	}
-	return s.record(in.namespace, in.release, releaseJSON(t, in.release, in.namespace, m[1], m[2], manifest.String(), hooks))
+	return s.record(in.namespace, in.release, releaseJSON(t, in.release, in.namespace, m[1], m[2], manifest.String(),
+		hooks))
 }
 
 // record adds the record of a Helm release, with these data.
@@ -179,7 +180,8 @@ func (s *scene) record(namespace, name string, data []byte) *scene {
 	u := clustertest.Object("v1", "Secret", namespace, "sh.helm.release.v1."+name+".v1")
 	u.SetLabels(map[string]string{"owner": "helm", "name": name, "version": "1", "status": "deployed"})
 	s.objects = append(s.objects, u)
-	s.records = append(s.records, cluster.StoredRelease{Ref: cluster.Ref{Kind: "Secret", Namespace: namespace, Name: u.GetName()}, Data: data})
+	s.records = append(s.records, cluster.StoredRelease{Ref: cluster.Ref{Kind: "Secret", Namespace: namespace,
+		Name: u.GetName()}, Data: data})
 	return s
 }
 
@@ -257,7 +259,8 @@ func (s *scene) take(t testing.TB, opts ownership.Options) *ownership.Inventory 
 	return judge(t, s.snapshot(t), s.records, opts)
 }
 
-func judge(t testing.TB, snap *cluster.Snapshot, records []cluster.StoredRelease, opts ownership.Options) *ownership.Inventory {
+func judge(t testing.TB, snap *cluster.Snapshot, records []cluster.StoredRelease,
+	opts ownership.Options) *ownership.Inventory {
 	t.Helper()
 	cat := catalogue(t)
 	var asked []cluster.StoredRelease

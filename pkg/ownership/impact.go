@@ -53,7 +53,8 @@ type BoundWorkload struct {
 
 // castAINodeKeys are the label domains that Cast AI puts on nodes (DOC
 // autoscaler-reference-node-labels-and-taints).
-var castAINodeKeys = []string{"scheduling.cast.ai/", "provisioner.cast.ai/", "autoscaling.cast.ai/", "live.cast.ai/", "topology.cast.ai/", "omni.cast.ai/", "charts.cast.ai/"}
+var castAINodeKeys = []string{"scheduling.cast.ai/", "provisioner.cast.ai/", "autoscaling.cast.ai/", "live.cast.ai/",
+	"topology.cast.ai/", "omni.cast.ai/", "charts.cast.ai/"}
 
 func isCastAINodeKey(key string) bool {
 	return slices.ContainsFunc(castAINodeKeys, func(p string) bool { return strings.HasPrefix(key, p) })
@@ -148,7 +149,8 @@ func nodeNeeds(spec map[string]any) []string {
 			seen[key] = true
 		}
 	}
-	terms, _, err := unstructured.NestedSlice(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+	terms, _, err := unstructured.NestedSlice(spec, "affinity", "nodeAffinity",
+		"requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 	if err == nil {
 		for _, t := range terms {
 			term, _ := t.(map[string]any)

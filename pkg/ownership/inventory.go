@@ -110,7 +110,8 @@ func (inv *Inventory) WhyNot() []*Item {
 
 // Item returns the entry of an object, or nil if it is foreign.
 func (inv *Inventory) Item(r cluster.Ref) *Item {
-	i, found := slices.BinarySearchFunc(inv.Items, r, func(i *Item, r cluster.Ref) int { return i.Object.Ref().Compare(r) })
+	i, found := slices.BinarySearchFunc(inv.Items, r,
+		func(i *Item, r cluster.Ref) int { return i.Object.Ref().Compare(r) })
 	if !found {
 		return nil
 	}

@@ -119,7 +119,8 @@ func (j *judgement) relevant() []space {
 			}
 			objects[ns] = append(objects[ns], in...)
 			if !relevant[ns] {
-				relevant[ns] = all || j.cluster.isHome(ns) || slices.ContainsFunc(in, func(o *cluster.Object) bool { return j.touched(o, owned) })
+				relevant[ns] = all || j.cluster.isHome(ns) || slices.ContainsFunc(in,
+					func(o *cluster.Object) bool { return j.touched(o, owned) })
 			}
 		}
 	}
@@ -135,7 +136,8 @@ func (j *judgement) relevant() []space {
 
 // touched tells whether an object may be Cast AI's, or look so, outside of homes.
 func (j *judgement) touched(o *cluster.Object, owned map[types.UID]bool) bool {
-	if j.cluster.chart(o).component != nil || slices.ContainsFunc(o.Managers, func(m string) bool { return j.cat.app(m) != nil }) {
+	if j.cluster.chart(o).component != nil || slices.ContainsFunc(o.Managers,
+		func(m string) bool { return j.cat.app(m) != nil }) {
 		return true
 	}
 	for _, r := range o.Owners {
@@ -215,7 +217,8 @@ func (j *judgement) find(r cluster.Ref) *cluster.Object {
 	if v := j.spaces[r.Namespace]; v != nil {
 		return v.byRef[r]
 	}
-	i, found := slices.BinarySearchFunc(j.objects, r, func(o *cluster.Object, r cluster.Ref) int { return o.Ref().Compare(r) })
+	i, found := slices.BinarySearchFunc(j.objects, r,
+		func(o *cluster.Object, r cluster.Ref) int { return o.Ref().Compare(r) })
 	if !found {
 		return nil
 	}
@@ -362,7 +365,8 @@ func (v *clusterView) hints() {
 			v.hint(o, Evidence{Rule: "chart-label", Text: "it has the label helm.sh/chart=" + c.value})
 			v.deny(o, Evidence{Rule: "chart-label", Text: "a label alone may have been copied, and nothing else in it agrees"})
 		}
-		if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, func(m string) bool { return v.cat.app(m) == nil || !v.cat.unmistakable(m) }) {
+		if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers,
+			func(m string) bool { return v.cat.app(m) == nil || !v.cat.unmistakable(m) }) {
 			v.hint(o, Evidence{Rule: "manager", Text: "only " + strings.Join(o.Managers, " and ") + " wrote it"})
 			v.deny(o, Evidence{Rule: "manager", Text: "Cast AI writes objects on behalf of others, too"})
 		}
@@ -413,9 +417,11 @@ func (v *clusterView) hintNames(o *cluster.Object) {
 	}
 	switch {
 	case component != nil:
-		v.deny(o, Evidence{Rule: "name", Text: text("it has %s, as %s has it; others may use it, and nothing else agrees", mark, component.Name)})
+		v.deny(o, Evidence{Rule: "name", Text: text("it has %s, as %s has it; others may use it, and nothing else agrees",
+			mark, component.Name)})
 	case v.liqo != liqoCastAI && (v.label(o).chart == "liqo" || v.liqoName(o.Name)):
-		v.deny(o, Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
+		v.deny(o,
+			Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
 	}
 	for _, h := range nested(o, "webhooks") {
 		s := serviceOf(h)
@@ -430,7 +436,8 @@ func (v *clusterView) hintNames(o *cluster.Object) {
 		for _, a := range b.accounts {
 			switch {
 			case v.isHome(a.Namespace):
-				v.deny(o, Evidence{Rule: "subjects", Text: text("only the subject %s/%s connects it with Cast AI", a.Namespace, a.Name)})
+				v.deny(o, Evidence{Rule: "subjects", Text: text("only the subject %s/%s connects it with Cast AI", a.Namespace,
+					a.Name)})
 			case v.named(a.Name, releaseName(o)) != nil, v.cat.accounts[a.Name] != nil:
 				v.deny(o, v.doubt(a.Namespace))
 			}
@@ -446,7 +453,8 @@ func explainRole(n *notes, boundBy map[cluster.Ref][]*binding, o *cluster.Object
 	}
 	if i := slices.IndexFunc(boundBy[o.Ref()], func(b *binding) bool { return n.noted(b.Object) }); i >= 0 {
 		b := boundBy[o.Ref()][i]
-		n.deny(o, Evidence{Rule: "bound", Text: text("%s %s grants it, of which nothing proves that it is Cast AI's", b.Resource.Kind, b.Name), From: ref(b.Object)})
+		n.deny(o, Evidence{Rule: "bound", Text: text("%s %s grants it, of which nothing proves that it is Cast AI's",
+			b.Resource.Kind, b.Name), From: ref(b.Object)})
 	}
 }
 
@@ -458,12 +466,15 @@ func (v *clusterView) hintRelease(o *cluster.Object) {
 	if !marked || !ours || v.chart(o).foreign() {
 		return
 	}
-	v.hint(o, Evidence{Rule: "release", Text: text("Helm's marks name the release %s, in a namespace that Cast AI lives in", key)})
+	v.hint(o,
+		Evidence{Rule: "release", Text: text("Helm's marks name the release %s, in a namespace that Cast AI lives in", key)})
 	if against, foreign := v.foreignMarks(o); foreign {
 		v.deny(o, against)
 		return
 	}
-	v.deny(o, Evidence{Rule: "release", Text: "nothing else in it says that it is Cast AI's, and such a release may have parts of others"})
+	v.deny(o,
+		Evidence{Rule: "release",
+			Text: "nothing else in it says that it is Cast AI's, and such a release may have parts of others"})
 }
 
 func (v *clusterView) hintDefinition(o *cluster.Object) {
@@ -476,7 +487,8 @@ func (v *clusterView) hintDefinition(o *cluster.Object) {
 		third := v.cat.thirdGroup(group)
 		for _, component := range third.Of {
 			if from := v.present(component); from != nil {
-				v.deny(o, Evidence{Rule: "third-party", Text: text("%s brings such definitions along: %s", component, third.fate()), From: ref(from)})
+				v.deny(o, Evidence{Rule: "third-party", Text: text("%s brings such definitions along: %s", component, third.fate()),
+					From: ref(from)})
 			}
 		}
 	case v.cat.group(group) != nil && strings.HasSuffix(group, liqoGroup) && (v.liqo == liqoBoth || v.liqo == liqoNone):

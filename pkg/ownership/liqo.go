@@ -115,7 +115,8 @@ func (c *Catalogue) liqoGroup(group string) bool {
 // deployments/liqo/templates/webhooks).
 func (c *Catalogue) liqoHook(o *cluster.Object, h map[string]any) bool {
 	name := str(h, "name")
-	return o.Name == "liqo-webhook" || strings.HasSuffix(name, ".mutate"+liqoGroup) || strings.HasSuffix(name, ".validate"+liqoGroup) ||
+	return o.Name == "liqo-webhook" || strings.HasSuffix(name, ".mutate"+liqoGroup) ||
+		strings.HasSuffix(name, ".validate"+liqoGroup) ||
 		slices.ContainsFunc(ruleGroups(h), c.liqoGroup)
 }
 
@@ -178,7 +179,8 @@ func runtimeClassOfOmni(o *cluster.Object) bool {
 // liqoName tells whether everybody's Liqo gives something cluster-wide this name.
 func (r *reader) liqoName(name string) bool {
 	liqo := r.liqoComponent()
-	return name == "liqo" || strings.HasSuffix(name, ".metrics.liqo.io") || slices.Contains(liqo.Workloads, name) || slices.Contains(liqo.Webhooks, name)
+	return name == "liqo" || strings.HasSuffix(name, ".metrics.liqo.io") || slices.Contains(liqo.Workloads, name) ||
+		slices.Contains(liqo.Webhooks, name)
 }
 
 // judgeClasses: Liqo's StorageClass and RuntimeClass, where Liqo is Cast AI's.
@@ -186,7 +188,8 @@ func (v *clusterView) judgeClasses() {
 	liqo := v.liqoComponent()
 	for _, o := range v.byKind["StorageClass.storage.k8s.io"] {
 		if str(o.Body, "provisioner") == "liqo.io/storage" && v.liqo == liqoCastAI {
-			v.claim(o, liqo, Evidence{Rule: "class", Text: "its provisioner is that of the Liqo in this cluster, which is Cast AI's"})
+			v.claim(o, liqo,
+				Evidence{Rule: "class", Text: "its provisioner is that of the Liqo in this cluster, which is Cast AI's"})
 		}
 	}
 	for _, o := range v.byKind["RuntimeClass.node.k8s.io"] {
@@ -210,7 +213,9 @@ func (v *clusterView) judgeLiqo() {
 	for _, o := range v.objects {
 		unbound := o.Ref().GroupKind().String() == "ClusterRole."+rbac && len(v.boundBy[o.Ref()]) == 0
 		if c := v.chart(o); c.component == v.liqoComponent() && !v.owned(o) && (unbound || !judgedByUse(o)) {
-			v.claim(o, c.component, Evidence{Rule: "liqo", Text: text("it comes from the chart (%s) of the Liqo in this cluster, which is Cast AI's", c.value)})
+			v.claim(o, c.component,
+				Evidence{Rule: "liqo", Text: text("it comes from the chart (%s) of the Liqo in this cluster, which is Cast AI's",
+					c.value)})
 		}
 	}
 }
@@ -228,12 +233,15 @@ func (v *clusterView) judgeNodes() {
 		provider := str(o.Body, "spec", "providerID")
 		switch b := virtual[o]; {
 		case b != nil:
-			v.own(o, v.liqoComponent(), Evidence{Rule: "node", Text: text("it is the virtual node of %s %s", b.Resource.Kind, b.Name), From: ref(b.Object)})
+			v.own(o, v.liqoComponent(), Evidence{Rule: "node", Text: text("it is the virtual node of %s %s", b.Resource.Kind,
+				b.Name), From: ref(b.Object)})
 		case strings.HasPrefix(provider, omniProvider), looksVirtual(o) && v.liqo == liqoCastAI:
 			v.hint(o, Evidence{Rule: "node", Text: "it looks like a virtual node of Cast AI (liqo.io/type or providerID)"})
 			v.deny(o, v.notVirtual(o))
 		case provider == "" && hasTaint(o, "scheduling.cast.ai/pod-pinning-preparing"):
-			v.hint(o, Evidence{Rule: "node", Text: "castai-pod-pinner prepares nodes with this taint (scheduling.cast.ai/pod-pinning-preparing)"})
+			v.hint(o,
+				Evidence{Rule: "node",
+					Text: "castai-pod-pinner prepares nodes with this taint (scheduling.cast.ai/pod-pinning-preparing)"})
 			v.deny(o, Evidence{Rule: "node", Text: "a machine may be about to join as this node"})
 		}
 	}
@@ -257,7 +265,8 @@ func (v *clusterView) notVirtual(o *cluster.Object) Evidence {
 // tells of it, or "". Virtual kubelets fill in the version, the operating system
 // and the architecture only (liqo pkg/virtualKubelet/liqoNodeProvider).
 func machine(o *cluster.Object) string {
-	for _, field := range []string{"machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion"} {
+	for _, field := range []string{"machineID", "systemUUID", "bootID", "kernelVersion", "osImage",
+		"containerRuntimeVersion"} {
 		if str(o.Body, "status", "nodeInfo", field) != "" {
 			return field
 		}

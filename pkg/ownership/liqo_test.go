@@ -46,10 +46,12 @@ func TestLiqoOfCastAIGoesWhole(t *testing.T) {
 
 // The word of the user makes no Liqo Cast AI's that is not.
 func TestTrustTakesNoLiqoOfOthers(t *testing.T) {
-	s := new(scene).manifest(t, install{"liqo", "edges", true}, strings.ReplaceAll(read(t, "testdata/others/liqo.yaml"), "namespace: liqo\n", "namespace: edges\n")).withNamespaces()
+	s := new(scene).manifest(t, install{"liqo", "edges", true},
+		strings.ReplaceAll(read(t, "testdata/others/liqo.yaml"), "namespace: liqo\n", "namespace: edges\n")).withNamespaces()
 	inv := s.take(t, ownership.Options{Trust: []string{"edges"}})
 	controller := cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "edges", Name: "liqo-controller-manager"}
-	definition := cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "foreignclusters.core.liqo.io"}
+	definition := cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition",
+		Name: "foreignclusters.core.liqo.io"}
 	for _, r := range []cluster.Ref{controller, definition} {
 		if inv.IsOwned(r) {
 			t.Errorf("%s: %s", r, explain(t, inv, r))
@@ -127,7 +129,8 @@ func TestARuntimeClassLeftBehindTakesNoLiqoOfOthers(t *testing.T) {
 // Without anything of a Liqo but its definitions, a RuntimeClass is a leftover, too.
 func TestARuntimeClassAloneTakesNoDefinitions(t *testing.T) {
 	inv := new(scene).yaml(t, crd("core.liqo.io", "ForeignCluster", "foreignclusters", "Cluster")+
-		thing("node.k8s.io/v1", "RuntimeClass", "", "liqo", helmMarks("castai-omni", "omni"))+"scheduling: {nodeSelector: {omni.cast.ai/type: virtual-node}}\n").take(t, ownership.Options{})
+		thing("node.k8s.io/v1", "RuntimeClass", "", "liqo", helmMarks("castai-omni", "omni"))+
+		"scheduling: {nodeSelector: {omni.cast.ai/type: virtual-node}}\n").take(t, ownership.Options{})
 	wantVerdict(t, inv, "CustomResourceDefinition/foreignclusters.core.liqo.io", "unclear")
 }
 
@@ -157,7 +160,8 @@ func TestLiqoOfCastAIGoesWholeUnderAnyName(t *testing.T) {
 // that they answer, whoever published them.
 func TestNoProgramOfLiqoGoesWithoutItsWebhooks(t *testing.T) {
 	s := omni(t, install{"liqo", "castai-agent", false})
-	s.objects = slices.DeleteFunc(s.objects, func(u *unstructured.Unstructured) bool { return u.GetKind() == "RuntimeClass" })
+	s.objects = slices.DeleteFunc(s.objects,
+		func(u *unstructured.Unstructured) bool { return u.GetKind() == "RuntimeClass" })
 	inv := s.take(t, ownership.Options{})
 	for _, o := range inv.Objects() {
 		if inv.IsOwned(o.Ref()) && o.Resource.Kind != "Namespace" {

@@ -38,7 +38,8 @@ type Mark struct {
 func (inv *Inventory) Marks(objects []*cluster.Object) []Mark {
 	// Hibernation sets this taint and takes it away when it resumes; a kubelet may
 	// register with it, too.
-	paused := inv.hibernates() && slices.ContainsFunc(objects, func(o *cluster.Object) bool { return hasTaint(o, pausedCluster) })
+	paused := inv.hibernates() && slices.ContainsFunc(objects,
+		func(o *cluster.Object) bool { return hasTaint(o, pausedCluster) })
 	var out []Mark
 	for _, o := range objects {
 		if inv.IsOwned(o.Ref()) || o.Terminating() {

@@ -24,13 +24,15 @@ func (l *lookAlikes) pick(of ...string) string { return of[l.IntN(len(of))] }
 // name resembles one of Cast AI's, and is used once.
 func (l *lookAlikes) name() string {
 	l.n++
-	return fmt.Sprintf("%s%s%s-%d", l.pick("", "pod", "fore", "my-", "x-"), l.pick("castai-agent", "castai", "hibernate", "egressd", "liqo-webhook", "castai-pod-mutator", "rebalancer"),
+	return fmt.Sprintf("%s%s%s-%d", l.pick("", "pod", "fore", "my-", "x-"),
+		l.pick("castai-agent", "castai", "hibernate", "egressd", "liqo-webhook", "castai-pod-mutator", "rebalancer"),
 		l.pick("", "-viewer", "-runbook", "er"), l.n)
 }
 
 // namespace is one of the user's.
 func (l *lookAlikes) namespace() string {
-	return l.pick("shop", "castai-costs", "omni-channel", "liqo-lab", "castai-agents", "castai-agent-docs", "podcastai", "egressd", "hibernate")
+	return l.pick("shop", "castai-costs", "omni-channel", "liqo-lab", "castai-agents", "castai-agent-docs", "podcastai",
+		"egressd", "hibernate")
 }
 
 // metadata has marks that prove nothing.
@@ -53,35 +55,45 @@ func (l *lookAlikes) object() string {
 	name, ns := l.name(), l.namespace()
 	switch l.IntN(16) {
 	case 0:
-		return deployment(ns, name, l.pick("registry.example.com/agent:1", "nginx", "registry.example.com/castai/agent:1", "castaint/agent:1", "us-docker.pkg.dev/castai-hubs/library/agent:1"), l.metadata()...)
+		return deployment(ns, name, l.pick("registry.example.com/agent:1", "nginx", "registry.example.com/castai/agent:1",
+			"castaint/agent:1", "us-docker.pkg.dev/castai-hubs/library/agent:1"), l.metadata()...)
 	case 1:
-		return workloadYAML("StatefulSet", ns, name, "registry.example.com/liqo:1", l.metadata()...) + thing("v1", "PersistentVolumeClaim", ns, "data-"+name+"-0")
+		return workloadYAML("StatefulSet", ns, name, "registry.example.com/liqo:1", l.metadata()...) +
+			thing("v1", "PersistentVolumeClaim", ns, "data-"+name+"-0")
 	case 2:
 		return thing("v1", "ConfigMap", ns, name, l.metadata()...)
 	case 3:
 		return thing("v1", "Secret", ns, name, l.metadata()...)
 	case 4:
-		return thing("v1", "ServiceAccount", ns, name, l.metadata()...) + binding(name, l.pick("view", "castai-agent", name), "ServiceAccount:"+ns+"/"+name)
+		return thing("v1", "ServiceAccount", ns, name, l.metadata()...) + binding(name, l.pick("view", "castai-agent", name),
+			"ServiceAccount:"+ns+"/"+name)
 	case 5:
 		return role(name, l.metadata()...)
 	case 6:
-		return role(name) + binding(name, name, l.pick("User:castai-agent", "Group:castai-agent", "Group:system:serviceaccounts:castai-agent", "ServiceAccount:castai-agents/castai-agent"))
+		return role(name) + binding(name, name, l.pick("User:castai-agent", "Group:castai-agent",
+			"Group:system:serviceaccounts:castai-agent", "ServiceAccount:castai-agents/castai-agent"))
 	case 7:
-		return crd(l.pick("cast.ai.example.com", "broadcast.ai", "cast.airline.io", "liqo.io.example", "castai.example.com", "xliqo.io"), fmt.Sprintf("K%d", l.n), fmt.Sprintf("ks%d", l.n), l.pick("Cluster", "Namespaced"))
+		return crd(l.pick("cast.ai.example.com", "broadcast.ai", "cast.airline.io", "liqo.io.example", "castai.example.com",
+			"xliqo.io"), fmt.Sprintf("K%d", l.n), fmt.Sprintf("ks%d", l.n), l.pick("Cluster", "Namespaced"))
 	case 8:
 		return webhook(name, ns+"/"+name+"="+l.pick("pod-mutator.cast.ai", "x.liqo.io", "hook.example.com"))
 	case 9:
 		return thing("v1", "Service", ns, name, l.metadata()...) + "spec: {selector: {app: " + name + "}}\n"
 	case 10:
-		return thing("storage.k8s.io/v1", "StorageClass", "", name) + "provisioner: " + l.pick("ebs.csi.aws.com", "liqo.io.example/storage") + "\n"
+		return thing("storage.k8s.io/v1", "StorageClass", "", name) + "provisioner: " +
+			l.pick("ebs.csi.aws.com", "liqo.io.example/storage") + "\n"
 	case 11:
-		return thing("v1", "Node", "", name, "labels: {provisioner.cast.ai/managed-by: cast.ai, scheduling.cast.ai/spot: \"true\"}") + "spec: {providerID: \"aws:///" + name + "\"}\n"
+		return thing("v1", "Node", "", name,
+			"labels: {provisioner.cast.ai/managed-by: cast.ai, scheduling.cast.ai/spot: \"true\"}") +
+			"spec: {providerID: \"aws:///" + name + "\"}\n"
 	case 12:
-		return thing("policy/v1", "PodDisruptionBudget", ns, "castai-"+name+"-pdb") + "spec: {selector: {matchLabels: {app: " + name + "}}}\n"
+		return thing("policy/v1", "PodDisruptionBudget", ns, "castai-"+name+"-pdb") +
+			"spec: {selector: {matchLabels: {app: " + name + "}}}\n"
 	case 13:
 		return thing("coordination.k8s.io/v1", "Lease", ns, name) + "spec: {holderIdentity: castai-agent-0}\n"
 	case 14:
-		return thing(rbacV1, "Role", "kube-system", name, l.metadata()...) + roleBinding("kube-system", name, "Role", name, "ServiceAccount:"+ns+"/castai-agent")
+		return thing(rbacV1, "Role", "kube-system", name, l.metadata()...) + roleBinding("kube-system", name, "Role", name,
+			"ServiceAccount:"+ns+"/castai-agent")
 	default:
 		return thing("v1", "PersistentVolume", "", name) + "spec: {storageClassName: liqo}\n"
 	}
@@ -111,7 +123,8 @@ func TestMixtures(t *testing.T) {
 		for range 120 {
 			others := (&scene{}).yaml(t, l.object())
 			if l.IntN(12) == 0 {
-				others.release(t, l.pick("acme", "temporal", "egressd", "castai-dashboard"), l.name(), l.namespace(), deployment("shop", l.name(), "nginx"))
+				others.release(t, l.pick("acme", "temporal", "egressd", "castai-dashboard"), l.name(), l.namespace(),
+					deployment("shop", l.name(), "nginx"))
 			}
 			mixed.add(others.objects...)
 			mixed.records = append(mixed.records, others.records...)
@@ -160,8 +173,10 @@ func refs(items []*ownership.Item) []cluster.Ref {
 // TestInclude takes what is not owned, by name: that and nothing else.
 func TestInclude(t *testing.T) {
 	s := small(t)
-	s.yaml(t, thing("v1", "ConfigMap", "castai-agent", "runbook")+thing("v1", "ConfigMap", "shop", "mine")+role("pod-reader")+binding("sre", "pod-reader", "User:sre")+
-		crd("pod.cast.ai", "Thing", "things", "Namespaced")+thing("pod.cast.ai/v1", "Thing", "shop", "a")+thing("v1", "Namespace", "", "empty")+thing("v1", "ConfigMap", "empty", "kube-root-ca.crt"))
+	s.yaml(t, thing("v1", "ConfigMap", "castai-agent", "runbook")+thing("v1", "ConfigMap", "shop", "mine")+
+		role("pod-reader")+binding("sre", "pod-reader", "User:sre")+
+		crd("pod.cast.ai", "Thing", "things", "Namespaced")+thing("pod.cast.ai/v1", "Thing", "shop", "a")+
+		thing("v1", "Namespace", "", "empty")+thing("v1", "ConfigMap", "empty", "kube-root-ca.crt"))
 	before := refs(s.take(t, ownership.Options{}).Owned())
 	crdRef := cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "things.pod.cast.ai"}
 	for _, c := range []struct {
@@ -169,9 +184,11 @@ func TestInclude(t *testing.T) {
 		include []cluster.Ref
 		more    []string
 	}{
-		{"unclear", []cluster.Ref{{Kind: "ConfigMap", Namespace: "castai-agent", Name: "runbook"}}, []string{"ConfigMap/castai-agent/runbook", "Namespace/castai-agent"}},
+		{"unclear", []cluster.Ref{{Kind: "ConfigMap", Namespace: "castai-agent", Name: "runbook"}},
+			[]string{"ConfigMap/castai-agent/runbook", "Namespace/castai-agent"}},
 		{"foreign", []cluster.Ref{{Kind: "ConfigMap", Namespace: "shop", Name: "mine"}}, []string{"ConfigMap/shop/mine"}},
-		{"a role, not its bindings", []cluster.Ref{{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "pod-reader"}}, []string{"ClusterRole.rbac.authorization.k8s.io/pod-reader"}},
+		{"a role, not its bindings", []cluster.Ref{{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole",
+			Name: "pod-reader"}}, []string{"ClusterRole.rbac.authorization.k8s.io/pod-reader"}},
 		{"a definition, with its objects", []cluster.Ref{crdRef}, []string{crdRef.String(), "Thing.pod.cast.ai/shop/a"}},
 		{"a namespace with others inside", []cluster.Ref{{Kind: "Namespace", Name: "shop"}}, nil},
 		{"an empty namespace", []cluster.Ref{{Kind: "Namespace", Name: "empty"}}, []string{"Namespace/empty"}},
@@ -199,8 +216,10 @@ func TestInclude(t *testing.T) {
 // TestExclude keeps what is owned, by name, and what would take it along.
 func TestExclude(t *testing.T) {
 	s := castAI(t)
-	s.yaml(t, thing("apps/v1", "ReplicaSet", "castai-agent", "castai-agent-abc", "ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: Deployment.apps/castai-agent/castai-agent, controller: true}]")+
-		thing("v1", "Pod", "castai-agent", "castai-agent-abc-1", "ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: castai-agent-abc, uid: ReplicaSet.apps/castai-agent/castai-agent-abc, controller: true}]"))
+	s.yaml(t, thing("apps/v1", "ReplicaSet", "castai-agent", "castai-agent-abc",
+		"ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: Deployment.apps/castai-agent/castai-agent, controller: true}]")+
+		thing("v1", "Pod", "castai-agent", "castai-agent-abc-1",
+			"ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: castai-agent-abc, uid: ReplicaSet.apps/castai-agent/castai-agent-abc, controller: true}]"))
 	before := refs(s.take(t, ownership.Options{}).Owned())
 	for _, c := range []struct {
 		name    string
@@ -209,10 +228,17 @@ func TestExclude(t *testing.T) {
 	}{
 		{"a role", "ClusterRole.rbac.authorization.k8s.io/castai-agent", nil},
 		{"something in a namespace", "ConfigMap/castai-agent/castai-agent-metadata", []string{"Namespace/castai-agent"}},
-		{"a workload, with its pods", "Deployment.apps/castai-agent/castai-agent", []string{"Namespace/castai-agent", "ReplicaSet.apps/castai-agent/castai-agent-abc", "Pod/castai-agent/castai-agent-abc-1"}},
-		{"a pod, with its owners", "Pod/castai-agent/castai-agent-abc-1", []string{"Namespace/castai-agent", "ReplicaSet.apps/castai-agent/castai-agent-abc", "Deployment.apps/castai-agent/castai-agent"}},
-		{"a custom resource, with its definition", "PodMutation.pod-mutations.cast.ai/team-labels", []string{"CustomResourceDefinition.apiextensions.k8s.io/podmutations.pod-mutations.cast.ai", "PodMutation.pod-mutations.cast.ai/spot-for-shop"}},
-		{"a definition, with its objects", "CustomResourceDefinition.apiextensions.k8s.io/podmutations.pod-mutations.cast.ai", []string{"PodMutation.pod-mutations.cast.ai/team-labels", "PodMutation.pod-mutations.cast.ai/spot-for-shop"}},
+		{"a workload, with its pods", "Deployment.apps/castai-agent/castai-agent",
+			[]string{"Namespace/castai-agent", "ReplicaSet.apps/castai-agent/castai-agent-abc",
+				"Pod/castai-agent/castai-agent-abc-1"}},
+		{"a pod, with its owners", "Pod/castai-agent/castai-agent-abc-1",
+			[]string{"Namespace/castai-agent", "ReplicaSet.apps/castai-agent/castai-agent-abc",
+				"Deployment.apps/castai-agent/castai-agent"}},
+		{"a custom resource, with its definition", "PodMutation.pod-mutations.cast.ai/team-labels",
+			[]string{"CustomResourceDefinition.apiextensions.k8s.io/podmutations.pod-mutations.cast.ai",
+				"PodMutation.pod-mutations.cast.ai/spot-for-shop"}},
+		{"a definition, with its objects", "CustomResourceDefinition.apiextensions.k8s.io/podmutations.pod-mutations.cast.ai",
+			[]string{"PodMutation.pod-mutations.cast.ai/team-labels", "PodMutation.pod-mutations.cast.ai/spot-for-shop"}},
 		{"a namespace, not what is in it", "Namespace/castai-agent", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -69,7 +69,8 @@ func (j *judgement) follow(o *cluster.Object) {
 	if isCRD(o) {
 		for _, cr := range j.objects {
 			if crdOf(cr.Resource) == o.Ref() {
-				j.notes(cr).own(cr, nil, Evidence{Rule: "instance", Text: text("it is an object of the kind %s", cr.Resource.Kind), From: ref(o)})
+				j.notes(cr).own(cr, nil, Evidence{Rule: "instance", Text: text("it is an object of the kind %s", cr.Resource.Kind),
+					From: ref(o)})
 			}
 		}
 	}
@@ -107,7 +108,8 @@ func (j *judgement) exclude(o *cluster.Object, e Evidence) {
 	for _, below := range j.below(o) {
 		for _, r := range below.Owners {
 			controls := r.Controller != nil && *r.Controller
-			if r.UID == o.UID && r.Kind == o.Resource.Kind && r.Name == o.Name && j.owned(below) && (controls || j.onlyOwners(below)) {
+			if r.UID == o.UID && r.Kind == o.Resource.Kind && r.Name == o.Name && j.owned(below) &&
+				(controls || j.onlyOwners(below)) {
 				j.exclude(below, because)
 			}
 		}

@@ -27,7 +27,10 @@ func TestRolesBeforeTheirBindings(t *testing.T) {
 		t.Run(chart, func(t *testing.T) {
 			s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "castai-agent"))
 			s.install(t, "charts/"+chart, install{release: chart, namespace: "castai-agent", helm: true})
-			s.objects = slices.DeleteFunc(s.objects, func(u *unstructured.Unstructured) bool { return !slices.Contains(early, u.GetKind()) })
+			s.objects = slices.DeleteFunc(s.objects, func(u *unstructured.Unstructured) bool {
+				return !slices.Contains(early,
+					u.GetKind())
+			})
 			inv := s.take(t, ownership.Options{})
 			var stay []string
 			for _, u := range s.objects {

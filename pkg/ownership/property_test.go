@@ -36,7 +36,8 @@ func random(t testing.TB) *rand.Rand {
 // wholeScenes are installations that an offboarding takes apart.
 func wholeScenes(t testing.TB) map[string]*scene {
 	t.Helper()
-	guests := castAI(t).files(t, fixtures+"/guests/*.yaml").files(t, fixtures+"/foreign/*.yaml").files(t, fixtures+"/users/*.yaml")
+	guests := castAI(t).files(t, fixtures+"/guests/*.yaml").files(t, fixtures+"/foreign/*.yaml").files(t,
+		fixtures+"/users/*.yaml")
 	elsewhere := &scene{}
 	for chart, in := range everyChart() {
 		if chart != "omni-agent" && chart != "castware-components" {
@@ -92,7 +93,8 @@ func (w *world) do(a engine.Action) {
 // under tells whether an object is below another in a chain of owners.
 func (w *world) under(o, top *cluster.Object) bool {
 	for _, r := range o.Owners {
-		if r.UID == top.UID || slices.ContainsFunc(w.Objects, func(up *cluster.Object) bool { return up.UID == r.UID && w.under(up, top) }) {
+		if r.UID == top.UID || slices.ContainsFunc(w.Objects,
+			func(up *cluster.Object) bool { return up.UID == r.UID && w.under(up, top) }) {
 			return true
 		}
 	}
@@ -209,7 +211,8 @@ func (w *world) unchanged(t *testing.T, first *ownership.Inventory, when string,
 	t.Helper()
 	now := w.judge(t)
 	for _, o := range w.Objects {
-		if was, is := first.IsOwned(o.Ref()), now.IsOwned(o.Ref()); was != is && !(was && (going[o.Namespace] || going[o.Name] && o.Resource.Kind == "Namespace")) {
+		if was, is := first.IsOwned(o.Ref()), now.IsOwned(o.Ref()); was != is &&
+			!(was && (going[o.Namespace] || going[o.Name] && o.Resource.Kind == "Namespace")) {
 			t.Errorf("%s: %s: owned was %t and is %t: %s", when, o.Ref(), was, is, explain(t, now, o.Ref()))
 		}
 	}

@@ -69,7 +69,8 @@ func (r *reader) chart(o *cluster.Object) charted {
 	if c.value != "" && o.Resource.Kind == "RuntimeClass" && runtimeClassOfOmni(o) {
 		c.component = r.liqoComponent()
 	}
-	if c.value != "" && c.component == nil && (c.thirdParty == nil || c.thirdParty.Stays == "") && r.aliases[alias{c.chart, releaseName(o)}] {
+	if c.value != "" && c.component == nil && (c.thirdParty == nil || c.thirdParty.Stays == "") &&
+		r.aliases[alias{c.chart, releaseName(o)}] {
 		return charted{}
 	}
 	return c

@@ -140,7 +140,8 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 	meta := doc.Chart.Metadata
 	out := &release{
 		Stored: stored.Ref, Name: doc.Name, Namespace: stored.Ref.Namespace,
-		Chart: meta.Name, Version: meta.Version, bundle: meta.Annotations["fleet.cattle.io/bundle-id"], aliases: map[string]string{},
+		Chart: meta.Name, Version: meta.Version, bundle: meta.Annotations["fleet.cattle.io/bundle-id"],
+		aliases: map[string]string{},
 	}
 	for _, d := range meta.Dependencies {
 		if d.Alias != "" {

@@ -24,7 +24,8 @@ func aliasSituations() []situation {
 		{
 			name: "a chart of Cast AI's under an alias, beside others of the same label",
 			with: nothing,
-			make: yamls(own("castai-agent"), labelled(deployment("platform", "castai-agent", image), "part-1.0.0", "platform", "all"),
+			make: yamls(own("castai-agent"), labelled(deployment("platform", "castai-agent", image), "part-1.0.0", "platform",
+				"all"),
 				labelled(thing("scheduling.k8s.io/v1", "PriorityClass", "", "shop"), "part-1.0.0", "platform", "all"),
 				labelled(thing("v1", "ConfigMap", "platform", "castai-agent-settings"), "part-1.0.0", "platform", "all"),
 				labelled(thing("v1", "ConfigMap", "platform", "shop-settings"), "part-1.0.0", "platform", "all"),
@@ -54,7 +55,8 @@ func aliasSituations() []situation {
 			name: "a chart that runs others, too, is no alias",
 			make: yamls(
 				labelled(deployment("castai-agent", "castai-dashboard", image), "board-1.0.0", "castai-agent", "board"),
-				labelled(deployment("castai-agent", "board", "registry.example.com/board:v1"), "board-1.0.0", "castai-agent", "board"),
+				labelled(deployment("castai-agent", "board", "registry.example.com/board:v1"), "board-1.0.0", "castai-agent",
+					"board"),
 				labelled(thing("v1", "ConfigMap", "castai-agent", "castai-agent-board"), "board-1.0.0", "castai-agent", "board")),
 			want: map[string]string{
 				"Deployment/castai-agent/castai-dashboard":  "unclear names a chart that is not Cast AI's",
@@ -72,7 +74,8 @@ func aliasSituations() []situation {
 			name: "two bindings with a name that others may use are too few",
 			with: nothing,
 			make: yamls(gcpCNI("installer", "provisioner")),
-			want: map[string]string{"ClusterRoleBinding/gcp-cni-installer": "foreign", "ClusterRole/gcp-cni-installer": "foreign"},
+			want: map[string]string{"ClusterRoleBinding/gcp-cni-installer": "foreign",
+				"ClusterRole/gcp-cni-installer": "foreign"},
 		},
 		{
 			name: "three bindings with exactly the names of a chart are its set",
@@ -84,18 +87,21 @@ func aliasSituations() []situation {
 			name: "a set with one more of the same label is somebody else's",
 			with: nothing,
 			make: yamls(gcpCNI("installer", "provisioner", "node", "shop")),
-			want: map[string]string{"ClusterRoleBinding/gcp-cni-installer": "foreign", "ClusterRoleBinding/gcp-cni-shop": "foreign"},
+			want: map[string]string{"ClusterRoleBinding/gcp-cni-installer": "foreign",
+				"ClusterRoleBinding/gcp-cni-shop": "foreign"},
 		},
 		{
 			name: "third parties go with a chart of Cast AI's only, and only if nobody relies on them",
 			make: func(t testing.TB, s *scene) {
 				vector := func(parent string) string {
 					return "---\n# Source: " + parent + "/charts/vector/templates/x.yaml" +
-						workloadYAML("DaemonSet", "castai-agent", "vector-"+parent, "timberio/vector:1", "labels: {helm.sh/chart: vector-1.0.0}")[3:]
+						workloadYAML("DaemonSet", "castai-agent", "vector-"+parent, "timberio/vector:1",
+							"labels: {helm.sh/chart: vector-1.0.0}")[3:]
 				}
 				s.release(t, "castai-tetragon", "castai-tetragon", "castai-agent", vector("castai-tetragon")+
 					"---\n# Source: castai-tetragon/charts/tetragon/templates/x.yaml"+
-					workloadYAML("DaemonSet", "castai-agent", "tetragon", "quay.io/cilium/tetragon:v1", "labels: {helm.sh/chart: tetragon-1.0.0}")[3:])
+					workloadYAML("DaemonSet", "castai-agent", "tetragon", "quay.io/cilium/tetragon:v1",
+						"labels: {helm.sh/chart: tetragon-1.0.0}")[3:])
 				s.release(t, "platform", "platform", "castai-agent", vector("platform"))
 				s.release(t, "castai-evictor", "other", "castai-agent", vector("castai-evictor"))
 			},

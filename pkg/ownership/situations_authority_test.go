@@ -18,24 +18,30 @@ func authoritySituations() []situation {
 		{
 			name: "a copied Deployment beside a ServiceAccount that others' cluster-wide objects name",
 			make: yamls(
-				deployment("shop", "castai-agent", agentImage), thing("v1", "ServiceAccount", "shop", "castai-agent"), thing("v1", "Service", "shop", "castai-agent"),
+				deployment("shop", "castai-agent", agentImage), thing("v1", "ServiceAccount", "shop", "castai-agent"), thing("v1",
+					"Service", "shop", "castai-agent"),
 				role("shop-reader"), binding("shop-reader", "shop-reader", "ServiceAccount:shop/castai-agent"),
 				webhook("shop-guard", "shop/castai-agent=guard.example.com"),
-				thing("apiregistration.k8s.io/v1", "APIService", "", "v1.shop.example.com")+"spec: {group: shop.example.com, version: v1, service: {namespace: shop, name: castai-agent}}\n",
+				thing("apiregistration.k8s.io/v1", "APIService", "", "v1.shop.example.com")+
+					"spec: {group: shop.example.com, version: v1, service: {namespace: shop, name: castai-agent}}\n",
 				roleBinding("payments", "reads-payments", "ClusterRole", "view", "ServiceAccount:shop/castai-agent"),
 			),
 			want: map[string]string{
-				"Deployment/shop/castai-agent": "unclear --trust-namespace=shop", "ClusterRole/shop-reader": "foreign", "ClusterRoleBinding/shop-reader": "foreign",
-				"MutatingWebhookConfiguration/shop-guard": "foreign", "APIService/v1.shop.example.com": "foreign", "RoleBinding/payments/reads-payments": "foreign",
-				"ServiceAccount/shop/castai-agent": "foreign",
+				"Deployment/shop/castai-agent": "unclear --trust-namespace=shop", "ClusterRole/shop-reader": "foreign",
+				"ClusterRoleBinding/shop-reader":          "foreign",
+				"MutatingWebhookConfiguration/shop-guard": "foreign", "APIService/v1.shop.example.com": "foreign",
+				"RoleBinding/payments/reads-payments": "foreign",
+				"ServiceAccount/shop/castai-agent":    "foreign",
 			},
 		},
 		{
 			name: "a newer revision of a real release lists what only administrators may delete",
 			make: func(t testing.TB, s *scene) {
-				stolen := thing("v1", "ResourceQuota", "castai-agent", "platform-quota") + thing("v1", "LimitRange", "castai-agent", "platform-limits", helmMarks("castai-agent", "castai-agent"))
+				stolen := thing("v1", "ResourceQuota", "castai-agent", "platform-quota") + thing("v1", "LimitRange", "castai-agent",
+					"platform-limits", helmMarks("castai-agent", "castai-agent"))
 				s.yaml(t, stolen)
-				s.record("castai-agent", "castai-agent", releaseJSON(t, "castai-agent", "castai-agent", "castai-agent", "9.9.9", stolen, nil))
+				s.record("castai-agent", "castai-agent", releaseJSON(t, "castai-agent", "castai-agent", "castai-agent", "9.9.9",
+					stolen, nil))
 				last := s.objects[len(s.objects)-1]
 				last.SetName("sh.helm.release.v1.castai-agent.v9")
 				labels := last.GetLabels()
@@ -57,16 +63,21 @@ func authoritySituations() []situation {
 				return (&scene{}).install(t, "charts/castai-agent", install{"castai", "castai-agent", true})
 			},
 			make: yamls(
-				deployment("castai-agent", "castai-agent-proxy", "registry.example.com/proxy:1", "labels: {app.kubernetes.io/name: proxy}"),
+				deployment("castai-agent", "castai-agent-proxy", "registry.example.com/proxy:1",
+					"labels: {app.kubernetes.io/name: proxy}"),
 				"---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: castai-cost-report, namespace: castai-agent}\nspec: {jobTemplate: {spec: {template: {spec: {containers: [{name: c, image: registry.example.com/cost:1}]}}}}}\n",
-				strings.Replace(deployment("castai-agent", "uses-the-account", "registry.example.com/x:1"), "serviceAccountName: uses-the-account", "serviceAccountName: castai-agent", 1),
-				workloadYAML("DaemonSet", "castai-agent", "fluent-bit", "registry.example.com/mirror/castai-hub/library/fluent-bit:3"),
+				strings.Replace(deployment("castai-agent", "uses-the-account", "registry.example.com/x:1"),
+					"serviceAccountName: uses-the-account", "serviceAccountName: castai-agent", 1),
+				workloadYAML("DaemonSet", "castai-agent", "fluent-bit",
+					"registry.example.com/mirror/castai-hub/library/fluent-bit:3"),
 				roleBinding("castai-agent", "a-group", "ClusterRole", "view", "Group:castai-agent"),
 				thing("v1", "ConfigMap", "castai-agent", "by-agent", "managedFields: [{manager: agent}]"),
 				thing("coordination.k8s.io/v1", "Lease", "castai-agent", "theirs")+"spec: {holderIdentity: castai-agent-proxy-0}\n",
 				thing("v1", "Secret", "castai-agent", "castai-live"),
-				deployment("kube-system", "metrics-server", "registry.k8s.io/metrics-server/metrics-server:v0.8.0"), thing("v1", "Service", "kube-system", "metrics-server"),
-				thing("apiregistration.k8s.io/v1", "APIService", "", "v1beta1.metrics.k8s.io")+"spec: {group: metrics.k8s.io, version: v1beta1, service: {namespace: kube-system, name: metrics-server}}\n",
+				deployment("kube-system", "metrics-server", "registry.k8s.io/metrics-server/metrics-server:v0.8.0"), thing("v1",
+					"Service", "kube-system", "metrics-server"),
+				thing("apiregistration.k8s.io/v1", "APIService", "", "v1beta1.metrics.k8s.io")+
+					"spec: {group: metrics.k8s.io, version: v1beta1, service: {namespace: kube-system, name: metrics-server}}\n",
 			),
 			want: map[string]string{
 				"Deployment/castai-agent/castai-agent-proxy": "foreign", "CronJob/castai-agent/castai-cost-report": "foreign",
@@ -85,22 +96,26 @@ func authoritySituations() []situation {
 				"---\napiVersion: v1\nkind: Node\nmetadata: {name: edge-1, labels: {liqo.io/type: virtual-node}}\nspec: {providerID: \"aws:///x/i-1\"}\n",
 			),
 			want: map[string]string{
-				"Node/real-1": "unclear a kubelet may write that", "Node/real-2": "unclear a kubelet may write that", "Node/edge-1": "foreign", "Node/omni-edge-1": "owned",
+				"Node/real-1": "unclear a kubelet may write that", "Node/real-2": "unclear a kubelet may write that",
+				"Node/edge-1": "foreign", "Node/omni-edge-1": "owned",
 			},
 		},
 		{
 			name: "a foreign record in another namespace lists unmarked objects of Cast AI's",
 			make: func(t testing.TB, s *scene) {
-				s.forge(t, "acme", "acme", "shop", role("hibernate")+binding("hibernate", "hibernate")+thing("v1", "ServiceAccount", "castai-agent", "hibernate"))
+				s.forge(t, "acme", "acme", "shop", role("hibernate")+binding("hibernate", "hibernate")+
+					thing("v1", "ServiceAccount", "castai-agent", "hibernate"))
 			},
-			want: map[string]string{"ClusterRole/hibernate": "owned", "ClusterRoleBinding/hibernate": "owned", "ServiceAccount/castai-agent/hibernate": "owned"},
+			want: map[string]string{"ClusterRole/hibernate": "owned", "ClusterRoleBinding/hibernate": "owned",
+				"ServiceAccount/castai-agent/hibernate": "owned"},
 		},
 	}
 }
 
 // A ConfigMap of a tenant's does not say that the cluster is paused.
 func TestAPauseElsewhereDoesNotBlock(t *testing.T) {
-	inv := small(t).yaml(t, thing("v1", "ConfigMap", "shop", "castai-hibernate-state", "annotations: {castai.kubectl.dev/hibernation: paused}")).take(t, ownership.Options{})
+	inv := small(t).yaml(t, thing("v1", "ConfigMap", "shop", "castai-hibernate-state",
+		"annotations: {castai.kubectl.dev/hibernation: paused}")).take(t, ownership.Options{})
 	if len(inv.Blockers) > 0 {
 		t.Errorf("%+v", inv.Blockers)
 	}
@@ -120,11 +135,14 @@ func TestIdentityIsOfHomes(t *testing.T) {
 // even read.
 func TestBoundsHoldForAllRecordsTogether(t *testing.T) {
 	s := small(t)
-	lists := strings.Repeat("kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\ndata: "+strings.Repeat("[", 1000)+"\n---\n", 14_000)
-	doc := encode(t, map[string]any{"name": "x", "manifest": lists, "chart": map[string]any{"metadata": map[string]any{"name": "castai-agent", "version": "1.0.0"}}})
+	lists := strings.Repeat("kind: ConfigMap\napiVersion: v1\nmetadata: {name: x}\ndata: "+strings.Repeat("[", 1000)+
+		"\n---\n", 14_000)
+	doc := encode(t, map[string]any{"name": "x", "manifest": lists,
+		"chart": map[string]any{"metadata": map[string]any{"name": "castai-agent", "version": "1.0.0"}}})
 	for i := range 20 {
 		name := fmt.Sprintf("r%d", i)
-		s.record("castai-agent", name, encode(t, map[string]any{"name": name, "manifest": lists, "chart": map[string]any{"metadata": map[string]any{"name": "castai-agent", "version": "1.0.0"}}}))
+		s.record("castai-agent", name, encode(t, map[string]any{"name": name, "manifest": lists,
+			"chart": map[string]any{"metadata": map[string]any{"name": "castai-agent", "version": "1.0.0"}}}))
 	}
 	s.record("shop", "x", doc)
 	start := time.Now()
@@ -146,24 +164,29 @@ func TestBoundsHoldForAllRecordsTogether(t *testing.T) {
 // so is the reverse.
 func TestASplitComponentBlocks(t *testing.T) {
 	mutator := cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "castai-agent", Name: "castai-pod-mutator"}
-	crd := cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "podmutations.pod-mutations.cast.ai"}
+	crd := cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition",
+		Name: "podmutations.pod-mutations.cast.ai"}
 	for _, exclude := range []cluster.Ref{mutator, crd} {
 		inv := castAI(t).take(t, ownership.Options{Exclude: []cluster.Ref{exclude}})
 		i := slices.IndexFunc(inv.Blockers, func(b ownership.Blocker) bool { return b.Name == "split" })
-		if i < 0 || !strings.Contains(inv.Blockers[i].Text, exclude.Name) || !slices.Contains(inv.Blockers[i].Objects, mutator) || !slices.Contains(inv.Blockers[i].Objects, crd) {
+		if i < 0 || !strings.Contains(inv.Blockers[i].Text, exclude.Name) ||
+			!slices.Contains(inv.Blockers[i].Objects, mutator) || !slices.Contains(inv.Blockers[i].Objects, crd) {
 			t.Errorf("without %s: %+v", exclude, inv.Blockers)
 		}
 	}
-	if inv := castAI(t).take(t, ownership.Options{}); slices.ContainsFunc(inv.Blockers, func(b ownership.Blocker) bool { return b.Name == "split" }) {
+	if inv := castAI(t).take(t, ownership.Options{}); slices.ContainsFunc(inv.Blockers,
+		func(b ownership.Blocker) bool { return b.Name == "split" }) {
 		t.Errorf("a whole installation is split: %+v", inv.Blockers)
 	}
 }
 
 // A chart of namespaced objects alone takes the administrator's word.
 func TestTrustIsTheAdministratorsWord(t *testing.T) {
-	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "costs")+deployment("costs", "castai-agent", "us-docker.pkg.dev/castai-hub/library/agent:v1"))
+	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "costs")+
+		deployment("costs", "castai-agent", "us-docker.pkg.dev/castai-hub/library/agent:v1"))
 	agent := cluster.Ref{Group: "apps", Kind: "Deployment", Namespace: "costs", Name: "castai-agent"}
-	if why := explain(t, s.take(t, ownership.Options{}), agent); !strings.HasPrefix(why, "unclear;") || !strings.Contains(why, "pass --trust-namespace=costs") {
+	if why := explain(t, s.take(t, ownership.Options{}), agent); !strings.HasPrefix(why, "unclear;") ||
+		!strings.Contains(why, "pass --trust-namespace=costs") {
 		t.Errorf("without the administrator's word: %s", why)
 	}
 	inv := s.take(t, ownership.Options{Trust: []string{"costs"}})
@@ -174,7 +197,8 @@ func TestTrustIsTheAdministratorsWord(t *testing.T) {
 
 // What remains with an identity of Cast AI's keeps a cluster from being clean.
 func TestRemainsAreNotClean(t *testing.T) {
-	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "castai-agent")+deployment("castai-agent", "guest", "registry.example.com/guest:1")+thing("v1", "Namespace", "", "shop"))
+	s := (&scene{}).yaml(t, thing("v1", "Namespace", "", "castai-agent")+
+		deployment("castai-agent", "guest", "registry.example.com/guest:1")+thing("v1", "Namespace", "", "shop"))
 	inv := s.take(t, ownership.Options{})
 	if want := []cluster.Ref{{Kind: "Namespace", Name: "castai-agent"}}; !slices.Equal(inv.Remains, want) || inv.Clean() {
 		t.Errorf("%v remain, clean: %t", inv.Remains, inv.Clean())
@@ -191,10 +215,13 @@ func TestLoneNamesAreJudged(t *testing.T) {
 	app := "labels: {app.kubernetes.io/name: castai-agent}"
 	for _, test := range []struct{ name, manifest, ref, want string }{
 		{"a bare role", role("castai-agent"), "ClusterRole/castai-agent", "unclear a name alone may be a coincidence"},
-		{"a labelled role", role("castai-agent", app), "ClusterRole/castai-agent", "owned it has exactly the name of castai-agent"},
-		{"a role that Helm marked", role("castai-agent", helmMarks("castai-agent", "castai-agent")), "ClusterRole/castai-agent", "unclear a name alone"},
+		{"a labelled role", role("castai-agent", app), "ClusterRole/castai-agent",
+			"owned it has exactly the name of castai-agent"},
+		{"a role that Helm marked", role("castai-agent", helmMarks("castai-agent", "castai-agent")),
+			"ClusterRole/castai-agent", "unclear a name alone"},
 		{"a role of another release", role("castai-agent", helmMarks("shop", "acme")), "ClusterRole/castai-agent", "foreign"},
-		{"a role with another label", role("castai-agent", "labels: {app.kubernetes.io/name: acme}"), "ClusterRole/castai-agent", "unclear a name alone"},
+		{"a role with another label", role("castai-agent", "labels: {app.kubernetes.io/name: acme}"),
+			"ClusterRole/castai-agent", "unclear a name alone"},
 		{
 			"a role that others bind", role("castai-agent", app) + binding("sre", "castai-agent", "Group:sre"),
 			"ClusterRole/castai-agent", "unclear a name alone",
@@ -213,7 +240,8 @@ func TestLoneNamesAreJudged(t *testing.T) {
 			"ClusterRoleBinding/castai-agent", "unclear a name alone",
 		},
 		{"almost the name", role("castai-agent-viewer", app), "ClusterRole/castai-agent-viewer", "foreign"},
-		{"a name that others give, too", role("egressd", "labels: {app.kubernetes.io/name: egressd}"), "ClusterRole/egressd", "foreign"},
+		{"a name that others give, too", role("egressd", "labels: {app.kubernetes.io/name: egressd}"), "ClusterRole/egressd",
+			"foreign"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			empty := func(testing.TB) *scene { return &scene{} }
@@ -228,7 +256,8 @@ func TestLoneNamesAreJudged(t *testing.T) {
 
 // Where only administrators write, a name of Cast AI's is no tenant's doing.
 func TestRemainsInNamespacesOfAdministrators(t *testing.T) {
-	for ns, clean := range map[string]bool{"kube-system": false, "openshift-monitoring": false, "default": true, "shop": true, "openshifter": true} {
+	for ns, clean := range map[string]bool{"kube-system": false, "openshift-monitoring": false, "default": true,
+		"shop": true, "openshifter": true} {
 		inv := (&scene{}).yaml(t, thing(rbacV1, "Role", ns, "castai-agent")).take(t, ownership.Options{})
 		if inv.Clean() != clean {
 			t.Errorf("Role/%s/castai-agent is there, and clean is %t", ns, inv.Clean())
@@ -244,17 +273,21 @@ func TestWebhooksThatCallNoService(t *testing.T) {
 	pinner := binding(name, name, "ServiceAccount:platform/"+name)
 	for _, test := range []struct{ name, manifest, want string }{
 		{"of the chart, switched off", labelled(webhook(name), chart, "castai-agent", "castai"), "owned"},
-		{"of the chart without Helm", strings.Replace(webhook(name), "metadata:", "metadata:\n  labels: {helm.sh/chart: "+chart+"}", 1), "owned"},
+		{"of the chart without Helm", strings.Replace(webhook(name), "metadata:", "metadata:\n  labels: {helm.sh/chart: "+
+			chart+"}", 1), "owned"},
 		{"of the chart, at an address", labelled(elsewhere, chart, "castai-agent", "castai"), "owned"},
 		{"of a release that is known", labelled(pinner, chart, "platform", "castai") +
 			strings.Replace(webhook(name), "metadata:", "metadata:\n  "+helmMarks("platform", "castai"), 1), "owned"},
-		{"of a release that is unknown", strings.Replace(webhook(name), "metadata:", "metadata:\n  "+helmMarks("castai-agent", "mine"), 1), "unclear"},
+		{"of a release that is unknown", strings.Replace(webhook(name), "metadata:",
+			"metadata:\n  "+helmMarks("castai-agent", "mine"), 1), "unclear"},
 		{"of a release of somebody else's", labelled(webhook(name), chart, "shop", "acme"), "unclear"},
 		{"of another chart", labelled(webhook(name), "acme-1.0.0", "castai-agent", "castai"), "foreign"},
 		{"of another component's chart", labelled(webhook(name), "castai-agent-1.0.0", "castai-agent", "castai"), "unclear"},
 		{"the name alone", webhook(name), "unclear"},
-		{"an address of others", labelled(webhook(name, "https://pinner.example.com"), chart, "castai-agent", "castai"), "unclear"},
-		{"a Service of others", labelled(webhook(name, "shop/guard=pod-pinner.cast.ai"), chart, "castai-agent", "castai"), "unclear"},
+		{"an address of others", labelled(webhook(name, "https://pinner.example.com"), chart, "castai-agent", "castai"),
+			"unclear"},
+		{"a Service of others", labelled(webhook(name, "shop/guard=pod-pinner.cast.ai"), chart, "castai-agent", "castai"),
+			"unclear"},
 	} {
 		inv := new(scene).yaml(t, test.manifest).withNamespaces().take(t, ownership.Options{})
 		t.Run(test.name, func(t *testing.T) { wantVerdict(t, inv, "MutatingWebhookConfiguration/"+name, test.want) })

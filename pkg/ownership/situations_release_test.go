@@ -17,8 +17,10 @@ func releaseSituations() []situation {
 			name: "a hostile record of chart castai-agent lists other people's objects",
 			make: func(t testing.TB, s *scene) {
 				stolen := role("cluster-admin", "labels: {kubernetes.io/bootstrapping: rbac-defaults}") + role("payments-reader") +
-					deployment("kube-system", "coredns", "registry.k8s.io/coredns:v1") + thing("v1", "Secret", "payments", "db-password") +
-					deployment("payments", "ledger-api", "registry.example.com/ledger:1") + thing("storage.k8s.io/v1", "StorageClass", "", "gp3")
+					deployment("kube-system", "coredns", "registry.k8s.io/coredns:v1") +
+					thing("v1", "Secret", "payments", "db-password") +
+					deployment("payments", "ledger-api", "registry.example.com/ledger:1") + thing("storage.k8s.io/v1", "StorageClass",
+					"", "gp3")
 				// The agent makes the release look real, and gets it read.
 				agent := deployment("shop", "castai-agent", agentImage)
 				s.yaml(t, stolen+agent).forge(t, "castai-agent", "castai-agent", "shop", stolen+agent)
@@ -36,7 +38,8 @@ func releaseSituations() []situation {
 			name: "a record of a chart castai-agent that runs nothing of the kind",
 			make: func(t testing.TB, s *scene) {
 				stolen := role("payments-writer") + deployment("shop", "web-2", "registry.example.com/web:1")
-				s.yaml(t, stolen+thing("v1", "ConfigMap", "shop", "bait", "labels: {app.kubernetes.io/name: castai-agent}")).forge(t, "castai-agent", "castai-agent", "shop", stolen)
+				s.yaml(t, stolen+thing("v1", "ConfigMap", "shop", "bait",
+					"labels: {app.kubernetes.io/name: castai-agent}")).forge(t, "castai-agent", "castai-agent", "shop", stolen)
 			},
 			want: map[string]string{
 				"ClusterRole/payments-writer": "foreign", "Deployment/shop/web-2": "foreign", "ConfigMap/shop/bait": "foreign",
@@ -68,21 +71,25 @@ func releaseSituations() []situation {
 		{
 			name: "a record lists the unmarked hooks of another release",
 			make: func(t testing.TB, s *scene) {
-				hook := role("ingress-admission", `annotations: {helm.sh/hook: pre-install}`, "labels: {helm.sh/chart: ingress-nginx-4.11.0}") +
+				hook := role("ingress-admission", `annotations: {helm.sh/hook: pre-install}`,
+					"labels: {helm.sh/chart: ingress-nginx-4.11.0}") +
 					role("castai-agent-ingress", `annotations: {helm.sh/hook: pre-install}`)
 				s.yaml(t, thing("v1", "ConfigMap", "shop", "bait", "labels: {app.kubernetes.io/name: castai-agent}"))
 				s.release(t, "ingress-nginx", "ingress", "shop", hook)
-				s.record("shop", "castai-agent", releaseJSON(t, "castai-agent", "shop", "castai-agent", "1.0.0", "", []map[string]string{{"manifest": hook}}))
+				s.record("shop", "castai-agent", releaseJSON(t, "castai-agent", "shop", "castai-agent", "1.0.0", "",
+					[]map[string]string{{"manifest": hook}}))
 			},
 			want: map[string]string{"ClusterRole/ingress-admission": "foreign", "ClusterRole/castai-agent-ingress": "foreign"},
 		},
 		{
 			name: "a hook in the release's namespace, without marks, of a renamed release",
 			make: func(t testing.TB, s *scene) {
-				s.release(t, "castai", "costs", "finops", deployment("finops", "castai-agent", agentImage)+installation("finops", "costs-castai-agent")+
+				s.release(t, "castai", "costs", "finops", deployment("finops", "castai-agent", agentImage)+
+					installation("finops", "costs-castai-agent")+
 					thing("v1", "ServiceAccount", "finops", "costs-kent-preflight", "annotations: {helm.sh/hook: pre-install}")+
 					role("costs-kent-preflight", "annotations: {helm.sh/hook: pre-install}")+
-					strings.Replace(binding("costs-kent-preflight", "costs-kent-preflight", "ServiceAccount:finops/costs-kent-preflight"),
+					strings.Replace(binding("costs-kent-preflight", "costs-kent-preflight",
+						"ServiceAccount:finops/costs-kent-preflight"),
 						"  name: costs-kent-preflight\n", "  name: costs-kent-preflight\n  annotations: {helm.sh/hook: pre-install}\n", 1))
 			},
 			want: map[string]string{
@@ -146,11 +153,21 @@ func releaseSituations() []situation {
 		{
 			name: "upstream charts with the names of charts that Cast AI publishes, too",
 			make: func(t testing.TB, s *scene) {
-				s.release(t, "temporal", "temporal", "temporal", deployment("temporal", "temporal-frontend", "temporalio/server:1.24", "labels: {helm.sh/chart: temporal-0.44.0, app.kubernetes.io/name: temporal}")+thing("v1", "ConfigMap", "temporal", "temporal-config"))
-				s.release(t, "egressd", "egressd", "egressd", workloadYAML("DaemonSet", "egressd", "egressd", "ghcr.io/acme/egressd:1", "labels: {helm.sh/chart: egressd-1.0.0, app.kubernetes.io/name: egressd}")+role("egressd")+binding("egressd", "egressd", "ServiceAccount:egressd/egressd")+thing("v1", "ServiceAccount", "egressd", "egressd"))
-				s.release(t, "gpu-metrics-exporter", "gpu", "gpu", workloadYAML("DaemonSet", "gpu", "gpu-metrics-exporter", "nvcr.io/nvidia/dcgm-exporter:3", "labels: {helm.sh/chart: gpu-metrics-exporter-2.0.0}"))
-				s.release(t, "omni-agent", "omni", "omni", deployment("omni", "omni-agent", "registry.example.com/retail/omni-agent:1", "labels: {helm.sh/chart: omni-agent-3.0.0, app.kubernetes.io/name: omni-agent}"))
-				s.release(t, "pv-monitor", "pv", "storage", deployment("storage", "pv-monitor", "registry.example.com/pv-monitor:1"))
+				s.release(t, "temporal", "temporal", "temporal",
+					deployment("temporal", "temporal-frontend", "temporalio/server:1.24",
+						"labels: {helm.sh/chart: temporal-0.44.0, app.kubernetes.io/name: temporal}")+
+						thing("v1", "ConfigMap", "temporal", "temporal-config"))
+				s.release(t, "egressd", "egressd", "egressd", workloadYAML("DaemonSet", "egressd", "egressd",
+					"ghcr.io/acme/egressd:1", "labels: {helm.sh/chart: egressd-1.0.0, app.kubernetes.io/name: egressd}")+
+					role("egressd")+binding("egressd", "egressd", "ServiceAccount:egressd/egressd")+
+					thing("v1", "ServiceAccount", "egressd", "egressd"))
+				s.release(t, "gpu-metrics-exporter", "gpu", "gpu",
+					workloadYAML("DaemonSet", "gpu", "gpu-metrics-exporter", "nvcr.io/nvidia/dcgm-exporter:3",
+						"labels: {helm.sh/chart: gpu-metrics-exporter-2.0.0}"))
+				s.release(t, "omni-agent", "omni", "omni", deployment("omni", "omni-agent",
+					"registry.example.com/retail/omni-agent:1", "labels: {helm.sh/chart: omni-agent-3.0.0, app.kubernetes.io/name: omni-agent}"))
+				s.release(t, "pv-monitor", "pv", "storage", deployment("storage", "pv-monitor",
+					"registry.example.com/pv-monitor:1"))
 			},
 			want: map[string]string{
 				"Deployment/temporal/temporal-frontend": "foreign", "ConfigMap/temporal/temporal-config": "foreign",
@@ -165,19 +182,23 @@ func releaseSituations() []situation {
 				pod := deployment("streams", "temporal-worker", "registry.broadcast.ai/worker:1", helmMarks("streams", "temporal"))
 				s.yaml(t, pod).record("streams", "temporal", encode(t, map[string]any{
 					"name": "temporal", "namespace": "streams", "manifest": pod,
-					"chart": map[string]any{"metadata": map[string]any{"name": "temporal", "version": "1.0.0", "home": "https://broadcast.ai/castai/",
+					"chart": map[string]any{"metadata": map[string]any{"name": "temporal", "version": "1.0.0",
+						"home":    "https://broadcast.ai/castai/",
 						"sources": []string{"https://github.com/castaint/x"}, "maintainers": []any{map[string]any{"email": "ops@forecast.ai", "url": "https://cast.ai.example.com"}}}},
 				}))
 				s.yaml(t, thing("v1", "ConfigMap", "streams", "near", "labels: {helm.sh/chart: castai-agent-1.0.0}"))
 			},
-			want: map[string]string{"Deployment/streams/temporal-worker": "foreign", "ConfigMap/streams/near": "unclear --trust-namespace=streams"},
+			want: map[string]string{"Deployment/streams/temporal-worker": "foreign",
+				"ConfigMap/streams/near": "unclear --trust-namespace=streams"},
 		},
 		{
 			name: "a user's umbrella chart vendors castai-agent beside own templates",
 			make: func(t testing.TB, s *scene) {
 				s.release(t, "acme-platform", "platform", "platform",
-					"---\n# Source: acme-platform/charts/castai-agent/templates/x.yaml"+deployment("platform", "castai-agent", agentImage)[3:]+
-						"---\n# Source: acme-platform/charts/castai-agent/templates/y.yaml"+installation("platform", "platform-castai-agent")[3:]+
+					"---\n# Source: acme-platform/charts/castai-agent/templates/x.yaml"+
+						deployment("platform", "castai-agent", agentImage)[3:]+
+						"---\n# Source: acme-platform/charts/castai-agent/templates/y.yaml"+
+						installation("platform", "platform-castai-agent")[3:]+
 						"---\n# Source: acme-platform/templates/web.yaml"+deployment("platform", "web", "registry.example.com/web:1")[3:]+
 						"---\n# Source: acme-platform/templates/role.yaml"+role("castai-agent-platform")[3:])
 			},
@@ -196,7 +217,9 @@ func releaseSituations() []situation {
 				labels := "labels: {helm.sh/chart: costs-0.153.2, app.kubernetes.io/name: costs}"
 				// An alias is all that its cluster-scoped objects are called by, so that only
 				// the administrator's word says whose namespace it is.
-				manifest := "# Source: acme/charts/costs/templates/x.yaml" + deployment("tools", "acme-costs", "registry.example.com/castai-hub/library/agent:v1", labels, helmMarks("tools", "acme"))[3:] +
+				manifest := "# Source: acme/charts/costs/templates/x.yaml" +
+					deployment("tools", "acme-costs", "registry.example.com/castai-hub/library/agent:v1", labels,
+						helmMarks("tools", "acme"))[3:] +
 					"---\n# Source: acme/templates/x.yaml" + thing("v1", "ConfigMap", "tools", "acme", helmMarks("tools", "acme"))[3:]
 				s.yaml(t, manifest).record("tools", "acme", encode(t, map[string]any{
 					"name": "acme", "namespace": "tools", "manifest": manifest,
@@ -210,7 +233,8 @@ func releaseSituations() []situation {
 		{
 			name: "a user's own chart with the name castai-agent",
 			make: func(t testing.TB, s *scene) {
-				s.release(t, "castai-agent", "newsroom", "news", deployment("news", "podcast", "registry.example.com/newsroom/podcast:1")+role("newsroom-podcast"))
+				s.release(t, "castai-agent", "newsroom", "news",
+					deployment("news", "podcast", "registry.example.com/newsroom/podcast:1")+role("newsroom-podcast"))
 			},
 			want: map[string]string{
 				"Deployment/news/podcast":                    "foreign",
@@ -224,7 +248,9 @@ func releaseSituations() []situation {
 				return (&scene{}).install(t, "charts/castai-evictor", install{"castai-evictor", "castai-agent", true})
 			},
 			make: func(t testing.TB, s *scene) {
-				s.release(t, "acme-proxy", "castai-agent", "castai-agent", deployment("castai-agent", "castai-agent", "registry.example.com/proxy:1", "labels: {app.kubernetes.io/name: castai-agent}")+role("castai-agent"))
+				s.release(t, "acme-proxy", "castai-agent", "castai-agent",
+					deployment("castai-agent", "castai-agent", "registry.example.com/proxy:1",
+						"labels: {app.kubernetes.io/name: castai-agent}")+role("castai-agent"))
 			},
 			want: map[string]string{
 				"Deployment/castai-agent/castai-agent":                   "foreign it belongs to the Helm release castai-agent/castai-agent of chart acme-proxy",
@@ -236,11 +262,15 @@ func releaseSituations() []situation {
 		{
 			name: "a new chart of Cast AI's that the catalogue does not know",
 			make: func(t testing.TB, s *scene) {
-				s.release(t, "castai-quantum-packer", "packer", "packer", deployment("packer", "packer", "us-docker.pkg.dev/castai-hub/library/quantum-packer:v1", "labels: {helm.sh/chart: castai-quantum-packer-1.0.0}")+role("packer"))
-				s.release(t, "castai-dashboards", "dash", "dash", deployment("dash", "dash", "registry.example.com/castai-hub/library/dash:v1"))
+				s.release(t, "castai-quantum-packer", "packer", "packer",
+					deployment("packer", "packer", "us-docker.pkg.dev/castai-hub/library/quantum-packer:v1",
+						"labels: {helm.sh/chart: castai-quantum-packer-1.0.0}")+role("packer"))
+				s.release(t, "castai-dashboards", "dash", "dash",
+					deployment("dash", "dash", "registry.example.com/castai-hub/library/dash:v1"))
 			},
 			want: map[string]string{
-				"Deployment/packer/packer": "unclear --trust-namespace=packer", "ClusterRole/packer": "foreign", "Namespace/packer": "foreign",
+				"Deployment/packer/packer": "unclear --trust-namespace=packer", "ClusterRole/packer": "foreign",
+				"Namespace/packer":     "foreign",
 				"Deployment/dash/dash": "foreign",
 			},
 		},
@@ -249,8 +279,11 @@ func releaseSituations() []situation {
 			make: func(t testing.TB, s *scene) {
 				s.release(t, "castai", "castai", "castai-agent",
 					"---\n# Source: castai/templates/secret.yaml"+thing("v1", "Secret", "castai-agent", "castai-credentials")[3:]+
-						"---\n# Source: castai/charts/kent/charts/metrics-server/templates/x.yaml"+role("system:castai-metrics-server", "labels: {helm.sh/chart: metrics-server-3.13.0}")[3:]+
-						"---\n# Source: castai/charts/castai-live/charts/castai-aws-vpc-cni/templates/x.yaml"+workloadYAML("DaemonSet", "castai-agent", "aws-node", "602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon-k8s-cni:v1", "labels: {helm.sh/chart: castai-aws-vpc-cni-1.21.2}")[3:])
+						"---\n# Source: castai/charts/kent/charts/metrics-server/templates/x.yaml"+
+						role("system:castai-metrics-server", "labels: {helm.sh/chart: metrics-server-3.13.0}")[3:]+
+						"---\n# Source: castai/charts/castai-live/charts/castai-aws-vpc-cni/templates/x.yaml"+
+						workloadYAML("DaemonSet", "castai-agent", "aws-node",
+							"602401143452.dkr.ecr.eu-central-1.amazonaws.com/amazon-k8s-cni:v1", "labels: {helm.sh/chart: castai-aws-vpc-cni-1.21.2}")[3:])
 			},
 			want: map[string]string{
 				"Secret/castai-agent/castai-credentials":   "owned",
@@ -261,9 +294,12 @@ func releaseSituations() []situation {
 		{
 			name: "copied marks",
 			make: yamls(
-				thing("v1", "ConfigMap", "shop", "copied", "labels: {helm.sh/chart: castai-agent-0.153.2, app.kubernetes.io/name: castai-agent, app.kubernetes.io/instance: castai-agent, app.kubernetes.io/managed-by: Helm}"),
-				thing("v1", "ConfigMap", "shop", "copied-all", "labels: {helm.sh/chart: castai-agent-0.153.2}", helmMarks("castai-agent", "castai-agent")),
-				thing("v1", "ConfigMap", "shop", "copied-gone", "labels: {helm.sh/chart: castai-agent-0.153.2}", helmMarks("costs", "gone")),
+				thing("v1", "ConfigMap", "shop", "copied",
+					"labels: {helm.sh/chart: castai-agent-0.153.2, app.kubernetes.io/name: castai-agent, app.kubernetes.io/instance: castai-agent, app.kubernetes.io/managed-by: Helm}"),
+				thing("v1", "ConfigMap", "shop", "copied-all", "labels: {helm.sh/chart: castai-agent-0.153.2}",
+					helmMarks("castai-agent", "castai-agent")),
+				thing("v1", "ConfigMap", "shop", "copied-gone", "labels: {helm.sh/chart: castai-agent-0.153.2}",
+					helmMarks("costs", "gone")),
 				thing("v1", "ConfigMap", "shop", "managed", "labels: {app.kubernetes.io/managed-by: castai}"),
 				role("copied", "labels: {helm.sh/chart: castai-agent-0.153.2}", helmMarks("castai-agent", "castai-agent")),
 				thing("v1", "ConfigMap", "shop", "prefix", "labels: {helm.sh/chart: castai-agentx-0.153.2}"),
@@ -284,9 +320,11 @@ func releaseSituations() []situation {
 			},
 			make: func(t testing.TB, s *scene) {
 				labels := "labels: {helm.sh/chart: castai-pod-mutator-0.13.3, app.kubernetes.io/instance: castai-pod-mutator}"
-				s.yaml(t, thing("v1", "ConfigMap", "shop", "copied", labels)+role("bound-copy", labels)+binding("sre", "bound-copy", "User:sre@example.com")+
+				s.yaml(t, thing("v1", "ConfigMap", "shop", "copied", labels)+role("bound-copy", labels)+
+					binding("sre", "bound-copy", "User:sre@example.com")+
 					strings.Replace(webhook("guard", "shop/guard=guard.example.com"), "metadata:\n", "metadata:\n  "+labels+"\n", 1)+
-					crd("example.com", "Guard", "guards", "Cluster", labels)+deployment("platform", "web", "registry.example.com/web:1"))
+					crd("example.com", "Guard", "guards", "Cluster", labels)+
+					deployment("platform", "web", "registry.example.com/web:1"))
 			},
 			want: map[string]string{
 				"ConfigMap/shop/copied":                       "unclear --trust-namespace=shop",
@@ -304,7 +342,8 @@ func releaseSituations() []situation {
 // label of the agent's chart, as its templates have it.
 func installation(namespace, name string) string {
 	labels := "labels: {helm.sh/chart: castai-agent-0.153.2, app.kubernetes.io/name: castai-agent}"
-	b := strings.Replace(binding(name, name, "ServiceAccount:"+namespace+"/"+name), "metadata:\n", "metadata:\n  "+labels+"\n", 1)
+	b := strings.Replace(binding(name, name, "ServiceAccount:"+namespace+"/"+name), "metadata:\n", "metadata:\n  "+labels+
+		"\n", 1)
 	return role(name, labels) + b
 }
 
@@ -313,7 +352,8 @@ func bomb(t testing.TB) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
-	head, err := json.Marshal(map[string]any{"name": "bomb", "chart": map[string]any{"metadata": map[string]any{"name": "castai-agent"}}})
+	head, err := json.Marshal(map[string]any{"name": "bomb",
+		"chart": map[string]any{"metadata": map[string]any{"name": "castai-agent"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

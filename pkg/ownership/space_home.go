@@ -24,7 +24,8 @@ func (v *spaceView) judgeHome() {
 		}
 		component, tie := v.tie(o)
 		if tie != "" && tenantCanDelete(o) {
-			v.claim(o, component, Evidence{Rule: "home", Text: text("%s; %s, and nothing says that it is somebody else's", v.home.Text, tie), From: v.home.From})
+			v.claim(o, component, Evidence{Rule: "home", Text: text("%s; %s, and nothing says that it is somebody else's",
+				v.home.Text, tie), From: v.home.From})
 			continue
 		}
 		v.hint(o, Evidence{Rule: "home", Text: v.home.Text, From: v.home.From})
@@ -67,11 +68,13 @@ func (v *spaceView) stranger(o *cluster.Object) (Evidence, bool) {
 		return e, true
 	}
 	if spec, ok := podSpec(o); ok {
-		return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's", firstOr(images(spec), "no image"))}, true
+		return Evidence{Rule: "workload", Text: text("it runs %s and nothing in it is Cast AI's",
+			firstOr(images(spec), "no image"))}, true
 	}
 	switch {
 	case isReleaseRecord(o):
-		return Evidence{Rule: "release", Text: text("it is the record of the Helm release %s, which is not known to be Cast AI's", o.Labels["name"])}, true
+		return Evidence{Rule: "release",
+			Text: text("it is the record of the Helm release %s, which is not known to be Cast AI's", o.Labels["name"])}, true
 	case len(o.Owners) > 0:
 		return Evidence{Rule: "owner", Text: text("%s %s owns it", o.Owners[0].Kind, o.Owners[0].Name)}, true
 	case o.Resource.Group == "" && o.Resource.Kind == "Pod":
@@ -83,7 +86,8 @@ func (v *spaceView) stranger(o *cluster.Object) (Evidence, bool) {
 	}
 	for _, by := range v.usedBy()[o.Ref()] {
 		if !v.owned(by) {
-			return Evidence{Rule: "used", Text: text("%s %s uses it, which is not Cast AI's", by.Resource.Kind, by.Name), From: ref(by)}, true
+			return Evidence{Rule: "used", Text: text("%s %s uses it, which is not Cast AI's", by.Resource.Kind, by.Name),
+				From: ref(by)}, true
 		}
 	}
 	if name := o.Labels["app.kubernetes.io/name"]; name != "" && v.app(name) == nil && !v.knownApps()[name] {
@@ -91,7 +95,8 @@ func (v *spaceView) stranger(o *cluster.Object) (Evidence, bool) {
 	}
 	for _, b := range v.boundBy[o.Ref()] {
 		if !v.owned(b.Object) {
-			return Evidence{Rule: "bound", Text: text("%s %s grants it to others", b.Resource.Kind, b.Name), From: ref(b.Object)}, true
+			return Evidence{Rule: "bound", Text: text("%s %s grants it to others", b.Resource.Kind, b.Name),
+				From: ref(b.Object)}, true
 		}
 	}
 	return Evidence{}, false
@@ -127,9 +132,12 @@ func (v *spaceView) hints() {
 			v.deny(o, Evidence{Rule: "third-party", Text: third.fate()})
 		}
 		if isPDB(o) && guardrail(o) {
-			v.hint(o, Evidence{Rule: "guardrails", Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
+			v.hint(o,
+				Evidence{Rule: "guardrails",
+					Text: "its name and its writer are those of castai-pdb-controller, which leaves its budgets on purpose"})
 		}
-		if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, func(m string) bool { return v.cat.app(m) == nil || !v.cat.unmistakable(m) }) {
+		if len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers,
+			func(m string) bool { return v.cat.app(m) == nil || !v.cat.unmistakable(m) }) {
 			v.hint(o, Evidence{Rule: "manager", Text: "only " + strings.Join(o.Managers, " and ") + " wrote it"})
 			v.deny(o, v.doubt("Cast AI writes objects on behalf of others, too"))
 		}
@@ -143,7 +151,8 @@ func (v *spaceView) hints() {
 		switch mirrored := v.cat.mirrored(component, w.images); {
 		case v.isHome && published == v.liqoComponent() && v.liqo != liqoCastAI:
 			v.hint(w.Object, Evidence{Rule: "image", Text: text("it runs %s", image)})
-			v.deny(w.Object, Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
+			v.deny(w.Object,
+				Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
 		case !w.foreignMain(v.cat):
 			v.hint(w.Object, Evidence{Rule: "image", Text: "it runs images from Cast AI's registry"})
 			v.deny(w.Object, v.doubt("they are not the image of a component whose name or labels it has"))
@@ -188,7 +197,8 @@ func (v *spaceView) explainRest() {
 		case component != nil:
 			v.deny(o, v.doubt(text("it has %s", mark)))
 		case v.liqo != liqoCastAI && v.label(o).chart == "liqo":
-			v.deny(o, Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
+			v.deny(o,
+				Evidence{Rule: "liqo", Text: "it belongs to a Liqo, and nothing cluster-wide says that this is Cast AI's alone"})
 		}
 	}
 }
@@ -211,7 +221,8 @@ func (v *spaceView) hintBeside() {
 		}
 	}
 	for o, i := range v.items {
-		if key, marked := releaseOf(o); marked && (i.Verdict == Owned || len(i.Hints) > 0) && (releases[key] == nil || releases[key].Ref().Compare(o.Ref()) > 0) {
+		if key, marked := releaseOf(o); marked && (i.Verdict == Owned || len(i.Hints) > 0) &&
+			(releases[key] == nil || releases[key].Ref().Compare(o.Ref()) > 0) {
 			releases[key] = o
 		}
 	}
@@ -237,7 +248,8 @@ func (v *spaceView) hintBeside() {
 			beside = v.besideName(o, maybe)
 		}
 		if beside != nil {
-			v.deny(o, Evidence{Rule: "beside", Text: text("it belongs to %s %s, and nothing else says that it is Cast AI's", beside.Resource.Kind, beside.Name), From: ref(beside)})
+			v.deny(o, Evidence{Rule: "beside", Text: text("it belongs to %s %s, and nothing else says that it is Cast AI's",
+				beside.Resource.Kind, beside.Name), From: ref(beside)})
 		}
 	}
 }

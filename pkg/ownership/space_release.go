@@ -25,7 +25,8 @@ func (v *spaceView) chartOf(r *release, o releaseObject) (component *Component, 
 		if component = v.cat.chartWithin(c, charts[:i]); component == nil {
 			component = v.chartNamed(c)
 		}
-		if component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) || slices.ContainsFunc(charts[:i+1], v.cat.unmistakable)) {
+		if component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) ||
+			slices.ContainsFunc(charts[:i+1], v.cat.unmistakable)) {
 			return component, third
 		}
 	}
@@ -65,7 +66,8 @@ func (v *spaceView) judgeReleases() {
 		component, _ := v.chartOf(r, releaseObject{})
 		for _, o := range v.records {
 			if o.Labels["name"] == r.Name && !v.owned(o) {
-				v.own(o, component, Evidence{Rule: "release-record", Text: text("Helm keeps the release %s of chart %s-%s in it", r.Name, r.Chart, r.Version)})
+				v.own(o, component, Evidence{Rule: "release-record", Text: text("Helm keeps the release %s of chart %s-%s in it",
+					r.Name, r.Chart, r.Version)})
 			}
 		}
 	}
@@ -73,7 +75,8 @@ func (v *spaceView) judgeReleases() {
 
 func (v *spaceView) judgeListing(o *cluster.Object, l listing) {
 	component, third := v.chartOf(l.release, l.object)
-	e := Evidence{Rule: "release", Text: text("the Helm release %s lists it (chart %s-%s)", l.release, l.release.Chart, l.release.Version), From: &l.release.Stored}
+	e := Evidence{Rule: "release", Text: text("the Helm release %s lists it (chart %s-%s)", l.release, l.release.Chart,
+		l.release.Version), From: &l.release.Stored}
 	if l.object.hook {
 		e.Text = text("a hook of the Helm release %s makes it (chart %s-%s)", l.release, l.release.Chart, l.release.Version)
 	}
@@ -115,7 +118,10 @@ func (v *spaceView) judgeGuarded(o *cluster.Object, component *Component, e Evid
 		return
 	}
 	v.hint(o, e)
-	v.deny(o, Evidence{Rule: "release", Text: text("whoever may write the release's record may not delete a %s, which has no mark of that chart itself", o.Resource.Kind)})
+	v.deny(o,
+		Evidence{Rule: "release",
+			Text: text("whoever may write the release's record may not delete a %s, which has no mark of that chart itself",
+				o.Resource.Kind)})
 }
 
 // ownMarks tells whether the marks on an object itself say that it is Cast AI's:
@@ -165,7 +171,8 @@ func tenantCanDelete(o *cluster.Object) bool {
 var tenantKinds = func() map[string]bool {
 	out := map[string]bool{}
 	for _, kind := range []string{
-		"ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim", "Pod", "Endpoints", "ReplicationController",
+		"ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim", "Pod", "Endpoints",
+		"ReplicationController",
 		"Deployment.apps", "StatefulSet.apps", "DaemonSet.apps", "ReplicaSet.apps", "Job.batch", "CronJob.batch",
 		"HorizontalPodAutoscaler.autoscaling", "PodDisruptionBudget.policy", "Ingress.networking.k8s.io",
 		"NetworkPolicy.networking.k8s.io", "Role." + rbac, "RoleBinding." + rbac, "Lease.coordination.k8s.io",
@@ -199,7 +206,9 @@ func (v *spaceView) judgeInstalled() {
 		default:
 			continue
 		}
-		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the label helm.sh/chart=%s", v.name, c.value), From: v.home.From})
+		v.claim(o, c.component, Evidence{Rule: "installed",
+			Text: text("it is in namespace %s, where Cast AI lives, and has the label helm.sh/chart=%s", v.name,
+				c.value), From: v.home.From})
 	}
 }
 
@@ -213,15 +222,18 @@ func (v *spaceView) judgeApp(o *cluster.Object) {
 		component = v.aliased(o)
 	}
 	_, workload := podSpec(o)
-	if component == nil || workload || v.owned(o) || !tenantCanDelete(o) || v.judgedByUse(o) || !v.byName() && v.installedAs(o) == "" {
+	if component == nil || workload || v.owned(o) || !tenantCanDelete(o) || v.judgedByUse(o) || !v.byName() &&
+		v.installedAs(o) == "" {
 		return
 	}
 	if len(o.Owners) > 0 || o.Resource.Group == "" && o.Resource.Kind == "Pod" {
 		return
 	}
-	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the marks of %s", v.name, component.Name), From: v.home.From}
+	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the marks of %s",
+		v.name, component.Name), From: v.home.From}
 	named := v.called(o.Name) != nil || v.cat.accounts[o.Name] == component || v.runtimeObject(o) == component
-	if v.aliased(o) == nil && v.installedAs(o) == "" && (!named || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
+	if v.aliased(o) == nil && v.installedAs(o) == "" &&
+		(!named || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
 		v.hint(o, e)
 		v.deny(o, Evidence{Rule: "app-label", Text: "neither its name nor a release says that Cast AI made it"})
 		return
@@ -261,7 +273,9 @@ func (v *spaceView) judgeRecords() {
 	}
 	for _, o := range v.records {
 		if name := o.Labels["name"]; mine[name] && !others[name] && !v.owned(o) {
-			v.own(o, nil, Evidence{Rule: "release-record", Text: text("Helm keeps the release %s in it, and all that is marked as part of this is Cast AI's", name)})
+			v.own(o, nil,
+				Evidence{Rule: "release-record",
+					Text: text("Helm keeps the release %s in it, and all that is marked as part of this is Cast AI's", name)})
 		}
 	}
 }

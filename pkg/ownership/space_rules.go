@@ -34,11 +34,15 @@ func (v *spaceView) judgeWorkloads() {
 		case component != nil && runs != "" && v.specific(component, w):
 			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it runs %s and has %s", runs, mark)})
 		case published != nil && !w.foreignMain(v.cat) && v.byName():
-			v.claim(w.Object, published, Evidence{Rule: "workload", Text: text("it is in namespace %s and runs %s", v.name, image)})
+			v.claim(w.Object, published, Evidence{Rule: "workload",
+				Text: text("it is in namespace %s and runs %s", v.name, image)})
 		case component != nil && v.cat.unmistakable(w.Name) && v.markedHere(w.Object):
-			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and Helm's marks of the release %s of Cast AI's", mark, releaseName(w.Object))})
-		case account != nil && (v.owned(account) || v.above.accounts[account.Ref()]) && (v.called(w.Name) != nil || component != nil && slices.Contains(component.Accounts, account.Name)):
-			v.claim(w.Object, component, Evidence{Rule: "workload", Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
+			v.claim(w.Object, component, Evidence{Rule: "workload",
+				Text: text("it has %s, and Helm's marks of the release %s of Cast AI's", mark, releaseName(w.Object))})
+		case account != nil && (v.owned(account) || v.above.accounts[account.Ref()]) &&
+			(v.called(w.Name) != nil || component != nil && slices.Contains(component.Accounts, account.Name)):
+			v.claim(w.Object, component, Evidence{Rule: "workload",
+				Text: text("it has %s, and runs as the ServiceAccount %s of Cast AI's", mark, account.Name), From: ref(account)})
 		}
 	}
 }
@@ -48,7 +52,8 @@ func (v *spaceView) judgeWorkloads() {
 // copied with the path of that; or something says that this component lives here.
 func (v *spaceView) specific(c *Component, w workload) bool {
 	published, _ := v.publishes(w.images)
-	return published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] || v.chart(w.Object).component != nil ||
+	return published != nil || v.cat.mirrored(c, w.images) != "" || v.above.lives[v.name][c] ||
+		v.chart(w.Object).component != nil ||
 		v.cat.unmistakable(w.Name) || v.cat.unmistakable(w.Labels["app.kubernetes.io/name"])
 }
 
@@ -117,7 +122,8 @@ func (v *spaceView) judgeBindings() {
 				v.deny(b.Object, Evidence{Rule: "subjects", Text: "it has other subjects, too"})
 			}
 		case v.isHome || component != nil && v.markable():
-			v.claim(b.Object, component, Evidence{Rule: "subjects", Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace, b.accounts[0].Name)})
+			v.claim(b.Object, component, Evidence{Rule: "subjects",
+				Text: text("all its subjects are Cast AI's ServiceAccounts, %s/%s", b.accounts[0].Namespace, b.accounts[0].Name)})
 		default:
 			v.hint(b.Object, Evidence{Rule: "subjects", Text: "all its subjects are Cast AI's ServiceAccounts"})
 			v.deny(b.Object, Evidence{Rule: "subjects", Text: doubt})
@@ -158,7 +164,8 @@ func (v *spaceView) judgeRoles() {
 			v.hint(o, Evidence{Rule: "bound", Text: "a binding of Cast AI's grants it"})
 			v.deny(o, Evidence{Rule: "bound", Text: "bindings of others grant it, too"})
 		case component != nil && v.markable(), v.isHome && (forAccount(o, bindings) || sameStem(o, bindings)):
-			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
+			v.claim(o, component, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it",
+				From: ref(bindings[0].Object)})
 		default:
 			v.hint(o, Evidence{Rule: "bound", Text: "only bindings of Cast AI's grant it", From: ref(bindings[0].Object)})
 			v.deny(o, Evidence{Rule: "bound", Text: "nothing in it says that it was made for them"})
@@ -173,10 +180,12 @@ func (v *spaceView) judgeOutside() {
 	for _, o := range v.byKind["Role."+rbac] {
 		c := v.chart(o)
 		key, marked := releaseOf(o)
-		if c.component == nil || v.owned(o) || v.isHome || !v.markable() || !marked || len(v.boundBy[o.Ref()]) > 0 || !v.above.installed()[key] {
+		if c.component == nil || v.owned(o) || v.isHome || !v.markable() || !marked || len(v.boundBy[o.Ref()]) > 0 ||
+			!v.above.installed()[key] {
 			continue
 		}
-		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key, c.value)})
+		v.claim(o, c.component, Evidence{Rule: "installed", Text: text("Helm marked it as part of %s, with chart %s", key,
+			c.value)})
 	}
 }
 
@@ -189,7 +198,8 @@ func (v *spaceView) judgeInstances() {
 		}
 		for _, o := range list {
 			if !v.owned(o) {
-				v.own(o, v.cat.group(o.Resource.Group), Evidence{Rule: "instance", Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
+				v.own(o, v.cat.group(o.Resource.Group), Evidence{Rule: "instance",
+					Text: text("it is an object of the kind %s", o.Resource.Kind), From: ref(crd)})
 			}
 		}
 	}
@@ -250,10 +260,12 @@ func (v *spaceView) judgeUsed() {
 	alone := v.alone && others == 0
 	for r, by := range v.usedBy() {
 		o := v.byRef[r]
-		if o == nil || v.owned(o) || v.noise(o) || slices.ContainsFunc(by, func(w *cluster.Object) bool { return !v.owned(w) }) {
+		if o == nil || v.owned(o) || v.noise(o) || slices.ContainsFunc(by,
+			func(w *cluster.Object) bool { return !v.owned(w) }) {
 			continue
 		}
-		e := Evidence{Rule: "used", Text: text("only %s %s and other workloads of Cast AI's use it", by[0].Resource.Kind, by[0].Name), From: ref(by[0])}
+		e := Evidence{Rule: "used", Text: text("only %s %s and other workloads of Cast AI's use it", by[0].Resource.Kind,
+			by[0].Name), From: ref(by[0])}
 		component, _ := v.marked(o)
 		if component == nil {
 			component = v.runtimeObject(o)
@@ -272,15 +284,19 @@ func (v *spaceView) judgeUsed() {
 // of a ServiceAccount, the Lease of a node or of a leader, the volumes of a
 // StatefulSet.
 func (v *spaceView) judgeCompanions() {
-	for _, kind := range []string{"Endpoints", "EndpointSlice.discovery.k8s.io", "Secret", "Lease.coordination.k8s.io", "PersistentVolumeClaim"} {
+	for _, kind := range []string{"Endpoints", "EndpointSlice.discovery.k8s.io", "Secret", "Lease.coordination.k8s.io",
+		"PersistentVolumeClaim"} {
 		for _, o := range v.byKind[kind] {
 			if v.owned(o) {
 				continue
 			}
 			if of := v.companionOf(o); of != nil {
-				v.claim(o, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", of.Resource.Kind, of.Name), From: ref(of)})
+				v.claim(o, nil, Evidence{Rule: "companion", Text: text("it belongs to the %s %s", of.Resource.Kind, of.Name),
+					From: ref(of)})
 			} else if v.released(o) {
-				v.claim(o, nil, Evidence{Rule: "companion", Text: "nobody holds it any more, and only Cast AI's controllers live here", From: v.home.From})
+				v.claim(o, nil,
+					Evidence{Rule: "companion", Text: "nobody holds it any more, and only Cast AI's controllers live here",
+						From: v.home.From})
 			}
 		}
 	}
@@ -366,7 +382,8 @@ func (v *spaceView) leader(lease *cluster.Object) *cluster.Object {
 // order: client-go empties holderIdentity then (ReleaseOnCancel), so that only
 // where it is tells whose it was.
 func (v *spaceView) released(o *cluster.Object) bool {
-	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || slices.ContainsFunc(o.Managers, byHand) || str(o.Body, "spec", "holderIdentity") != "" {
+	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || slices.ContainsFunc(o.Managers, byHand) ||
+		str(o.Body, "spec", "holderIdentity") != "" {
 		return false
 	}
 	_, others := v.residents()
@@ -394,7 +411,8 @@ func (v *spaceView) judgeKnown() {
 			v.deny(o, against)
 			continue
 		}
-		v.claim(o, component, Evidence{Rule: "known", Text: text("%s; %s makes one of this name there", v.home.Text, component.Name), From: v.home.From})
+		v.claim(o, component, Evidence{Rule: "known", Text: text("%s; %s makes one of this name there", v.home.Text,
+			component.Name), From: v.home.From})
 	}
 }
 

@@ -123,14 +123,16 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 	case c.thirdParty != nil:
 		return Evidence{Rule: "third-party", Text: c.thirdParty.fate()}, true
 	case c.foreign():
-		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's", c.value)}, true
+		return Evidence{Rule: "chart-label", Text: text("label helm.sh/chart=%s names a chart that is not Cast AI's",
+			c.value)}, true
 	case marked && !tenantCanDelete(o):
 		if v.above.isHome(key.namespace) {
 			return Evidence{}, false // what the record says, whoever writes here decides
 		}
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
 	case marked && r != nil && !v.ownRelease(r) && !v.listedByOwnChart(o):
-		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", key, r.Chart), From: &r.Stored}, true
+		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", key, r.Chart),
+			From: &r.Stored}, true
 	case marked && r == nil && !v.above.isHome(key.namespace):
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
 	case !marked && tenantCanDelete(o):
@@ -142,7 +144,8 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 func (v *spaceView) listedByOthers(o *cluster.Object) (Evidence, bool) {
 	for _, l := range v.listed[o.Ref()] {
 		if component, third := v.chartOf(l.release, l.object); component == nil || third != nil {
-			return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart), From: &l.release.Stored}, true
+			return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart),
+				From: &l.release.Stored}, true
 		}
 	}
 	return Evidence{}, false
@@ -271,7 +274,8 @@ func (r *reader) noise(o *cluster.Object) bool {
 	case kind == "Secret":
 		return r.noiseSecret(o)
 	case kind == "RoleBinding."+rbac:
-		return r.openshift && slices.Contains([]string{"system:deployers", "system:image-builders", "system:image-pullers"}, o.Name)
+		return r.openshift && slices.Contains([]string{"system:deployers", "system:image-builders", "system:image-pullers"},
+			o.Name)
 	}
 	return false
 }

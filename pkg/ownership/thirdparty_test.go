@@ -22,9 +22,11 @@ func withThirdParty(t testing.TB, parent, third, release string, record bool) *s
 	for _, doc := range []string{
 		"apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: " + name + ", namespace: castai-agent, " + marks + "}\n",
 		"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: " + name + ", namespace: castai-agent, " + marks + "}\n" +
-			"spec: {template: {spec: {serviceAccountName: " + name + ", containers: [{name: main, image: registry.example.com/" + third + ":1}]}}}\n",
+			"spec: {template: {spec: {serviceAccountName: " + name + ", containers: [{name: main, image: registry.example.com/" +
+			third + ":1}]}}}\n",
 		"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + name + ", " + marks + "}\n",
-		"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: " + name + ", " + marks + "}\n" +
+		"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: " + name + ", " + marks +
+			"}\n" +
 			"roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: " + name + "}\n" +
 			"subjects: [{kind: ServiceAccount, name: " + name + ", namespace: castai-agent}]\n",
 	} {
@@ -85,7 +87,8 @@ func TestThirdPartiesHaveOneFate(t *testing.T) {
 							t.Errorf("release %s: %v, and not %v", release, is, first)
 						}
 						goes := third.Stays == "" && record
-						if pod := is["DaemonSet"]; goes != (pod == "owned") || !goes && !strings.HasPrefix(pod, stays+": ") || !strings.Contains(pod, third.Stays) {
+						if pod := is["DaemonSet"]; goes != (pod == "owned") || !goes && !strings.HasPrefix(pod, stays+": ") ||
+							!strings.Contains(pod, third.Stays) {
 							t.Errorf("release %s: %s", release, pod)
 						}
 						for kind, after := range fates(t, without(s, inv).take(t, ownership.Options{}), release+"-"+third.Chart) {

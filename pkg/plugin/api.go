@@ -26,9 +26,13 @@ type apiFlags struct {
 }
 
 func (a *apiFlags) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.keyFile, "api-key-file", "", fmt.Sprintf("File with a Cast AI API key, - for standard input (default: the environment's %s, else %s)", castai.EnvKey, castai.EnvToken))
-	f.StringVar(&a.url, "api-url", "", "Cast AI API (default: the one that the cluster's configuration names, else "+castai.DefaultURL+")")
-	f.StringVar(&a.clusterID, "cluster-id", "", "Id of the cluster at Cast AI (default: the one that the cluster itself names)")
+	f.StringVar(&a.keyFile, "api-key-file", "",
+		fmt.Sprintf("File with a Cast AI API key, - for standard input (default: the environment's %s, else %s)",
+			castai.EnvKey, castai.EnvToken))
+	f.StringVar(&a.url, "api-url", "", "Cast AI API (default: the one that the cluster's configuration names, else "+
+		castai.DefaultURL+")")
+	f.StringVar(&a.clusterID, "cluster-id", "",
+		"Id of the cluster at Cast AI (default: the one that the cluster itself names)")
 }
 
 func (a *apiFlags) validate() error {
@@ -39,7 +43,8 @@ func (a *apiFlags) validate() error {
 		}
 	}
 	if a.clusterID != "" && uuid.Validate(a.clusterID) != nil {
-		return usage(fmt.Errorf("--cluster-id %s is not an id: one looks like 2f1e4c1a-6b0d-4d55-9a6e-3f0c6d5b7a10", a.clusterID))
+		return usage(fmt.Errorf("--cluster-id %s is not an id: one looks like 2f1e4c1a-6b0d-4d55-9a6e-3f0c6d5b7a10",
+			a.clusterID))
 	}
 	return nil
 }
@@ -65,7 +70,8 @@ func (a *apiFlags) client(key castai.Key, id ownership.Identity) (*castai.Client
 			return nil, "", refused(err)
 		}
 	}
-	client, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: cluster.UserAgent(a.Version.Version), Wrap: a.audit.Wrap})
+	client, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: cluster.UserAgent(a.Version.Version),
+		Wrap: a.audit.Wrap})
 	return client, clusterID, err
 }
 
@@ -107,14 +113,17 @@ func (a *apiFlags) cluster(id ownership.Identity) (string, error) {
 	for _, s := range id.Sources {
 		says = append(says, fmt.Sprintf("%s says %s", s.Object, s.ClusterID))
 	}
-	named := slices.ContainsFunc(id.Sources, func(s ownership.IdentitySource) bool { return strings.EqualFold(s.ClusterID, a.clusterID) })
+	named := slices.ContainsFunc(id.Sources, func(s ownership.IdentitySource) bool {
+		return strings.EqualFold(s.ClusterID, a.clusterID)
+	})
 	switch {
 	case a.clusterID != "" && len(says) > 0 && !named:
 		return "", fmt.Errorf("--cluster-id %s is another cluster than this one: %s", a.clusterID, strings.Join(says, ", "))
 	case a.clusterID != "":
 		return strings.ToLower(a.clusterID), nil
 	case id.Conflict:
-		return "", fmt.Errorf("the cluster names several ids: %s: find out which one is right, and name it with --cluster-id", strings.Join(says, ", "))
+		return "", fmt.Errorf("the cluster names several ids: %s: find out which one is right, and name it with --cluster-id",
+			strings.Join(says, ", "))
 	case id.ClusterID == "":
 		return "", errors.New("nothing in the cluster says which one it is at Cast AI: name it with --cluster-id")
 	case uuid.Validate(id.ClusterID) != nil:

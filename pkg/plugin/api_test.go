@@ -14,7 +14,8 @@ func TestClusterAtCastAI(t *testing.T) {
 	says := func(ids ...string) ownership.Identity {
 		var id ownership.Identity
 		for _, s := range ids {
-			id.Sources = append(id.Sources, ownership.IdentitySource{Object: cluster.Ref{Kind: "ConfigMap", Namespace: "castai-agent", Name: "m"}, ClusterID: s})
+			id.Sources = append(id.Sources, ownership.IdentitySource{Object: cluster.Ref{Kind: "ConfigMap",
+				Namespace: "castai-agent", Name: "m"}, ClusterID: s})
 			id.Conflict = id.Conflict || s != ids[0]
 		}
 		if len(ids) > 0 && !id.Conflict {

@@ -21,13 +21,15 @@ type auditFlag struct {
 }
 
 func (a *auditFlag) addFlag(f *pflag.FlagSet) {
-	f.StringVar(&a.file, "audit-file", "", "Append a record to this file (JSON lines): who did what, and each write with its answer")
+	f.StringVar(&a.file, "audit-file", "",
+		"Append a record to this file (JSON lines): who did what, and each write with its answer")
 }
 
 // begin opens the record of a run: from then on nothing is changed that is not in
 // it, and end is called with why where that is no longer possible. The error is a
 // refusal: nothing was changed by then. digest is that of the plan, if there is one.
-func (a *auditFlag) begin(ctx context.Context, end func(error), client *cluster.Client, s cluster.Server, digest string) error {
+func (a *auditFlag) begin(ctx context.Context, end func(error), client *cluster.Client, s cluster.Server,
+	digest string) error {
 	run := audit.Run{
 		Command: a.command, Tool: a.Version.Version, Cluster: s.DisplayName(), Context: s.Context, Server: s.Host,
 		KubeSystemUID: s.KubeSystemUID, PlanDigest: digest,

@@ -34,8 +34,10 @@ func newSaving(r *Root, task, command string) saving {
 
 func (s *saving) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.none, "no-backup", false, "Do not save what is removed: it can't be put back")
-	f.StringVar(&s.dir, "backup-dir", "", fmt.Sprintf("Folder to make for the backup (default ./castai-%s-CLUSTER-TIME)", s.task))
-	f.BoolVar(&s.secrets, "backup-secrets", true, "Save the data of Secrets, too; without it restore can't put Secrets back")
+	f.StringVar(&s.dir, "backup-dir", "", fmt.Sprintf("Folder to make for the backup (default ./castai-%s-CLUSTER-TIME)",
+		s.task))
+	f.BoolVar(&s.secrets, "backup-secrets", true,
+		"Save the data of Secrets, too; without it restore can't put Secrets back")
 	s.addFlag(f)
 }
 
@@ -74,7 +76,8 @@ func (s *saving) rights(plan *engine.Plan, rights []cluster.Right) []cluster.Rig
 
 // save makes the backup, says where it is, and opens the report in it. If no
 // backup is wanted, the report is written nowhere.
-func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownership.Inventory, plan *engine.Plan) (*backup.Journal, error) {
+func (s *saving) save(ctx context.Context, client *cluster.Client, inv *ownership.Inventory,
+	plan *engine.Plan) (*backup.Journal, error) {
 	if s.none {
 		return &backup.Journal{}, nil
 	}
@@ -93,8 +96,10 @@ func (s *saving) sealed(saved *backup.Saved) {
 }
 
 // open makes the backup and the report in it.
-func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownership.Inventory, plan *engine.Plan) (*backup.Saved, *backup.Journal, error) {
-	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets, Tool: s.Version.Version, Note: s.note, More: s.more})
+func (s *saving) open(ctx context.Context, client *cluster.Client, inv *ownership.Inventory,
+	plan *engine.Plan) (*backup.Saved, *backup.Journal, error) {
+	saved, err := backup.Write(ctx, client, inv, plan, backup.Options{Dir: s.dir, Task: s.task, WithoutSecrets: !s.secrets,
+		Tool: s.Version.Version, Note: s.note, More: s.more})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
@@ -134,7 +139,8 @@ func (r *Root) ledger() backup.Ledger { return backup.LedgerIn(homedir.HomeDir()
 func (s *saving) note(r backup.Remembered) error {
 	err := s.ledger().Remember(r)
 	if err != nil {
-		_, err = fmt.Fprintf(s.ErrOut, "The digest of the backup can't be noted (%s): restore will want to be told, with --digest=%s\n",
+		_, err = fmt.Fprintf(s.ErrOut,
+			"The digest of the backup can't be noted (%s): restore will want to be told, with --digest=%s\n",
 			printer.Escape(err.Error()), r.Digest)
 	}
 	return err

@@ -74,7 +74,8 @@ func newCompletion(r *Root) *cobra.Command {
 		Args:      cobra.ArbitraryArgs,
 		RunE:      run(o),
 	}
-	cmd.Flags().BoolVar(&o.install, "install", false, "Make the file that kubectl calls, beside this plugin (with kubectl)")
+	cmd.Flags().BoolVar(&o.install, "install", false,
+		"Make the file that kubectl calls, beside this plugin (with kubectl)")
 	return cmd
 }
 
@@ -90,10 +91,12 @@ func (o *completionOptions) Complete(_ *cobra.Command, args []string) error {
 // Validate checks the shell.
 func (o *completionOptions) Validate() error {
 	if !slices.Contains(shells(), o.shell) {
-		return usage(fmt.Errorf("%s is not a shell that there is a script for: they are %s", o.shell, strings.Join(shells(), ", ")))
+		return usage(fmt.Errorf("%s is not a shell that there is a script for: they are %s", o.shell,
+			strings.Join(shells(), ", ")))
 	}
 	if o.install && o.shell != "kubectl" {
-		return usage(fmt.Errorf("--install is for kubectl: the startup files of %s are yours, so put its script there", o.shell))
+		return usage(fmt.Errorf("--install is for kubectl: the startup files of %s are yours, so put its script there",
+			o.shell))
 	}
 	return nil
 }

@@ -56,7 +56,8 @@ func TestCompletesInTime(t *testing.T) {
 func invoke(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := New(name, Version{Version: "v1.2.3"}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &out})
+	cmd := New(name, Version{Version: "v1.2.3"}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out,
+		ErrOut: &out})
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(t.Context())
 	return out.String(), err
@@ -95,7 +96,8 @@ func TestInstallCompletion(t *testing.T) {
 	}
 	link := filepath.Join(dir, "kubectl_complete-castai"+exe)
 	for range 2 { // the second time it is there
-		if out, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err != nil || !strings.Contains(out, link) {
+		if out, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err != nil ||
+			!strings.Contains(out, link) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		if target, err := os.Readlink(link); err != nil || target != "kubectl-castai"+exe {
@@ -108,7 +110,8 @@ func TestInstallCompletion(t *testing.T) {
 	if err := os.WriteFile(link, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err == nil || !strings.Contains(err.Error(), "left alone") {
+	if _, err := invoke(t, "kubectl castai", "completion", "kubectl", "--install"); err == nil ||
+		!strings.Contains(err.Error(), "left alone") {
 		t.Errorf("a file of somebody else's: %v", err)
 	}
 	if content, err := os.ReadFile(link); err != nil || string(content) != "mine" {
@@ -135,7 +138,8 @@ func TestFlagsAreCompleted(t *testing.T) {
 			if flag == nil {
 				t.Fatalf("%s has no flag %q in %s", cmd.Name(), name, line)
 			}
-			if _, there := cmd.GetFlagCompletionFunc(name); !there && !slices.Contains([]string{"bool", "duration"}, flag.Value.Type()) && !slices.Contains(guess, name) {
+			if _, there := cmd.GetFlagCompletionFunc(name); !there &&
+				!slices.Contains([]string{"bool", "duration"}, flag.Value.Type()) && !slices.Contains(guess, name) {
 				t.Errorf("nothing completes %s --%s", cmd.Name(), name)
 			}
 		}

@@ -42,17 +42,22 @@ type consoleOptions struct {
 }
 
 func (c *consoleOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&c.enabled, "console", false, "Also disconnect the cluster at Cast AI's console, before anything is removed here: needs an API key")
+	f.BoolVar(&c.enabled, "console", false,
+		"Also disconnect the cluster at Cast AI's console, before anything is removed here: needs an API key")
 	f.BoolVar(&c.do.DeleteNodes, "delete-nodes", false, "With --console: let Cast AI delete the nodes that it made")
-	f.StringVar(&c.do.CleanupScript, "cleanup-script", "", "With --console: file to save the script in that cleans up the cloud account; it is not run")
-	f.BoolVar(&c.do.RemoveCluster, "remove-cluster", false, "With --console: remove the cluster from the console, once nothing is left here")
-	waitVar(f, &c.do.Timeout, "disconnect-timeout", 20*time.Minute, "With --console: how long disconnecting may take, and removing")
+	f.StringVar(&c.do.CleanupScript, "cleanup-script", "",
+		"With --console: file to save the script in that cleans up the cloud account; it is not run")
+	f.BoolVar(&c.do.RemoveCluster, "remove-cluster", false,
+		"With --console: remove the cluster from the console, once nothing is left here")
+	waitVar(f, &c.do.Timeout, "disconnect-timeout", 20*time.Minute,
+		"With --console: how long disconnecting may take, and removing")
 	waitVar(f, &c.do.Poll, "poll-interval", 2*time.Second, "With --console: how long to wait at first before asking again")
 	c.apiFlags.addFlags(f)
 }
 
 func (c *consoleOptions) validate() error {
-	if !c.enabled && (c.do.DeleteNodes || c.do.CleanupScript != "" || c.do.RemoveCluster || c.keyFile != "" || c.url != "" || c.clusterID != "") {
+	if !c.enabled && (c.do.DeleteNodes || c.do.CleanupScript != "" || c.do.RemoveCluster || c.keyFile != "" ||
+		c.url != "" || c.clusterID != "") {
 		return usage(errors.New("--delete-nodes, --cleanup-script, --remove-cluster, --api-key-file, --api-url and --cluster-id need --console"))
 	}
 	if c.do.CleanupScript != "" {
@@ -75,7 +80,8 @@ func (c *consoleOptions) Around(ctx context.Context, inv *ownership.Inventory, p
 		return err
 	}
 	if key.IsZero() {
-		return usage(fmt.Errorf("--console needs an API key: in the environment's %s, or in a file with --api-key-file", castai.EnvKey))
+		return usage(fmt.Errorf("--console needs an API key: in the environment's %s, or in a file with --api-key-file",
+			castai.EnvKey))
 	}
 	api, id, err := c.client(key, inv.Identity)
 	if err != nil {
@@ -85,7 +91,8 @@ func (c *consoleOptions) Around(ctx context.Context, inv *ownership.Inventory, p
 		return err
 	}
 	c.do.Controller, c.do.Named = controllerRuns(inv), c.clusterID != ""
-	if c.decision, err = console.Judge(c.state, console.NewLive(inv.Server.KubeSystemUID, inv.Objects()), c.do); err != nil {
+	if c.decision, err = console.Judge(c.state, console.NewLive(inv.Server.KubeSystemUID, inv.Objects()),
+		c.do); err != nil {
 		return refused(err)
 	}
 	inv.Blockers = append(inv.Blockers, c.decision.Blockers...)
@@ -106,7 +113,8 @@ func (c *consoleOptions) Around(ctx context.Context, inv *ownership.Inventory, p
 // say tells what was found at the console, beside the plan.
 func (c *consoleOptions) say() error {
 	view := console.NewView(c.state)
-	line := fmt.Sprintf("Console: cluster %s at %s, status %s, agent %s", cmp.Or(view.Name, view.ID), view.API, cmp.Or(view.Status, "unknown"), cmp.Or(view.AgentStatus, "unknown"))
+	line := fmt.Sprintf("Console: cluster %s at %s, status %s, agent %s", cmp.Or(view.Name, view.ID), view.API,
+		cmp.Or(view.Status, "unknown"), cmp.Or(view.AgentStatus, "unknown"))
 	for _, text := range append([]string{line}, c.decision.Notes...) {
 		if _, err := fmt.Fprintln(c.ErrOut, printer.Escape(text)); err != nil {
 			return err

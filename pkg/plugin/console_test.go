@@ -18,7 +18,8 @@ func TestTheConsoleKeepsWhatIsNotClean(t *testing.T) {
 		"unknown":    nil,
 	} {
 		asked := false
-		c := &consoleOptions{last: &engine.Phase{Name: "remove", Actions: []engine.Action{{Verb: engine.Call, Operation: "delete"}}}}
+		c := &consoleOptions{last: &engine.Phase{Name: "remove",
+			Actions: []engine.Action{{Verb: engine.Call, Operation: "delete"}}}}
 		c.onEvent = func(engine.Event) { asked = true }
 		r := &engine.Report{}
 		if err := c.Finish(t.Context(), r, after); err != nil {

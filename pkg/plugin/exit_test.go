@@ -11,13 +11,14 @@ import (
 
 func TestExitCode(t *testing.T) {
 	for want, errs := range map[int][]error{
-		ExitOK:          {nil},
-		ExitFailed:      {errors.New("oops")},
-		ExitUsage:       {usage(errors.New("what?"))},
-		ExitRefused:     {refused(errors.New("no")), fmt.Errorf("more: %w", refused(errors.New("no")))},
-		ExitLeft:        {fmt.Errorf("%w: 3 objects", errLeft), &failure{ExitLeft, engine.ErrGate}},
-		ExitTimeout:     {fmt.Errorf("the removal %w", engine.ErrTimeout), context.DeadlineExceeded},
-		ExitInterrupted: {ErrInterrupted, fmt.Errorf("%w: %w", ErrInterrupted, usage(errors.New("in between"))), context.Canceled},
+		ExitOK:      {nil},
+		ExitFailed:  {errors.New("oops")},
+		ExitUsage:   {usage(errors.New("what?"))},
+		ExitRefused: {refused(errors.New("no")), fmt.Errorf("more: %w", refused(errors.New("no")))},
+		ExitLeft:    {fmt.Errorf("%w: 3 objects", errLeft), &failure{ExitLeft, engine.ErrGate}},
+		ExitTimeout: {fmt.Errorf("the removal %w", engine.ErrTimeout), context.DeadlineExceeded},
+		ExitInterrupted: {ErrInterrupted, fmt.Errorf("%w: %w", ErrInterrupted, usage(errors.New("in between"))),
+			context.Canceled},
 	} {
 		for _, err := range errs {
 			if got := ExitCode(err); got != want {

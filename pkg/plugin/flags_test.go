@@ -12,8 +12,10 @@ func TestFlagValues(t *testing.T) {
 		flag string
 		ok   bool
 	}{
-		{"--dry-run", true}, {"--dry-run=none", true}, {"--dry-run=server", true}, {"--dry-run=", false}, {"--dry-run=maybe", false},
-		{"--timeout=1ns", true}, {"--timeout=0s", false}, {"--timeout=-1s", false}, {"--timeout=5", false}, {"--timeout=", false},
+		{"--dry-run", true}, {"--dry-run=none", true}, {"--dry-run=server", true}, {"--dry-run=", false}, {"--dry-run=maybe",
+			false},
+		{"--timeout=1ns", true}, {"--timeout=0s", false}, {"--timeout=-1s", false}, {"--timeout=5", false}, {"--timeout=",
+			false},
 		{"--settle=0", true}, {"--settle=-1ns", false},
 	} {
 		t.Run(c.flag, func(t *testing.T) {

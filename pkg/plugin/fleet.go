@@ -103,9 +103,11 @@ func (f *fleet) run(ctx context.Context, output string, left func(*ownership.Inv
 func (r *Root) in(name string) *Root {
 	kube := genericclioptions.NewConfigFlags(true)
 	kube.KubeConfig, kube.CacheDir, kube.Timeout = r.Kube.KubeConfig, r.Kube.CacheDir, r.Kube.Timeout
-	kube.Impersonate, kube.ImpersonateUID, kube.ImpersonateGroup = r.Kube.Impersonate, r.Kube.ImpersonateUID, r.Kube.ImpersonateGroup
+	kube.Impersonate, kube.ImpersonateUID = r.Kube.Impersonate, r.Kube.ImpersonateUID
+	kube.ImpersonateGroup = r.Kube.ImpersonateGroup
 	kube.Context = &name
-	return &Root{IOStreams: r.IOStreams, Kube: kube, Name: r.Name, Version: r.Version, color: r.color, quiet: r.quiet, logs: r.logs}
+	return &Root{IOStreams: r.IOStreams, Kube: kube, Name: r.Name, Version: r.Version, color: r.color, quiet: r.quiet,
+		logs: r.logs}
 }
 
 // worst picks the error that a person must hear of first: a cluster that could

@@ -56,8 +56,10 @@ func TestFleetOfClustersThatAreAway(t *testing.T) {
 	if lines != 2 {
 		t.Errorf("%d lines in\n%s", lines, out)
 	}
-	for _, args := range []string{"--contexts=nowhere", "--contexts=b --all-contexts", "--contexts=b --context=b", "--contexts=b -o yaml"} {
-		if _, err := invoke(t, "kubectl castai", append([]string{"verify", "--kubeconfig=" + config}, strings.Fields(args)...)...); ExitCode(err) != ExitUsage {
+	for _, args := range []string{"--contexts=nowhere", "--contexts=b --all-contexts", "--contexts=b --context=b",
+		"--contexts=b -o yaml"} {
+		if _, err := invoke(t, "kubectl castai", append([]string{"verify", "--kubeconfig=" + config},
+			strings.Fields(args)...)...); ExitCode(err) != ExitUsage {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

@@ -86,7 +86,8 @@ func newOptions(r *Root) *cobra.Command {
 		Example: r.example("%[1]s options"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(r.Out, "These flags can be passed to any command, after its name:\n\n%s", cmd.InheritedFlags().FlagUsagesWrapped(flagWidth))
+			_, err := fmt.Fprintf(r.Out, "These flags can be passed to any command, after its name:\n\n%s",
+				cmd.InheritedFlags().FlagUsagesWrapped(flagWidth))
 			return err
 		},
 	}

@@ -74,7 +74,8 @@ func TestNamespaceInHelp(t *testing.T) {
 // What all commands share is not repeated in the help of each.
 func TestGlobalFlags(t *testing.T) {
 	help, err := invoke(t, "kubectl castai", "offboard", "--help")
-	if err != nil || strings.Contains(help, "--as-uid") || !strings.Contains(help, "kubectl castai options") || !strings.Contains(help, "--yes") {
+	if err != nil || strings.Contains(help, "--as-uid") || !strings.Contains(help, "kubectl castai options") ||
+		!strings.Contains(help, "--yes") {
 		t.Errorf("%v: %s", err, help)
 	}
 	options, err := invoke(t, "kubectl castai", "options")

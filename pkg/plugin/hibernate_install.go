@@ -88,14 +88,22 @@ func (o *configureOptions) addFlags(cmd *cobra.Command) {
 	nameVar(f, &o.name)
 	f.StringVar(&o.given.Pause, "pause-schedule", hibernate.DefaultPause, "When to pause, as a CronJob's schedule")
 	f.StringVar(&o.given.Resume, "resume-schedule", hibernate.DefaultResume, "When to resume, as a CronJob's schedule")
-	f.StringVar(&o.given.TimeZone, "time-zone", hibernate.DefaultTimeZone, "Time zone of the schedules, by its name in the tz database")
-	f.StringVar(&o.given.Node, "hibernate-node", "", "Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
+	f.StringVar(&o.given.TimeZone, "time-zone", hibernate.DefaultTimeZone,
+		"Time zone of the schedules, by its name in the tz database")
+	f.StringVar(&o.given.Node, "hibernate-node", "",
+		"Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
-	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through a pause, beside kube-system and Cast AI's")
-	f.BoolVar(&o.given.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
-	f.StringVar(&o.given.Image, "image", hibernate.DefaultImage, "Image of the jobs: Cast AI's, or one of kubectl-castai (hibernate run)")
-	f.StringVar(&o.given.Keep, "keep", "", "How those are kept, with an --image of kubectl-castai: "+strings.Join(hibernate.KeepModes(), " or ")+" (see hibernate pause)")
-	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.ScheduleRefusals(), ", ")+"; or have the jobs do so, with an --image of kubectl-castai: "+strings.Join(hibernate.Refusals(), ", ")+" (repeatable)")
+	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil,
+		"Namespaces whose workloads run through a pause, beside kube-system and Cast AI's")
+	f.BoolVar(&o.given.ProtectRemovalDisabled, "protect-removal-disabled", false,
+		"Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
+	f.StringVar(&o.given.Image, "image", hibernate.DefaultImage,
+		"Image of the jobs: Cast AI's, or one of kubectl-castai (hibernate run)")
+	f.StringVar(&o.given.Keep, "keep", "", "How those are kept, with an --image of kubectl-castai: "+
+		strings.Join(hibernate.KeepModes(), " or ")+" (see hibernate pause)")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.ScheduleRefusals(),
+		", ")+"; or have the jobs do so, with an --image of kubectl-castai: "+strings.Join(hibernate.Refusals(), ", ")+
+		" (repeatable)")
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
@@ -122,7 +130,8 @@ func (o *configureOptions) Validate() error {
 		return usage(errors.New("--image is empty: name the image of the jobs"))
 	}
 	if o.set && !slices.ContainsFunc(settingFlags, o.flags.Changed) && o.access.keyFile == "" {
-		return usage(fmt.Errorf("nothing to set: name at least one of --%s or --api-key-file", strings.Join(settingFlags, ", --")))
+		return usage(fmt.Errorf("nothing to set: name at least one of --%s or --api-key-file",
+			strings.Join(settingFlags, ", --")))
 	}
 	// A further pair has the Secret of the first one.
 	if err := o.access.validate(!o.set && o.name == ""); err != nil {
@@ -318,7 +327,8 @@ func (o *configureOptions) leaveToHelm(c hibernate.Configuration) error {
 	if err := text.Err(); err != nil {
 		return err
 	}
-	why := fmt.Sprintf("Helm release %s made this installation, and would undo what others change: use the command above", o.pair.Release)
+	why := fmt.Sprintf("Helm release %s made this installation, and would undo what others change: use the command above",
+		o.pair.Release)
 	if len(missing) > 0 {
 		why += "; it does not cover " + strings.Join(missing, ", ")
 	}
@@ -362,7 +372,8 @@ func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, 
 // carryOut runs a plan and prints the report.
 func (o *configureOptions) carryOut(ctx context.Context, plan *engine.Plan, doc *printer.Hibernation) error {
 	dry := o.dryRun == dryRunServer
-	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
+	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry,
+		OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
 	return o.report(report, doc, err)
 }
 

@@ -57,11 +57,13 @@ func (o *hibernateLogsOptions) Run(cmd *cobra.Command) error {
 		runs = slices.DeleteFunc(runs, func(r hibernate.Run) bool { return r.Pair != o.name })
 	}
 	if len(runs) == 0 {
-		return fmt.Errorf("no run of the CronJobs is left in namespace %s: hibernate status tells when the next one is", in.Namespace)
+		return fmt.Errorf("no run of the CronJobs is left in namespace %s: hibernate status tells when the next one is",
+			in.Namespace)
 	}
 	var failures []error
 	for i, r := range runs {
-		if _, err := fmt.Fprintf(o.ErrOut, "==> %s (%s, %s)\n", r.Name, r.Started.Local().Format("Mon 2 Jan 15:04 MST"), r.Result); err != nil {
+		if _, err := fmt.Fprintf(o.ErrOut, "==> %s (%s, %s)\n", r.Name, r.Started.Local().Format("Mon 2 Jan 15:04 MST"),
+			r.Result); err != nil {
 			return err
 		}
 		last := i == len(runs)-1
@@ -79,7 +81,8 @@ func (r *Root) log(ctx context.Context, client *cluster.Client, job string, foll
 	find := func(pods []*cluster.Object) (bool, error) {
 		var newest *cluster.Object
 		for _, p := range pods {
-			if owner := p.Controller(); owner != nil && owner.Kind == "Job" && owner.Name == job && (newest == nil || p.Created.After(newest.Created)) {
+			if owner := p.Controller(); owner != nil && owner.Kind == "Job" && owner.Name == job &&
+				(newest == nil || p.Created.After(newest.Created)) {
 				newest = p
 			}
 		}
@@ -93,7 +96,8 @@ func (r *Root) log(ctx context.Context, client *cluster.Client, job string, foll
 		status, _ := newest.Body["status"].(map[string]any)
 		return !follow || status["phase"] != string(corev1.PodPending), nil
 	}
-	if err := client.Await(ctx, hibernate.PodsResource(), r.namespace(), [][]string{{"status", "phase"}}, find); err != nil {
+	if err := client.Await(ctx, hibernate.PodsResource(), r.namespace(), [][]string{{"status", "phase"}},
+		find); err != nil {
 		return err
 	}
 	return client.Logs(ctx, r.namespace(), pod, follow, r.Out)

@@ -11,7 +11,8 @@ import (
 
 // manage has the service pause or resume the cluster: it plans, shows, asks, and does
 // it from a fresh look.
-func (o *nightOptions) manage(ctx context.Context, question, done string, plan func(*hibernate.State, *hibernate.Managed) (*hibernate.ManagedPlan, error)) error {
+func (o *nightOptions) manage(ctx context.Context, question, done string,
+	plan func(*hibernate.State, *hibernate.Managed) (*hibernate.ManagedPlan, error)) error {
 	look := func(ctx context.Context) (*hibernate.State, *hibernate.Managed, *hibernate.ManagedPlan, error) {
 		s, m, err := o.seeManaged(ctx)
 		if err != nil {
@@ -32,7 +33,9 @@ func (o *nightOptions) manage(ctx context.Context, question, done string, plan f
 	if agreed, err := o.agreed(ctx, s, phases, fmt.Sprintf(question, s.DisplayName()), show); !agreed {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("it %w after %s: the service goes on, hibernate status --managed tells how far it is", engine.ErrTimeout, o.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout,
+		fmt.Errorf("it %w after %s: the service goes on, hibernate status --managed tells how far it is", engine.ErrTimeout,
+			o.timeout))
 	defer cancel()
 	held, release, err := o.alone(ctx)
 	if err != nil {

@@ -51,9 +51,11 @@ func (o *nightOptions) addFlags(f *pflag.FlagSet) {
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.BoolVar(&o.inCluster, "in-cluster", false, "Start a Job from the installed CronJob instead, and follow its log")
-	f.BoolVar(&o.managed, "managed", false, "Have the service do it: its own hibernation leaves no node at all, and needs a hibernation schedule for the cluster")
+	f.BoolVar(&o.managed, "managed", false,
+		"Have the service do it: its own hibernation leaves no node at all, and needs a hibernation schedule for the cluster")
 	f.StringVar(&o.name, "name", "", "With --in-cluster: name of the pair of CronJobs")
-	waitVar(f, &o.step, "step-timeout", 10*time.Minute, "How long a step may take, such as making a node, before the whole is taken back")
+	waitVar(f, &o.step, "step-timeout", 10*time.Minute,
+		"How long a step may take, such as making a node, before the whole is taken back")
 }
 
 // Complete reads the key.
@@ -109,10 +111,12 @@ func (o *nightOptions) inJob(ctx context.Context, action string) error {
 		return refused(missing(in, o.name))
 	}
 	cronJob := pair.CronJob(action)
-	if err := o.confirm(ctx, o.yes, fmt.Sprintf("This starts a Job that will %s cluster %s.", action, o.client.Server().DisplayName()), o.client.Server().DisplayName()); err != nil {
+	if err := o.confirm(ctx, o.yes, fmt.Sprintf("This starts a Job that will %s cluster %s.", action,
+		o.client.Server().DisplayName()), o.client.Server().DisplayName()); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the Job %w after %s: it goes on, hibernate logs shows it", engine.ErrTimeout, o.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout,
+		fmt.Errorf("the Job %w after %s: it goes on, hibernate logs shows it", engine.ErrTimeout, o.timeout))
 	defer cancel()
 	job, err := o.client.StartJob(ctx, cronJob.Target())
 	if err != nil {
@@ -189,7 +193,8 @@ func (o *nightOptions) finish(ctx context.Context, what string, report *engine.R
 }
 
 // document says what the cluster is at after a run.
-func (o *nightOptions) document(ctx context.Context, report *engine.Report, runErr error) (*printer.Hibernation, error) {
+func (o *nightOptions) document(ctx context.Context, report *engine.Report, runErr error) (*printer.Hibernation,
+	error) {
 	after, err := o.runner.Observe(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, err
@@ -214,11 +219,13 @@ func (o *nightOptions) already(s *hibernate.State, why string) error {
 
 // agreed shows the plan, checks the rights to carry it out and asks. It returns
 // false if it is not to be carried out.
-func (o *nightOptions) agreed(ctx context.Context, s *hibernate.State, phases []engine.Phase, question string, plan func(*printer.Text)) (bool, error) {
+func (o *nightOptions) agreed(ctx context.Context, s *hibernate.State, phases []engine.Phase, question string,
+	plan func(*printer.Text)) (bool, error) {
 	if err := o.show(s, phases, plan); err != nil || o.dryRun == dryRunClient {
 		return false, err
 	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate", append(hibernate.Rights(phases), watching(o.namespace())...)); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-hibernate",
+		append(hibernate.Rights(phases), watching(o.namespace())...)); err != nil {
 		return false, err
 	}
 	if o.dryRun == dryRunNone {
@@ -309,17 +316,24 @@ func newHibernatePause(r *Root) *cobra.Command {
 	}
 	f := cmd.Flags()
 	o.addFlags(f)
-	f.StringVar(&o.settings.Node, "hibernate-node", "", "Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
+	f.StringVar(&o.settings.Node, "hibernate-node", "",
+		"Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
-	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil, "Namespaces whose workloads run through the pause, beside kube-system and Cast AI's")
+	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil,
+		"Namespaces whose workloads run through the pause, beside kube-system and Cast AI's")
 	f.StringVar(&o.keep, "keep", hibernate.KeepPods, "How those are kept: "+hibernate.KeepHelp())
-	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false, "Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
-	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+" policies, or only the one of "+hibernate.SwitchUnschedulable)
+	f.BoolVar(&o.settings.ProtectRemovalDisabled, "protect-removal-disabled", false,
+		"Keep the nodes that have the label or annotation autoscaling.cast.ai/removal-disabled=true")
+	f.StringVar(&o.policy, "policy", hibernate.SwitchAll, "What to stop of the autoscaler: "+hibernate.SwitchAll+
+		" policies, or only the one of "+hibernate.SwitchUnschedulable)
 	f.BoolVar(&o.foreign, "include-foreign-nodes", false, "Remove the nodes that Cast AI did not make, too")
-	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.Refusals(), " or ")+" (repeatable)")
-	f.BoolVar(&o.tolerate, "add-tolerations", false, "With --managed: let Cast AI's components run on the temporary node that wakes the cluster")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(hibernate.Refusals(), " or ")+
+		" (repeatable)")
+	f.BoolVar(&o.tolerate, "add-tolerations", false,
+		"With --managed: let Cast AI's components run on the temporary node that wakes the cluster")
 	waitVar(f, &o.timeout, "timeout", 45*time.Minute, "How long the pause may take")
-	waitVar(f, &o.drain, "drain-timeout", 5*time.Minute, "How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
+	waitVar(f, &o.drain, "drain-timeout", 5*time.Minute,
+		"How long the pods of a node may take to be evicted, as their PodDisruptionBudgets allow; then the node goes all the same")
 	return cmd
 }
 
@@ -338,7 +352,8 @@ func (o *hibernatePauseOptions) Validate() error {
 		return usage(err)
 	}
 	if !slices.Contains([]string{hibernate.SwitchAll, hibernate.SwitchUnschedulable}, o.policy) {
-		return usage(fmt.Errorf("--policy=%s is unknown: it is %s or %s", o.policy, hibernate.SwitchAll, hibernate.SwitchUnschedulable))
+		return usage(fmt.Errorf("--policy=%s is unknown: it is %s or %s", o.policy, hibernate.SwitchAll,
+			hibernate.SwitchUnschedulable))
 	}
 	if err := acceptable(o.accept); err != nil {
 		return usage(fmt.Errorf("--accept: %w", err))
@@ -372,11 +387,14 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	case o.inCluster:
 		return o.inJob(ctx, "pause")
 	case o.managed:
-		return o.manage(ctx, "This has the service hibernate cluster %s: all its nodes go.", "The service has hibernated the cluster", func(s *hibernate.State, m *hibernate.Managed) (*hibernate.ManagedPlan, error) {
-			return hibernate.PlanManagedPause(s, m, hibernate.ManagedOptions{Tolerate: o.tolerate, Accept: o.accept})
-		})
+		return o.manage(ctx, "This has the service hibernate cluster %s: all its nodes go.",
+			"The service has hibernated the cluster", func(s *hibernate.State, m *hibernate.Managed) (*hibernate.ManagedPlan,
+				error) {
+				return hibernate.PlanManagedPause(s, m, hibernate.ManagedOptions{Tolerate: o.tolerate, Accept: o.accept})
+			})
 	}
-	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept, Keep: o.keep, Run: newRun(), By: o.runner.By}
+	options := hibernate.PauseOptions{Settings: o.settings, Switch: o.policy, Foreign: o.foreign, Accept: o.accept,
+		Keep: o.keep, Run: newRun(), By: o.runner.By}
 	state, plan, err := o.plan(ctx, &options)
 	if err != nil {
 		return err
@@ -386,11 +404,13 @@ func (o *hibernatePauseOptions) Run(cmd *cobra.Command) error {
 	}
 	plan.Warnings = append(plan.Warnings, state.Way(o.settings.NamespacesToKeep).String())
 	phases := o.runner.Phases(plan)
-	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.DisplayName(), len(plan.Remove), len(state.Nodes))
+	question := fmt.Sprintf("This pauses cluster %s and removes %d of its %d nodes.", state.DisplayName(),
+		len(plan.Remove), len(state.Nodes))
 	if n := len(plan.Coming); n > 0 {
 		question = fmt.Sprintf("%s %d more are being made and go, too.", question, n)
 	}
-	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.PausePlan(state.DisplayName(), plan, phases) }); !agreed {
+	if agreed, err := o.agreed(ctx, state, phases, question,
+		func(t *printer.Text) { t.PausePlan(state.DisplayName(), plan, phases) }); !agreed {
 		return err
 	}
 	return o.pause(ctx, options)
@@ -402,7 +422,8 @@ func newRun() string { return strings.ToLower(rand.Text()[:12]) }
 // plan plans a pause of a cluster that nothing else pauses. It leaves out of the
 // namespaces to keep what is kept anyway, and, where nobody could correct the list,
 // what is not there.
-func (o *nightOptions) plan(ctx context.Context, options *hibernate.PauseOptions) (*hibernate.State, *hibernate.Pause, error) {
+func (o *nightOptions) plan(ctx context.Context, options *hibernate.PauseOptions) (*hibernate.State, *hibernate.Pause,
+	error) {
 	state, err := o.runner.Observe(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -431,7 +452,8 @@ func (o *nightOptions) plan(ctx context.Context, options *hibernate.PauseOptions
 func (o *nightOptions) unarmed(ctx context.Context, accept []string) (notes []string, err error) {
 	m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
 	if err != nil {
-		return []string{fmt.Sprintf("whether the service's own hibernation pauses the cluster, too, is not known: %v", err)}, nil
+		return []string{fmt.Sprintf("whether the service's own hibernation pauses the cluster, too, is not known: %v",
+			err)}, nil
 	}
 	return nil, refusal(m.Unarmed(accept))
 }
@@ -439,7 +461,8 @@ func (o *nightOptions) unarmed(ctx context.Context, accept []string) (notes []st
 // pause pauses the cluster, from a fresh look at it: somebody else may have done
 // so since.
 func (o *nightOptions) pause(ctx context.Context, options hibernate.PauseOptions) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the pause %w after %s", engine.ErrTimeout, o.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout,
+		fmt.Errorf("the pause %w after %s", engine.ErrTimeout, o.timeout))
 	defer cancel()
 	held, release, err := o.alone(ctx)
 	if err != nil {

@@ -22,7 +22,8 @@ type hibernateResumeOptions struct {
 }
 
 func newHibernateResume(r *Root) *cobra.Command {
-	o := &hibernateResumeOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, drain: time.Minute}}
+	o := &hibernateResumeOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}},
+		drain: time.Minute}}
 	cmd := &cobra.Command{
 		Use:   "resume",
 		Short: "Resume the cluster now",
@@ -70,7 +71,8 @@ func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
 	case o.inCluster:
 		return o.inJob(ctx, "resume")
 	case o.managed:
-		return o.manage(ctx, "This has the service resume cluster %s.", "The service has resumed the cluster", hibernate.PlanManagedResume)
+		return o.manage(ctx, "This has the service resume cluster %s.", "The service has resumed the cluster",
+			hibernate.PlanManagedResume)
 	}
 	state, plan, err := o.plan(ctx)
 	if err != nil {
@@ -81,7 +83,8 @@ func (o *hibernateResumeOptions) Run(cmd *cobra.Command) error {
 	}
 	phases := o.runner.Awakening(plan)
 	question := fmt.Sprintf("This resumes cluster %s.", state.DisplayName())
-	if agreed, err := o.agreed(ctx, state, phases, question, func(t *printer.Text) { t.ResumePlan(state.DisplayName(), phases, plan.Warnings) }); !agreed {
+	if agreed, err := o.agreed(ctx, state, phases, question,
+		func(t *printer.Text) { t.ResumePlan(state.DisplayName(), phases, plan.Warnings) }); !agreed {
 		return err
 	}
 	return o.resume(ctx)
@@ -92,7 +95,8 @@ func (o *hibernateResumeOptions) plan(ctx context.Context) (*hibernate.State, *h
 	if err != nil {
 		return nil, nil, err
 	}
-	plan, err := hibernate.PlanResume(state, hibernate.ResumeOptions{Repair: o.repair, Start: o.start, Run: newRun(), By: o.runner.By})
+	plan, err := hibernate.PlanResume(state, hibernate.ResumeOptions{Repair: o.repair, Start: o.start, Run: newRun(),
+		By: o.runner.By})
 	return state, plan, refusal(err)
 }
 

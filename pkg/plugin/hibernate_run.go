@@ -25,7 +25,8 @@ type hibernateRunOptions struct {
 
 func newHibernateRun(r *Root) *cobra.Command {
 	o := &hibernateRunOptions{hibernateResumeOptions: hibernateResumeOptions{
-		nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, dryRun: dryRunNone, yes: true, unattended: true, timeout: 50 * time.Minute, step: 10 * time.Minute, drain: 5 * time.Minute},
+		nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, dryRun: dryRunNone, yes: true,
+			unattended: true, timeout: 50 * time.Minute, step: 10 * time.Minute, drain: 5 * time.Minute},
 	}}
 	return &cobra.Command{
 		Use:    "run",
@@ -87,7 +88,8 @@ func (o *hibernateRunOptions) Run(cmd *cobra.Command) error {
 		return o.runner.Insist(ctx, o.resume)
 	}
 	return o.pause(ctx, hibernate.PauseOptions{
-		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Accept: o.job.Accept, Keep: o.job.Keep, Run: newRun(), By: o.runner.By,
+		Settings: o.job.Settings, Switch: hibernate.SwitchAll, JobNode: o.job.Node, Accept: o.job.Accept, Keep: o.job.Keep,
+		Run: newRun(), By: o.runner.By,
 	})
 }
 

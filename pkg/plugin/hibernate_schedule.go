@@ -51,7 +51,8 @@ func newHibernateSchedule(r *Root) *cobra.Command {
 
 // newScheduleCommand makes one of the commands, without what it does.
 func newScheduleCommand(r *Root, use, short string) (*scheduleOptions, *cobra.Command) {
-	o := &scheduleOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}, dryRun: dryRunNone}}
+	o := &scheduleOptions{nightOptions: nightOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}},
+		dryRun: dryRunNone}}
 	cmd := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: run(o)}
 	if _, _, named := strings.Cut(use, " "); named {
 		cmd.Args = oneArg("the name or the id of a hibernation schedule")
@@ -82,8 +83,11 @@ func newScheduleCreate(r *Root) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.schedule.Pause, "pause-schedule", hibernate.DefaultPause, "When to pause, as a CronJob's schedule")
 	f.StringVar(&o.schedule.Resume, "resume-schedule", hibernate.DefaultResume, "When to resume, as a CronJob's schedule")
-	f.StringVar(&o.schedule.TimeZone, "time-zone", hibernate.DefaultTimeZone, "Time zone of the schedules, by its name in the tz database")
-	f.StringVar(&o.instance, "instance-type", "", "Instance type of the first node of a cluster that wakes up (default: that of the provider: "+hibernate.DefaultNodes()+")")
+	f.StringVar(&o.schedule.TimeZone, "time-zone", hibernate.DefaultTimeZone,
+		"Time zone of the schedules, by its name in the tz database")
+	f.StringVar(&o.instance, "instance-type", "",
+		"Instance type of the first node of a cluster that wakes up (default: that of the provider: "+
+			hibernate.DefaultNodes()+")")
 	f.BoolVar(&o.assign, "assign", false, "Have it hibernate this cluster")
 	o.armFlags(f)
 	o.do = func(ctx context.Context, s *hibernate.State, m *hibernate.Managed) error {
@@ -112,7 +116,8 @@ func newScheduleAssign(r *Root, verb, short string, assign bool) *cobra.Command 
 		if !assign {
 			err = o.confirm(ctx, o.yes, question, h.Name)
 		} else {
-			err = o.arm(ctx, s, m, h, fmt.Sprintf("This has the hibernation schedule %s (%s) hibernate cluster %s.", h.Name, described(h), s.DisplayName()))
+			err = o.arm(ctx, s, m, h, fmt.Sprintf("This has the hibernation schedule %s (%s) hibernate cluster %s.", h.Name,
+				described(h), s.DisplayName()))
 		}
 		if err != nil {
 			return err
@@ -134,7 +139,8 @@ func newScheduleDelete(r *Root) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := o.confirm(ctx, o.yes, fmt.Sprintf("This deletes the hibernation schedule %s (%s) of the organization.", h.Name, described(h)), h.Name); err != nil {
+		if err := o.confirm(ctx, o.yes, fmt.Sprintf("This deletes the hibernation schedule %s (%s) of the organization.",
+			h.Name, described(h)), h.Name); err != nil {
 			return err
 		}
 		if err := m.Delete(ctx, o.api, h); err != nil {
@@ -197,7 +203,8 @@ func (o *scheduleOptions) create(ctx context.Context, s *hibernate.State, m *hib
 	question := fmt.Sprintf("This creates the hibernation schedule %s, for no cluster yet.", name)
 	if o.assign {
 		clusters = []string{m.Cluster.Id}
-		question = fmt.Sprintf("This creates the hibernation schedule %s, which hibernates cluster %s.", name, s.DisplayName())
+		question = fmt.Sprintf("This creates the hibernation schedule %s, which hibernates cluster %s.", name,
+			s.DisplayName())
 	}
 	h := hibernate.NewSchedule(name, o.schedule, instance, clusters...)
 	if err := o.tell("It would be " + described(h)); err != nil {
@@ -219,18 +226,22 @@ func (o *scheduleOptions) create(ctx context.Context, s *hibernate.State, m *hib
 }
 
 // armAcceptances are the refusals that a schedule goes on against.
-var armAcceptances = []string{hibernate.ReversedSchedule, hibernate.LongSleep, hibernate.OverlappingPairs, hibernate.LostPods}
+var armAcceptances = []string{hibernate.ReversedSchedule, hibernate.LongSleep, hibernate.OverlappingPairs,
+	hibernate.LostPods}
 
 // armFlags adds the flags of what has the service hibernate the cluster.
 func (o *scheduleOptions) armFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(armAcceptances, " or ")+" (repeatable)")
-	f.BoolVar(&o.tolerate, "add-tolerations", false, "Let Cast AI's components run on the temporary node that wakes the cluster")
+	f.StringArrayVar(&o.accept, "accept", nil, "Go on against this refusal: "+strings.Join(armAcceptances, " or ")+
+		" (repeatable)")
+	f.BoolVar(&o.tolerate, "add-tolerations", false,
+		"Let Cast AI's components run on the temporary node that wakes the cluster")
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 }
 
 // arm refuses a cluster that would not wake by itself, asks, looks again, and lets the
 // components run on the node that wakes it.
-func (o *scheduleOptions) arm(ctx context.Context, s *hibernate.State, m *hibernate.Managed, h castai.HibernationSchedule, question string) error {
+func (o *scheduleOptions) arm(ctx context.Context, s *hibernate.State, m *hibernate.Managed,
+	h castai.HibernationSchedule, question string) error {
 	options := hibernate.ManagedOptions{Tolerate: o.tolerate, Accept: o.accept}
 	p, err := hibernate.PlanAssign(s, m, h, options)
 	if err != nil {

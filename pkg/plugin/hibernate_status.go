@@ -38,7 +38,8 @@ func newHibernateStatus(r *Root) *cobra.Command {
 		Args:    noArgs, RunE: run(o),
 	}
 	o.access.addFlags(cmd.Flags())
-	cmd.Flags().BoolVar(&o.managed, "managed", false, "Also show the service's own hibernation: its schedules, and which of the two ways fits the cluster")
+	cmd.Flags().BoolVar(&o.managed, "managed", false,
+		"Also show the service's own hibernation: its schedules, and which of the two ways fits the cluster")
 	cmd.Flags().StringVar(&o.name, "name", "", "Only the pair of CronJobs of this name")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json or yaml")
 	return cmd

@@ -24,7 +24,8 @@ type hibernateUninstallOptions struct {
 }
 
 func newHibernateUninstall(r *Root) *cobra.Command {
-	o := &hibernateUninstallOptions{configureOptions: configureOptions{Root: r, access: access{apiFlags: apiFlags{Root: r}}}}
+	o := &hibernateUninstallOptions{configureOptions: configureOptions{Root: r,
+		access: access{apiFlags: apiFlags{Root: r}}}}
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Remove the CronJobs and all that belongs to them",
@@ -83,7 +84,8 @@ func (o *hibernateUninstallOptions) Run(cmd *cobra.Command) (err error) {
 }
 
 // look looks at all of it and plans, or refuses.
-func (o *hibernateUninstallOptions) look(ctx context.Context) (server cluster.Server, plan *engine.Plan, notes []string, err error) {
+func (o *hibernateUninstallOptions) look(ctx context.Context) (server cluster.Server, plan *engine.Plan, notes []string,
+	err error) {
 	if o.in, err = o.installation(ctx, o.client); err != nil {
 		return server, nil, nil, err
 	}
@@ -110,7 +112,8 @@ func (o *hibernateUninstallOptions) observe(ctx context.Context) (*hibernate.Sta
 	}
 	api, err := o.access.reach(ctx, o.client)
 	if err != nil {
-		return nil, fmt.Errorf("the cluster may sleep (%s), and Cast AI can't be asked: %w", cmp.Or(state.Doubt(), state.Sleep().String()), err)
+		return nil, fmt.Errorf("the cluster may sleep (%s), and Cast AI can't be asked: %w",
+			cmp.Or(state.Doubt(), state.Sleep().String()), err)
 	}
 	o.runner.API, o.runner.ClusterID = api, o.access.clusterID
 	return o.runner.Observe(ctx)
@@ -130,14 +133,16 @@ func (o *hibernateUninstallOptions) pairs() (out []*hibernate.Pair, err error) {
 	}
 	for _, p := range out {
 		if p.Release != "" {
-			return nil, refused(fmt.Errorf("the Helm release %s made this installation: run helm uninstall -n %s %s", p.Release, o.in.Namespace, p.Release))
+			return nil, refused(fmt.Errorf("the Helm release %s made this installation: run helm uninstall -n %s %s", p.Release,
+				o.in.Namespace, p.Release))
 		}
 	}
 	return out, nil
 }
 
 // plan takes back leftovers first, while the state that tells of them is there.
-func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.State, pairs []*hibernate.Pair) (plan *engine.Plan, notes []string, err error) {
+func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.State,
+	pairs []*hibernate.Pair) (plan *engine.Plan, notes []string, err error) {
 	cat, err := ownership.LoadCatalogue()
 	if err != nil {
 		return nil, nil, err
@@ -166,7 +171,8 @@ func (o *hibernateUninstallOptions) plan(ctx context.Context, state *hibernate.S
 	return plan, notes, nil
 }
 
-func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.Server, plan *engine.Plan, notes []string) error {
+func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.Server, plan *engine.Plan,
+	notes []string) error {
 	doc := printer.NewHibernation(server, nil, o.in, o.name)
 	doc.Phases = plan.Phases
 	if o.output == "" {
@@ -185,11 +191,13 @@ func (o *hibernateUninstallOptions) remove(ctx context.Context, server cluster.S
 	if o.dryRun == dryRunClient || len(plan.Phases) == 0 {
 		return o.print(doc)
 	}
-	if err := o.allowed(ctx, o.client, "castai-hibernate-uninstall", append(engine.Rights(plan), holding(o.namespace())...)); err != nil {
+	if err := o.allowed(ctx, o.client, "castai-hibernate-uninstall",
+		append(engine.Rights(plan), holding(o.namespace())...)); err != nil {
 		return err
 	}
 	if o.dryRun == dryRunNone {
-		if err := o.confirm(ctx, o.yes, fmt.Sprintf("This ends the schedule of cluster %s.", server.DisplayName()), server.DisplayName()); err != nil {
+		if err := o.confirm(ctx, o.yes, fmt.Sprintf("This ends the schedule of cluster %s.", server.DisplayName()),
+			server.DisplayName()); err != nil {
 			return err
 		}
 	}

@@ -45,7 +45,8 @@ type offboardOptions struct {
 }
 
 func newOffboard(r *Root) *cobra.Command {
-	o := &offboardOptions{Root: r, saving: newSaving(r, backup.Offboard, "offboard"), console: consoleOptions{apiFlags: apiFlags{Root: r}}}
+	o := &offboardOptions{Root: r, saving: newSaving(r, backup.Offboard, "offboard"),
+		console: consoleOptions{apiFlags: apiFlags{Root: r}}}
 	cmd := &cobra.Command{
 		Use:   "offboard",
 		Short: "Take Cast AI out of the cluster, completely and safely",
@@ -84,21 +85,28 @@ func newOffboard(r *Root) *cobra.Command {
 		RunE: run(o),
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: wide (each object with the reason), json, yaml or name")
+	f.StringVarP(&o.output, "output", "o", "",
+		"Output format of the plan or report: wide (each object with the reason), json, yaml or name")
 	o.dryRun.addFlag(f)
-	f.StringVar(&o.file.path, "plan", "", "Do exactly what this file says, made with --dry-run=client -o json and the same flags, or refuse and show what differs by now")
+	f.StringVar(&o.file.path, "plan", "",
+		"Do exactly what this file says, made with --dry-run=client -o json and the same flags, or refuse and show what differs by now")
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.include, "include", nil, "Remove this object, too: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
 	f.StringArrayVar(&o.exclude, "exclude", nil, "Keep this object: KIND[.GROUP]/[NAMESPACE/]NAME (repeatable)")
 	trustVar(f, &o.trust)
-	f.StringArrayVar(&o.accept, "accept", nil, "Go on although this blocker holds: its name, as status shows it (repeatable)")
+	f.StringArrayVar(&o.accept, "accept", nil,
+		"Go on although this blocker holds: its name, as status shows it (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 15*time.Minute, "How long the removal may take")
-	waitOrNotVar(f, &o.cleanUp, "clean-up-timeout", time.Minute, "How long Cast AI's own controllers get to clean up after themselves")
-	waitOrNotVar(f, &o.settle, "settle", 5*time.Second, "How long after the last deletion nothing may come back for the cluster to count as clean")
-	f.BoolVar(&o.revert, "revert-workloads", false, "Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
+	waitOrNotVar(f, &o.cleanUp, "clean-up-timeout", time.Minute,
+		"How long Cast AI's own controllers get to clean up after themselves")
+	waitOrNotVar(f, &o.settle, "settle", 5*time.Second,
+		"How long after the last deletion nothing may come back for the cluster to count as clean")
+	f.BoolVar(&o.revert, "revert-workloads", false,
+		"Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
 	o.console.addFlags(f)
-	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml", "name"))) // it is there, and has none
+	_ = cmd.RegisterFlagCompletionFunc("output", completes(words("wide", "json", "yaml",
+		"name"))) // it is there, and has none
 	return cmd
 }
 
@@ -184,7 +192,8 @@ func (o *offboardOptions) Run(cmd *cobra.Command) error {
 // looked up in the cluster first.
 func (o *offboardOptions) newRunner() *offboard.Runner {
 	r := &offboard.Runner{
-		Cluster: o.client, Catalogue: o.cat, Judge: ownership.Options{Trust: o.trust}, Accept: o.accept, CleanUp: o.cleanUp, Phase: o.timeout, Settle: o.settle, Revert: o.revert,
+		Cluster: o.client, Catalogue: o.cat, Judge: ownership.Options{Trust: o.trust}, Accept: o.accept, CleanUp: o.cleanUp,
+		Phase: o.timeout, Settle: o.settle, Revert: o.revert,
 		Free: func(inv *ownership.Inventory) finalize.Options {
 			return finalize.Options{
 				Owned: inv.IsOwned, Allow: ownFinalizers(o.cat, inv.IsOwned), Partial: true, By: o.Name,
@@ -213,7 +222,8 @@ func (o *offboardOptions) plan(ctx context.Context) (*offboard.Observation, *eng
 	}
 	for _, object := range s.snap.Objects {
 		if slices.Contains(o.runner.Judge.Include, object.Ref()) && offboard.BuiltIn(object) {
-			return nil, nil, refused(fmt.Errorf("--include %s: it is built in to Kubernetes, so nothing was changed", object.Ref()))
+			return nil, nil, refused(fmt.Errorf("--include %s: it is built in to Kubernetes, so nothing was changed",
+				object.Ref()))
 		}
 	}
 	seen, err := o.runner.Judged(ctx, s.Survey)
@@ -272,7 +282,8 @@ func (o *offboardOptions) refusals(seen *offboard.Observation) error {
 // agreed asks whether to go on. Time passes while a person reads: what is
 // different by then is shown, and asked about again. Without a question none
 // does.
-func (o *offboardOptions) agreed(ctx context.Context, seen *offboard.Observation, plan *engine.Plan) (*offboard.Observation, *engine.Plan, error) {
+func (o *offboardOptions) agreed(ctx context.Context, seen *offboard.Observation,
+	plan *engine.Plan) (*offboard.Observation, *engine.Plan, error) {
 	for {
 		if err := o.ask(ctx, seen.Inventory, plan); err != nil {
 			return nil, nil, err
@@ -303,7 +314,8 @@ func (o *offboardOptions) agreed(ctx context.Context, seen *offboard.Observation
 // ask asks all that must be agreed to.
 func (o *offboardOptions) ask(ctx context.Context, inv *ownership.Inventory, plan *engine.Plan) error {
 	digest := offboard.Digest(inv.Server.KubeSystemUID, plan)
-	question := fmt.Sprintf("Cluster %s: %s. Plan %s.", inv.Server.DisplayName(), printer.Total(inv, plan), shortDigest(digest)) + o.console.question()
+	question := fmt.Sprintf("Cluster %s: %s. Plan %s.", inv.Server.DisplayName(), printer.Total(inv, plan),
+		shortDigest(digest)) + o.console.question()
 	if err := o.confirm(ctx, o.yes, question, inv.Server.DisplayName()); err != nil {
 		return err
 	}
@@ -341,7 +353,8 @@ func (o *offboardOptions) confirmIncluded(ctx context.Context, inv *ownership.In
 // remove carries the plan out and says what became of it.
 func (o *offboardOptions) remove(ctx context.Context, seen *offboard.Observation, plan *engine.Plan) error {
 	timeout := o.timeout + o.console.time()
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the removal %w after %s: run it again to go on", engine.ErrTimeout, timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the removal %w after %s: run it again to go on",
+		engine.ErrTimeout, timeout))
 	defer cancel()
 	var err error
 	if o.saving.more, err = o.console.record(); err != nil {

@@ -34,7 +34,8 @@ func (o *offboardOptions) asleep(ctx context.Context, inv *ownership.Inventory) 
 	}
 	if text != "" {
 		inv.Blockers = append(inv.Blockers, ownership.Blocker{
-			Name: blockerHibernation, Text: text, Remedy: "wake it first (hibernate resume), or its workloads stay Pending", Objects: []cluster.Ref{state},
+			Name: blockerHibernation, Text: text, Remedy: "wake it first (hibernate resume), or its workloads stay Pending",
+			Objects: []cluster.Ref{state},
 		})
 	}
 	return nil

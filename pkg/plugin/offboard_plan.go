@@ -48,7 +48,8 @@ func (p *planFile) holds(w io.Writer, inv *ownership.Inventory, plan *engine.Pla
 		return nil
 	}
 	if was, is := p.doc.Metadata, inv.Server; was.KubeSystemUID == "" || was.KubeSystemUID != is.KubeSystemUID {
-		return refused(fmt.Errorf("--plan %s is for another cluster: %s (%s), and not %s (%s)", p.path, was.Cluster, was.Server, is.DisplayName(), is.Host))
+		return refused(fmt.Errorf("--plan %s is for another cluster: %s (%s), and not %s (%s)", p.path, was.Cluster,
+			was.Server, is.DisplayName(), is.Host))
 	}
 	changes := offboard.Difference(p.doc.Engine(), plan)
 	if len(changes) == 0 {
@@ -64,7 +65,8 @@ func (p *planFile) holds(w io.Writer, inv *ownership.Inventory, plan *engine.Pla
 // differences shows what is not as in the file.
 func (p *planFile) differences(w io.Writer, changes []string) error {
 	text := printer.NewText(w)
-	text.Changes(fmt.Sprintf("Since the plan in %s was made, on %s:", p.path, p.doc.Metadata.Time.Format("2006-01-02 at 15:04:05 MST")), changes)
+	text.Changes(fmt.Sprintf("Since the plan in %s was made, on %s:", p.path,
+		p.doc.Metadata.Time.Format("2006-01-02 at 15:04:05 MST")), changes)
 	return text.Err()
 }
 

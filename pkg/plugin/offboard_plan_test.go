@@ -124,7 +124,8 @@ func (s *site) plan() (file string) {
 
 func (s *site) apply(file string, more ...string) (string, int) {
 	s.t.Helper()
-	return s.run(append([]string{"offboard", "--plan=" + file, "--yes", "--settle=0s", "--clean-up-timeout=0s"}, more...)...)
+	return s.run(append([]string{"offboard", "--plan=" + file, "--yes", "--settle=0s", "--clean-up-timeout=0s"},
+		more...)...)
 }
 
 func TestPlanFile(t *testing.T) {
@@ -163,7 +164,8 @@ func TestPlanFile(t *testing.T) {
 		if err != nil || strings.Count(string(raw), `"type":"answer"`) != len(s.Writes()) {
 			t.Errorf("%v: %s does not have an answer for each of %d writes", err, name, len(s.Writes()))
 		}
-		if text := string(raw); !strings.Contains(text, plan.Digest) || !strings.Contains(text, clustertest.UserName) || !strings.Contains(text, `"type":"end"`) {
+		if text := string(raw); !strings.Contains(text, plan.Digest) || !strings.Contains(text, clustertest.UserName) ||
+			!strings.Contains(text, `"type":"end"`) {
 			t.Errorf("%s does not say who, what, or that it ended: %s", name, text)
 		}
 	}
@@ -227,7 +229,8 @@ func rewrite(t *testing.T, file, old, text string) {
 func TestAuditFileThatCantBeWritten(t *testing.T) {
 	s := newSite(t)
 	out, code := s.run("offboard", "--yes", "--audit-file="+filepath.Join(s.dir, "missing", "record"))
-	if code != ExitRefused || !strings.Contains(out, "the audit record can't be written, so nothing was changed") || len(s.Writes()) > 0 {
+	if code != ExitRefused || !strings.Contains(out, "the audit record can't be written, so nothing was changed") ||
+		len(s.Writes()) > 0 {
 		t.Errorf("exit code %d, %d writes: %s", code, len(s.Writes()), out)
 	}
 }

@@ -48,7 +48,8 @@ func (o *offboardOptions) report(ctx context.Context, result *offboard.Result, e
 	case err != nil:
 		return err
 	case after != nil && len(returned) > 0:
-		return fmt.Errorf("%w: %s came back or new, %s in all: stop what makes them first", errLeft, objects(len(returned)), objects(max(len(returned), len(after.Owned()))))
+		return fmt.Errorf("%w: %s came back or new, %s in all: stop what makes them first", errLeft, objects(len(returned)),
+			objects(max(len(returned), len(after.Owned()))))
 	case after != nil && len(after.Owned())+len(after.Unreadable) > 0:
 		return leftError(after)
 	case unfinished != nil:
@@ -80,7 +81,8 @@ func unfinishedError(r *engine.Report) error {
 func kept(r *engine.Report) string {
 	var out []string
 	for _, o := range r.Outcomes {
-		if text := fmt.Sprintf("%s stays, because %s", o.Object, o.Message); o.Result == engine.ResultKept && !slices.Contains(out, text) {
+		if text := fmt.Sprintf("%s stays, because %s", o.Object, o.Message); o.Result == engine.ResultKept &&
+			!slices.Contains(out, text) {
 			out = append(out, text)
 		}
 	}
@@ -105,7 +107,8 @@ func (o *offboardOptions) stuck(ctx context.Context, after *ownership.Inventory)
 	if err != nil {
 		return nil
 	}
-	rules := finalize.Options{Owned: after.IsOwned, Partial: true, By: o.Name, Product: product, Known: knownFinalizers(o.cat)}
+	rules := finalize.Options{Owned: after.IsOwned, Partial: true, By: o.Name, Product: product,
+		Known: knownFinalizers(o.cat)}
 	var out []*finalize.Diagnosis
 	for _, name := range names {
 		if d, err := finalize.Diagnose(obs, name, rules); err == nil {

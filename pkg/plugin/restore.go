@@ -74,8 +74,10 @@ func newRestore(r *Root) *cobra.Command {
 	f.StringVarP(&o.output, "output", "o", "", "Output format of the plan or report: json or yaml")
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
-	f.BoolVar(&o.acceptEdits, "accept-edits", false, "Restore files as they are now, although they were changed since the backup")
-	f.BoolVar(&o.overwrite, "overwrite", false, "Put the saved values into objects that somebody has made anew since, and keep what else is in them")
+	f.BoolVar(&o.acceptEdits, "accept-edits", false,
+		"Restore files as they are now, although they were changed since the backup")
+	f.BoolVar(&o.overwrite, "overwrite", false,
+		"Put the saved values into objects that somebody has made anew since, and keep what else is in them")
 	f.StringVar(&o.digest, "digest", "", "Restore only what has this digest (of several folders, the newest)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")
 	o.record.addFlag(f)
@@ -130,7 +132,8 @@ func (o *restoreOptions) Run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return badBackup(err)
 	}
-	if err := o.show(r, backup.Interrupted(made, o.server.KubeSystemUID, o.all[0].Index.Time)); err != nil || o.dryRun == dryRunClient {
+	if err := o.show(r, backup.Interrupted(made, o.server.KubeSystemUID, o.all[0].Index.Time)); err != nil ||
+		o.dryRun == dryRunClient {
 		return err
 	}
 	if err := o.allowed(ctx, o.client, "castai-restore", backup.Rights(r.Plan)); err != nil {
@@ -171,7 +174,8 @@ func (o *restoreOptions) list(ctx context.Context) (err error) {
 func (o *restoreOptions) origin(made []backup.Remembered) (unknown []*backup.Backup, err error) {
 	newest := o.all[len(o.all)-1]
 	if o.digest != "" && o.digest != newest.Digest {
-		return nil, refused(fmt.Errorf("%s has the digest %s, not %s: somebody has changed it, or it is another backup", newest.Dir, newest.Digest, o.digest))
+		return nil, refused(fmt.Errorf("%s has the digest %s, not %s: somebody has changed it, or it is another backup",
+			newest.Dir, newest.Digest, o.digest))
 	}
 	for _, b := range o.all {
 		switch b.Origin(made) {
@@ -196,7 +200,8 @@ func (o *restoreOptions) confirmRestore(ctx context.Context, r *backup.Restorati
 		b := unknown[0]
 		return refused(fmt.Errorf("%s was not made here, so nobody knows whether somebody has changed it: pass --digest with the digest that the offboarding printed", b.Dir))
 	}
-	question := []string{fmt.Sprintf("This puts %s back into cluster %s.", objects(r.Plan.Actions()), o.server.DisplayName())}
+	question := []string{fmt.Sprintf("This puts %s back into cluster %s.", objects(r.Plan.Actions()),
+		o.server.DisplayName())}
 	for _, b := range unknown {
 		question = append(question, fmt.Sprintf(
 			"%s was not made here: its digest, %s, should be the one that the offboarding printed.", b.Dir, b.Digest))
@@ -248,14 +253,16 @@ func (o *restoreOptions) show(r *backup.Restoration, earlier []backup.Folder) er
 
 // restore carries the plan out and says what became of it.
 func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the restore %w after %s: run it again to go on", engine.ErrTimeout, o.timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the restore %w after %s: run it again to go on",
+		engine.ErrTimeout, o.timeout))
 	defer cancel()
 	dry := o.dryRun == dryRunServer
 	plan := r.Plan
 	if dry {
 		var unchecked int
 		if plan, unchecked = backup.Checkable(plan); unchecked > 0 {
-			if _, err := fmt.Fprintf(o.ErrOut, "%d of the writes can't be checked before their namespaces and kinds are there\n", unchecked); err != nil {
+			if _, err := fmt.Fprintf(o.ErrOut, "%d of the writes can't be checked before their namespaces and kinds are there\n",
+				unchecked); err != nil {
 				return err
 			}
 		}
@@ -267,7 +274,8 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 			return err
 		}
 	}
-	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry, OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
+	report, err := engine.Run(ctx, o.client, plan, engine.Options{DryRun: dry,
+		OnEvent: printer.NewProgress(o.ErrOut, dry).Event})
 	held := len(r.Held) + report.Count(engine.ResultKept)
 	o.record.finish(err)
 	if o.output != "" {
@@ -290,7 +298,8 @@ func (o *restoreOptions) restore(ctx context.Context, r *backup.Restoration) err
 	case failed > 0 && dry:
 		return fmt.Errorf("the server would refuse %d of the writes", failed)
 	case failed > 0, held > 0:
-		return &failure{ExitLeft, fmt.Errorf("not everything is back: refused by the server: %d, left as they are: %d", failed, held)}
+		return &failure{ExitLeft, fmt.Errorf("not everything is back: refused by the server: %d, left as they are: %d",
+			failed, held)}
 	}
 	return nil
 }

@@ -66,14 +66,16 @@ func (r *Root) fileName() string {
 // New returns the command tree.
 func New(name string, version Version, streams genericiooptions.IOStreams) *cobra.Command {
 	showVersion := false
-	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version, logs: logFlags()}
+	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version,
+		logs: logFlags()}
 	cmd := &cobra.Command{
 		Use:         r.fileName(),
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		Short:       "Take Cast AI out of a cluster, completely and safely",
 		Long: templates.LongDesc(`
 			Takes Cast AI out of a Kubernetes cluster: everything that is Cast AI's and nothing that is not, with the reason
-			for every single object, and a plan before anything is changed. Frees namespaces that are stuck in Terminating.`) + "\n\n" + exitCodes,
+			for every single object, and a plan before anything is changed. Frees namespaces that are stuck in Terminating.`) +
+			"\n\n" + exitCodes,
 		Example: r.example(`
 			# What of Cast AI is in this cluster?
 			%[1]s status
@@ -112,12 +114,15 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w: see %s --help", err, c.CommandPath()))
 	})
-	cmd.PersistentFlags().StringVar(&r.color, "color", string(printer.ColorAuto), "Use colors: auto (on a terminal, unless NO_COLOR is set), always or never")
-	cmd.PersistentFlags().BoolVarP(&r.quiet, "quiet", "q", false, "Do not show progress, only what is asked, the result and errors")
+	cmd.PersistentFlags().StringVar(&r.color, "color", string(printer.ColorAuto),
+		"Use colors: auto (on a terminal, unless NO_COLOR is set), always or never")
+	cmd.PersistentFlags().BoolVarP(&r.quiet, "quiet", "q", false,
+		"Do not show progress, only what is asked, the result and errors")
 	cmd.PersistentFlags().AddGoFlag(r.logs.Lookup("v"))
 	r.Kube.AddFlags(cmd.PersistentFlags())
 
-	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"}, &cobra.Group{ID: "namespaces", Title: "What is stuck in its deletion:"},
+	cmd.AddGroup(&cobra.Group{ID: "castai", Title: "Cast AI:"},
+		&cobra.Group{ID: "namespaces", Title: "What is stuck in its deletion:"},
 		&cobra.Group{ID: "plugin", Title: "This plugin:"})
 	cmd.SetHelpCommandGroupID("plugin")
 	for _, sub := range []struct {
@@ -218,7 +223,8 @@ func outputFormats(value string, allowed ...string) error {
 	}
 	allowed = slices.DeleteFunc(slices.Clone(allowed), func(s string) bool { return s == "" })
 	slices.Sort(allowed)
-	return usage(fmt.Errorf("there is no output format %q here: it can be %s", value, strings.Join(slices.Compact(allowed), ", ")))
+	return usage(fmt.Errorf("there is no output format %q here: it can be %s", value,
+		strings.Join(slices.Compact(allowed), ", ")))
 }
 
 // ErrorText is how an error is shown, on one line, with the name of the program.

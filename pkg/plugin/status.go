@@ -56,7 +56,8 @@ func newStatus(r *Root) *cobra.Command {
 		ValidArgsFunction: first(completes(r.judged(everything))),
 		RunE:              run(o),
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: wide, json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "",
+		"Output format: wide, json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
 	cmd.Flags().BoolVar(&o.whyNot, "why-not", false, "Only show what has to do with Cast AI and is not its own, and why")
 	trustVar(cmd.Flags(), &o.trust)
 	o.api.addFlags(cmd.Flags())
@@ -69,7 +70,8 @@ func newStatus(r *Root) *cobra.Command {
 func (o *statusOptions) Complete(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) > 2, len(args) == 2 && strings.Contains(args[0], "/"):
-		return usage(fmt.Errorf("%s explains one object: TYPE/NAME or TYPE NAME, not %q", cmd.CommandPath(), strings.Join(args, " ")))
+		return usage(fmt.Errorf("%s explains one object: TYPE/NAME or TYPE NAME, not %q", cmd.CommandPath(),
+			strings.Join(args, " ")))
 	case len(args) > 0:
 		o.object = strings.Join(args, "/")
 	}

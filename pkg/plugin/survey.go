@@ -20,7 +20,8 @@ func (r *Root) connect(ctx context.Context) (*cluster.Client, error) {
 	return cluster.New(ctx, r.Kube, cluster.Options{
 		UserAgent: cluster.UserAgent(r.Version.Version), Wrap: r.audit.Wrap,
 		OnAway: func(reason string, patience time.Duration) {
-			_, _ = fmt.Fprintf(r.ErrOut, "The API server does not answer (%s): waiting for it, up to %s\n", printer.Escape(reason), patience)
+			_, _ = fmt.Fprintf(r.ErrOut, "The API server does not answer (%s): waiting for it, up to %s\n",
+				printer.Escape(reason), patience)
 		},
 	})
 }

@@ -101,7 +101,8 @@ func newUnstick(r *Root) *cobra.Command {
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, r.stuckFor(what)) // it is there, and has none
 	}
-	_ = cmd.RegisterFlagCompletionFunc("also", cobra.FixedCompletions(stepNames(), cobra.ShellCompDirectiveNoFileComp)) // as above
+	_ = cmd.RegisterFlagCompletionFunc("also", cobra.FixedCompletions(stepNames(),
+		cobra.ShellCompDirectiveNoFileComp)) // as above
 	return cmd
 }
 
@@ -112,8 +113,9 @@ func (o *unstickOptions) addFlags(f *pflag.FlagSet) {
 	o.dryRun.addFlag(f)
 	f.BoolVar(&o.yes, "yes", false, "Do not ask for confirmation")
 	f.StringArrayVar(&o.finalizers, "finalizer", nil, "Remove only this finalizer (repeatable)")
-	f.StringArrayVar(&o.relax, "relax-crd", nil, "Relax the schema of this CustomResourceDefinition while this runs if it "+
-		"refuses the removal of finalizers, and put it back: PLURAL.GROUP (repeatable)")
+	f.StringArrayVar(&o.relax, "relax-crd", nil,
+		"Relax the schema of this CustomResourceDefinition while this runs if it "+
+			"refuses the removal of finalizers, and put it back: PLURAL.GROUP (repeatable)")
 	f.StringArrayVar(&o.also, "also", nil, "With --yes, take this step, too, if it becomes necessary only later: "+
 		strings.Join(stepNames(), ", ")+" (repeatable)")
 	waitVar(f, &o.timeout, "timeout", 10*time.Minute, "How long it may take")

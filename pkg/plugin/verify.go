@@ -40,7 +40,8 @@ func newVerify(r *Root) *cobra.Command {
 		Args: noArgs,
 		RunE: run(o),
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "Output format: json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "",
+		"Output format: json, yaml, name, jsonpath=..., go-template=... or custom-columns=...")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "Exit with 4 for unclear objects, too")
 	trustVar(cmd.Flags(), &o.trust)
 	o.fleet.addFlags(cmd.Flags())
@@ -103,7 +104,8 @@ func leftError(inv *ownership.Inventory) error {
 	case len(inv.Unreadable) > 0:
 		return fmt.Errorf("%w or not: %s could not be read", errLeft, inv.Unreadable[0].What)
 	case len(inv.Remains) > 0:
-		return fmt.Errorf("%w: %s stays for others, with a name of Cast AI's%s", errLeft, inv.Remains[0], holder(inv, inv.Remains[0]))
+		return fmt.Errorf("%w: %s stays for others, with a name of Cast AI's%s", errLeft, inv.Remains[0],
+			holder(inv, inv.Remains[0]))
 	}
 	return nil
 }

@@ -68,7 +68,8 @@ func (s *server) listFloor(ctx context.Context) (page.Sample, error) {
 	if err != nil {
 		return sample, err
 	}
-	sample.Counts = map[string]int{"resources": len(slices.Compact(slices.Sorted(slices.Values(paths)))), "KiB": int(bytes.Load() >> 10)}
+	sample.Counts = map[string]int{"resources": len(slices.Compact(slices.Sorted(slices.Values(paths)))),
+		"KiB": int(bytes.Load() >> 10)}
 	sample.Requests, err = s.requestsSince(size)
 	return sample, err
 }

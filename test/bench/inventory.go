@@ -75,7 +75,8 @@ func (b *bench) inventories(ctx context.Context, s *server, size int) error {
 	if err != nil {
 		return err
 	}
-	kubectl, err := s.run(ctx, nil, s.tools.kubectl, "get", strings.Join(strings.Fields(string(resources)), ","), "--all-namespaces", "--ignore-not-found", "-o", "name")
+	kubectl, err := s.run(ctx, nil, s.tools.kubectl, "get", strings.Join(strings.Fields(string(resources)), ","),
+		"--all-namespaces", "--ignore-not-found", "-o", "name")
 	if err != nil {
 		return err
 	}

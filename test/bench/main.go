@@ -65,7 +65,8 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	foreign := flags.String("sizes", "1000,5000,20000,50000", "foreign `objects` beside which to take inventories")
 	stuckIn := flags.String("stuck", "1000,10000", "`objects` with finalizers in a namespace to free")
 	limit := flags.Duration("limit", time.Minute, "how long to wait for a documented command that does not end")
-	only := flags.String("only", "", "`benchmarks` to measure again, by name; the others keep their figures; none: only write the page")
+	only := flags.String("only", "",
+		"`benchmarks` to measure again, by name; the others keep their figures; none: only write the page")
 	out := flags.String("out", "../docs", "`folder` of benchmarks.md")
 	root := flags.String("root", "..", "`folder` of the repository, built with make build")
 	if err := flags.Parse(args); err != nil {

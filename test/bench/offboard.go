@@ -50,7 +50,8 @@ func (b *bench) offboardings(ctx context.Context, set fixtures.Set, calm bool) e
 }
 
 // offboarding fills a cluster, empties it, and compares.
-func (b *bench) offboarding(ctx context.Context, set fixtures.Set, calm bool, way string) (sample page.Sample, err error) {
+func (b *bench) offboarding(ctx context.Context, set fixtures.Set, calm bool, way string) (sample page.Sample,
+	err error) {
 	s, err := b.tools.start(ctx, controlplane.Options{})
 	if err != nil {
 		return sample, err
@@ -123,7 +124,8 @@ func (s *server) offboard(ctx context.Context) (page.Sample, error) {
 // release takes the finalizers off all custom resources, as the controllers of
 // their kinds would, which do not run here.
 func release(ctx context.Context, s *server) error {
-	definitions, err := s.api.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).List(ctx, metav1.ListOptions{})
+	definitions, err := s.api.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+		Resource: "customresourcedefinitions"}).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
@@ -163,7 +165,8 @@ func releaseKind(ctx context.Context, api dynamic.NamespaceableResourceInterface
 		if len(o.GetFinalizers()) == 0 {
 			continue
 		}
-		_, err := api.Namespace(o.GetNamespace()).Patch(ctx, o.GetName(), types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		_, err := api.Namespace(o.GetNamespace()).Patch(ctx, o.GetName(), types.MergePatchType,
+			[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 		if err != nil {
 			return err
 		}

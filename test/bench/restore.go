@@ -52,7 +52,8 @@ func (b *bench) restoreOnce(ctx context.Context) (err error) {
 	b.run.Add(page.Castai, 0, ours)
 	// It may fail on objects that webhooks without a backend do not let through:
 	// how long it takes is the same.
-	kubectl, err := s.runIn(ctx, dir, nil, "sh", "-c", `"$0" apply --server-side --force-conflicts --recursive -f cluster -f namespaces || true`, s.tools.kubectl)
+	kubectl, err := s.runIn(ctx, dir, nil, "sh", "-c",
+		`"$0" apply --server-side --force-conflicts --recursive -f cluster -f namespaces || true`, s.tools.kubectl)
 	if err != nil {
 		return err
 	}

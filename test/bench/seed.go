@@ -42,7 +42,8 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 
 // seedKinds defines foreign kinds and waits until they are served.
 func seedKinds(ctx context.Context, api dynamic.Interface, disco discovery.DiscoveryInterface) error {
-	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1",
+		Resource: "customresourcedefinitions"}
 	err := each(ctx, foreignKinds, func(ctx context.Context, i int) error {
 		return create(ctx, api.Resource(definitions), foreignKind(i))
 	})
@@ -82,7 +83,8 @@ func foreignKind(i int) *unstructured.Unstructured {
 		"metadata": map[string]any{"name": kind + "s." + foreignGroup},
 		"spec": map[string]any{
 			"group": foreignGroup, "scope": "Namespaced",
-			"names": map[string]any{"plural": kind + "s", "singular": kind, "kind": "K" + kind[1:], "listKind": "K" + kind[1:] + "List"},
+			"names": map[string]any{"plural": kind + "s", "singular": kind, "kind": "K" + kind[1:], "listKind": "K" + kind[1:] +
+				"List"},
 			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{
 				"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true},
 			}}},
@@ -121,11 +123,14 @@ func foreignObject(i int) (schema.GroupVersionResource, *unstructured.Unstructur
 	case 0, 1, 2:
 		return configMaps, set(object("v1", "ConfigMap", team(i/10), name), content, "data", "content")
 	case 3, 4:
-		return schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, set(object("v1", "Secret", team(i/10), name), content, "stringData", "content")
+		return schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, set(object("v1", "Secret", team(i/10), name),
+			content, "stringData", "content")
 	case 5:
-		return schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, object("v1", "ServiceAccount", team(i/10), name)
+		return schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, object("v1", "ServiceAccount",
+			team(i/10), name)
 	case 6:
-		return schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, deployment(team(i/10), name)
+		return schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, deployment(team(i/10),
+			name)
 	case 7:
 		return schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
 			object("rbac.authorization.k8s.io/v1", "Role", team(i/10), name)
@@ -140,7 +145,8 @@ func object(apiVersion, kind, namespace, name string) *unstructured.Unstructured
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind}}
 	u.SetName(name)
 	u.SetNamespace(namespace)
-	u.SetLabels(map[string]string{"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "acme-1.2.3"})
+	u.SetLabels(map[string]string{"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "Helm",
+		"helm.sh/chart": "acme-1.2.3"})
 	u.SetAnnotations(map[string]string{"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace})
 	return u
 }

@@ -114,7 +114,8 @@ func (s *server) run(ctx context.Context, stdout *strings.Builder, command ...st
 }
 
 // runIn is run in another folder than that of the server.
-func (s *server) runIn(ctx context.Context, dir string, stdout *strings.Builder, command ...string) (page.Sample, error) {
+func (s *server) runIn(ctx context.Context, dir string, stdout *strings.Builder, command ...string) (page.Sample,
+	error) {
 	size, err := s.auditSize()
 	if err != nil {
 		return page.Sample{}, err
@@ -137,7 +138,8 @@ func (s *server) castai(ctx context.Context, stdout *strings.Builder, args ...st
 func conditions(t tools, limit time.Duration) page.Conditions {
 	c := page.Conditions{
 		Date: time.Now().UTC().Format(time.RFC3339), CPU: cpuModel(), CPUs: cpus(), MemoryGiB: memoryGiB(),
-		System: system(), Go: goVersion(), Kubernetes: t.kubernetes, Version: t.version, Limit: limit.Seconds(), LoadBefore: load(),
+		System: system(), Go: goVersion(), Kubernetes: t.kubernetes, Version: t.version, Limit: limit.Seconds(),
+		LoadBefore: load(),
 	}
 	c.LoadAfter = c.LoadBefore
 	return c

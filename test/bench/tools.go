@@ -83,12 +83,14 @@ func output(ctx context.Context, dir string, command ...string) (string, error) 
 }
 
 // run measures a command in a folder. See server.run.
-func (t tools) run(ctx context.Context, env []string, dir string, stdout *strings.Builder, command ...string) (page.Sample, error) {
+func (t tools) run(ctx context.Context, env []string, dir string, stdout *strings.Builder,
+	command ...string) (page.Sample, error) {
 	report := filepath.Join(t.dir, "usage.json")
 	if err := os.RemoveAll(report); err != nil {
 		return page.Sample{}, err
 	}
-	cmd := exec.CommandContext(ctx, t.measured, append([]string{report}, command...)...) //nolint:gosec // the purpose of this function
+	cmd := exec.CommandContext(ctx, t.measured, append([]string{report},
+		command...)...) //nolint:gosec // the purpose of this function
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Env, cmd.Dir = env, dir
 	var stderr bytes.Buffer
@@ -109,7 +111,8 @@ func (t tools) run(ctx context.Context, env []string, dir string, stdout *string
 		return sample, errors.Join(runErr, err)
 	}
 	if runErr != nil {
-		return sample, fmt.Errorf("%s %s: %w: %s", filepath.Base(command[0]), strings.Join(command[1:], " "), runErr, end(stderr.String()))
+		return sample, fmt.Errorf("%s %s: %w: %s", filepath.Base(command[0]), strings.Join(command[1:], " "), runErr,
+			end(stderr.String()))
 	}
 	return sample, nil
 }

@@ -51,13 +51,15 @@ func TestFullDisk(t *testing.T) {
 			for id := range before {
 				// Controllers take away the pods of what was stopped, and their own records of these.
 				_, there := after[id]
-				if kind, _, _ := strings.Cut(id, "/"); !there && !strings.HasPrefix(kind, "Pod") && !strings.HasPrefix(kind, "EndpointSlice") {
+				if kind, _, _ := strings.Cut(id, "/"); !there && !strings.HasPrefix(kind, "Pod") &&
+					!strings.HasPrefix(kind, "EndpointSlice") {
 					t.Errorf("with %d KiB, %s is gone", kib, id)
 				}
 			}
 			break // what is stopped stays stopped, so the next disk would meet another cluster
 		}
-		if code != 3 || !strings.Contains(stderr, "nothing was changed") || !strings.Contains(stderr, "no space left") || strings.Contains(stderr, "LEFT") {
+		if code != 3 || !strings.Contains(stderr, "nothing was changed") || !strings.Contains(stderr, "no space left") ||
+			strings.Contains(stderr, "LEFT") {
 			t.Errorf("with %d KiB: exit code %d, %s", kib, code, stderr)
 		}
 		if changes := compare.Changes(before, after); len(changes) > 0 {
@@ -74,7 +76,8 @@ func TestFullDisk(t *testing.T) {
 func (p *Plane) offboardOn(t *testing.T, kib int) (code int, stderr string) {
 	t.Helper()
 	disk := t.TempDir()
-	cmd := p.Admin.Command(t.Context(), "offboard", "--yes", "--backup-dir", disk+"/backup", "--clean-up-timeout=1s", "--settle=0")
+	cmd := p.Admin.Command(t.Context(), "offboard", "--yes", "--backup-dir", disk+"/backup", "--clean-up-timeout=1s",
+		"--settle=0")
 	unshare := []string{"unshare", "--mount"}
 	if os.Getuid() != 0 {
 		unshare = append(unshare, "--map-root-user")

@@ -155,10 +155,12 @@ func (p *Plane) disturbed(ctx context.Context, dir string, o *Outcome) (err erro
 
 // offboard runs the plugin to its end, and tells how long that took. prepare is
 // called before it starts.
-func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, prepare func(*exec.Cmd)) (driver.Result, time.Duration, error) {
+func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, prepare func(*exec.Cmd)) (driver.Result,
+	time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	cmd := user.Command(ctx, "offboard", "--yes", "--backup-dir", backup, "--clean-up-timeout=1s", "--settle=200ms", "--request-timeout=3s")
+	cmd := user.Command(ctx, "offboard", "--yes", "--backup-dir", backup, "--clean-up-timeout=1s", "--settle=200ms",
+		"--request-timeout=3s")
 	cmd.WaitDelay = 10 * time.Second // after the interrupt
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -174,7 +176,8 @@ func (p *Plane) offboard(ctx context.Context, user *driver.User, backup string, 
 	if errors.As(err, &exit) || ctx.Err() != nil {
 		err = nil
 	}
-	return driver.Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}, time.Since(began), err
+	return driver.Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(),
+		Stderr: stderr.String()}, time.Since(began), err
 }
 
 // restart kills the API server after a while and starts it again. The function
@@ -232,8 +235,9 @@ func (p *Plane) judge(ctx context.Context, o *Outcome) error {
 // servers are how the objects begin that an API server keeps for itself.
 var servers = []struct{ id, why string }{
 	{"Lease.coordination.k8s.io/kube-system/apiserver-", "it says that it lives, and makes it anew when it starts"},
-	{"IPAddress.networking.k8s.io/", "it releases the address of a Service after the deletion, in the same request; if the client goes away before, " +
-		"its repair loop does it minutes later (k8s.io/kubernetes, pkg/registry/core/service/ipallocator/controller/repairip.go)"},
+	{"IPAddress.networking.k8s.io/",
+		"it releases the address of a Service after the deletion, in the same request; if the client goes away before, " +
+			"its repair loop does it minutes later (k8s.io/kubernetes, pkg/registry/core/service/ipallocator/controller/repairip.go)"},
 }
 
 func ofServer(change string) bool {

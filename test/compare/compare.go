@@ -166,7 +166,8 @@ func perNamespace(id string, o fixtures.Object) bool {
 // serviceAddress tells whether the API server keeps the address of a Service in
 // the object. Whose Service that is, metadata does not tell.
 func serviceAddress(o fixtures.Object) bool {
-	return kindOf(o) == "IPAddress.networking.k8s.io" && o.Labels["ipaddress.kubernetes.io/managed-by"] == "ipallocator.k8s.io"
+	return kindOf(o) == "IPAddress.networking.k8s.io" &&
+		o.Labels["ipaddress.kubernetes.io/managed-by"] == "ipallocator.k8s.io"
 }
 
 // ownedGroup tells whether all kinds of an APIService's group are Cast AI's.

@@ -14,13 +14,18 @@ var Controllers = []struct {
 	Kinds   []string
 	Why     string
 }{
-	{"kube-controller-manager", []string{"Deployment.apps", "ReplicaSet.apps", "DaemonSet.apps", "StatefulSet.apps", "Job.batch", "CronJob.batch", "HorizontalPodAutoscaler.autoscaling", "PodDisruptionBudget.policy"}, "status, and how many replicas there are"},
-	{"kube-controller-manager", []string{"Pod", "PersistentVolumeClaim", "PersistentVolume", "Namespace", "ResourceQuota"}, "status"},
-	{"kube-controller-manager", []string{"Node", "Lease.coordination.k8s.io"}, "heartbeats of nodes and its own leadership"},
+	{"kube-controller-manager", []string{"Deployment.apps", "ReplicaSet.apps", "DaemonSet.apps", "StatefulSet.apps",
+		"Job.batch", "CronJob.batch", "HorizontalPodAutoscaler.autoscaling", "PodDisruptionBudget.policy"}, "status, and how many replicas there are"},
+	{"kube-controller-manager", []string{"Pod", "PersistentVolumeClaim", "PersistentVolume", "Namespace", "ResourceQuota"},
+		"status"},
+	{"kube-controller-manager", []string{"Node", "Lease.coordination.k8s.io"},
+		"heartbeats of nodes and its own leadership"},
 	{"kube-controller-manager", []string{"EndpointSlice.discovery.k8s.io", "Endpoints"}, "the pods behind Services"},
-	{"clusterrole-aggregation-controller", []string{"ClusterRole.rbac.authorization.k8s.io"}, "admin, edit and view hold the rules of the roles that are aggregated to them"},
+	{"clusterrole-aggregation-controller", []string{"ClusterRole.rbac.authorization.k8s.io"},
+		"admin, edit and view hold the rules of the roles that are aggregated to them"},
 	{"kube-scheduler", []string{"Pod", "Lease.coordination.k8s.io"}, "where a pod runs, and its own leadership"},
-	{"kube-apiserver", []string{"Lease.coordination.k8s.io", "APIService.apiregistration.k8s.io", "CustomResourceDefinition.apiextensions.k8s.io", "ConfigMap", "FlowSchema.flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io", "Endpoints", "EndpointSlice.discovery.k8s.io"}, "its own identity, what it serves, and the tracking of legacy tokens"},
+	{"kube-apiserver", []string{"Lease.coordination.k8s.io", "APIService.apiregistration.k8s.io",
+		"CustomResourceDefinition.apiextensions.k8s.io", "ConfigMap", "FlowSchema.flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io", "Endpoints", "EndpointSlice.discovery.k8s.io"}, "its own identity, what it serves, and the tracking of legacy tokens"},
 	{"api-priority-and-fairness-config-consumer-v1", []string{"FlowSchema.flowcontrol.apiserver.k8s.io"}, "status"},
 	{"kwok", []string{"Node", "Pod", "Lease.coordination.k8s.io"}, "the kubelets of the test cluster"},
 	{"kubelet", []string{"Node", "Pod", "Lease.coordination.k8s.io"}, "the kubelet of the nodes that run processes"},

@@ -135,7 +135,8 @@ var cases = []struct {
 		put(configMaps+"/u", configMap(`"name":"u"`)),
 		put(configMaps+"/u", configMap(`"name":"u","uid":"${uid u}","resourceVersion":"${rv u}","labels":{"a":"b"}`)),
 		put(configMaps+"/nobody", configMap(`"name":"nobody"`)),
-		{method: "PATCH", path: configMaps + "/u", contentType: "application/json-patch+json", body: `[{"op":"add","path":"/data/n","value":"1"}]`},
+		{method: "PATCH", path: configMaps + "/u", contentType: "application/json-patch+json",
+			body: `[{"op":"add","path":"/data/n","value":"1"}]`},
 		{method: "PATCH", path: configMaps + "/u", contentType: "text/plain", body: `{}`},
 		get(configMaps + "/u"),
 	}},
@@ -227,10 +228,12 @@ var cases = []struct {
 		remove(namespaces+"/watched/configmaps/w1", ""),
 		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1&resourceVersion=${rv list}"),
 		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1&resourceVersion=${rv list}&labelSelector=a%3Db"),
-		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1&resourceVersion=${rv list}&fieldSelector=metadata.name%3Dw1"),
+		get(namespaces +
+			"/watched/configmaps?watch=true&timeoutSeconds=1&resourceVersion=${rv list}&fieldSelector=metadata.name%3Dw1"),
 		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1"),
 		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1&resourceVersion=1"),
-		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"),
+		get(namespaces +
+			"/watched/configmaps?watch=true&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"),
 		get(namespaces + "/watched/configmaps?watch=true&timeoutSeconds=1").accepts(asMetadata),
 	}},
 }

@@ -129,7 +129,8 @@ func (p *player) send(s step) string {
 
 func (p *player) try(s step) (code int, answer string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), s.method, p.host+p.fill(s.path), strings.NewReader(p.fill(s.body)))
+	req, err := http.NewRequestWithContext(p.t.Context(), s.method, p.host+p.fill(s.path),
+		strings.NewReader(p.fill(s.body)))
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -43,7 +43,8 @@ func protobufKind(body []byte) string {
 	if !bytes.HasPrefix(body, []byte("k8s\x00")) {
 		return fmt.Sprintf("a stream: %t", len(body) > 0)
 	}
-	for _, kind := range []string{"PartialObjectMetadataList", "PartialObjectMetadata", "ConfigMapList", "ConfigMap", "Status"} {
+	for _, kind := range []string{"PartialObjectMetadataList", "PartialObjectMetadata", "ConfigMapList", "ConfigMap",
+		"Status"} {
 		if bytes.Contains(body[:min(len(body), 80)], []byte(kind)) {
 			return kind
 		}
@@ -94,7 +95,8 @@ func (p *player) list(u *unstructured.Unstructured) string {
 // UID and version.
 func (p *player) object(u *unstructured.Unstructured) string {
 	name := u.GetName()
-	if generated := u.GetGenerateName(); generated != "" && strings.HasPrefix(name, generated) && len(name) == len(generated)+5 {
+	if generated := u.GetGenerateName(); generated != "" && strings.HasPrefix(name, generated) &&
+		len(name) == len(generated)+5 {
 		name = generated + "*"
 	}
 	changed := p.known["rv "+name] != u.GetResourceVersion()
@@ -117,7 +119,8 @@ func (p *player) object(u *unstructured.Unstructured) string {
 	if grace := u.GetDeletionGracePeriodSeconds(); grace != nil {
 		out = append(out, fmt.Sprintf("grace=%d", *grace))
 	}
-	for _, path := range [][]string{{"data"}, {"spec", "finalizers"}, {"spec", "replicas"}, {"spec", "size"}, {"status", "phase"}, {"status", "size"}} {
+	for _, path := range [][]string{{"data"}, {"spec", "finalizers"}, {"spec", "replicas"}, {"spec", "size"},
+		{"status", "phase"}, {"status", "size"}} {
 		add(strings.Join(path, "."), field(u, path...))
 	}
 	var managers []string

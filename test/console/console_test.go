@@ -39,7 +39,8 @@ func newWorld(t *testing.T, change func(*fakecastai.Cluster)) *world {
 	t.Helper()
 	fake := fakecastai.New(fakecastai.Options{Key: key, Delay: time.Millisecond, Slow: 5 * time.Second, PageSize: 2})
 	mine := fakecastai.Sample(id, "prod",
-		fakecastai.SampleNode("node-1", "aws:///eu-central-1a/i-1", "user"), fakecastai.SampleNode("cast-1", "aws:///eu-central-1a/i-2", "cast"),
+		fakecastai.SampleNode("node-1", "aws:///eu-central-1a/i-1", "user"), fakecastai.SampleNode("cast-1",
+			"aws:///eu-central-1a/i-2", "cast"),
 		fakecastai.SampleNode("cast-2", "aws:///eu-central-1b/i-3", "cast"))
 	if change != nil {
 		change(&mine)
@@ -56,7 +57,8 @@ func newWorld(t *testing.T, change func(*fakecastai.Cluster)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := castai.New(castai.Options{URL: server.URL, Key: k, UserAgent: "test", Timeout: 100 * time.Millisecond, Backoff: time.Millisecond})
+	client, err := castai.New(castai.Options{URL: server.URL, Key: k, UserAgent: "test", Timeout: 100 * time.Millisecond,
+		Backoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,11 +66,13 @@ func newWorld(t *testing.T, change func(*fakecastai.Cluster)) *world {
 }
 
 // live is the cluster of the kubeconfig.
-var live = console.Live{KubeSystemUID: "uid", Nodes: []console.LiveNode{{Name: "node-1", ProviderID: "aws:///eu-central-1a/i-1"}}}
+var live = console.Live{KubeSystemUID: "uid", Nodes: []console.LiveNode{{Name: "node-1",
+	ProviderID: "aws:///eu-central-1a/i-1"}}}
 
 func (w *world) options() console.Options {
 	return console.Options{
-		DeleteNodes: true, RemoveCluster: true, CleanupScript: filepath.Join(w.dir, "cleanup.sh"), Timeout: 10 * time.Second, Poll: time.Millisecond, Controller: true,
+		DeleteNodes: true, RemoveCluster: true, CleanupScript: filepath.Join(w.dir,
+			"cleanup.sh"), Timeout: 10 * time.Second, Poll: time.Millisecond, Controller: true,
 		// The API knows the UID of kube-system only of clusters that are "anywhere".
 		Named: true, Accepted: true,
 	}
@@ -84,7 +88,8 @@ type ended struct {
 
 // done tells whether everything that was planned was done.
 func (e ended) done() bool {
-	return e.observed && e.err == nil && len(e.blockers) == 0 && e.report.Count(engine.ResultFailed)+e.report.Count(engine.ResultLeft)+e.report.Count(engine.ResultSkipped) == 0
+	return e.observed && e.err == nil && len(e.blockers) == 0 && e.report.Count(engine.ResultFailed)+
+		e.report.Count(engine.ResultLeft)+e.report.Count(engine.ResultSkipped) == 0
 }
 
 // run does what offboard does at the console, in its order. between is called
@@ -122,10 +127,12 @@ func (w *world) run(ctx context.Context, o console.Options, between func()) ende
 // safe fails the test if anything was done that must never be done.
 func (w *world) safe(context string) {
 	w.t.Helper()
-	if o := w.fake.Cluster(other); o.Status != "ready" || string(o.Policies) != fakecastai.SamplePolicies || o.Nodes[0].State.Phase != "ready" {
+	if o := w.fake.Cluster(other); o.Status != "ready" || string(o.Policies) != fakecastai.SamplePolicies ||
+		o.Nodes[0].State.Phase != "ready" {
 		w.t.Errorf("%s: the other cluster was touched: %+v", context, o)
 	}
-	if items := w.fake.Schedules()[0].ClusterAssignments.Items; !slices.Contains(items, castai.ClusterAssignment{ClusterId: other}) {
+	if items := w.fake.Schedules()[0].ClusterAssignments.Items; !slices.Contains(items,
+		castai.ClusterAssignment{ClusterId: other}) {
 		w.t.Errorf("%s: the other cluster left the schedule", context)
 	}
 	if n := w.fake.Cluster(id).Nodes[0]; n.State.Phase != "ready" {
@@ -274,7 +281,8 @@ func TestNodesThatSurvive(t *testing.T) {
 			w := newWorld(t, change)
 			e := w.run(t.Context(), w.options(), func() { t.Error("everything seems to be well") })
 			i := slices.IndexFunc(e.report.Outcomes, func(o engine.Outcome) bool { return o.Operation == console.CheckNodes })
-			if o := e.report.Outcomes[i]; o.Result != engine.ResultFailed || !strings.Contains(o.Message, "cast-2 (aws:///eu-central-1b/i-3)") {
+			if o := e.report.Outcomes[i]; o.Result != engine.ResultFailed ||
+				!strings.Contains(o.Message, "cast-2 (aws:///eu-central-1b/i-3)") {
 				t.Errorf("%+v", o)
 			}
 			w.safe(name)
@@ -328,7 +336,8 @@ func TestARemovedClusterThatIsForgotten(t *testing.T) {
 func TestTheScriptOverwritesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	o := w.options()
-	if err := os.WriteFile(o.CleanupScript, []byte("precious"), 0o644); err != nil { //nolint:gosec // as a user's files are
+	if err := os.WriteFile(o.CleanupScript, []byte("precious"),
+		0o644); err != nil { //nolint:gosec // as a user's files are
 		t.Fatal(err)
 	}
 	e := w.run(t.Context(), o, func() { t.Error("everything seems to be well") })

@@ -49,7 +49,8 @@ func (v version) module(src string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the version of Kubernetes: %w", err)
 	}
-	if found := kubernetesVersion.FindSubmatch(pinned); v.minor == "" || found != nil && v.minor == fmt.Sprintf("%s.%s", found[2], found[3]) {
+	if found := kubernetesVersion.FindSubmatch(pinned); v.minor == "" || found != nil &&
+		v.minor == fmt.Sprintf("%s.%s", found[2], found[3]) {
 		return module, nil
 	}
 	other := module + "-" + v.minor

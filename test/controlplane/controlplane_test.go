@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) == "" {
 		os.Exit(m.Run())
 	}
-	cluster, err := Start(context.Background(), Options{Dir: os.Getenv(helperEnv), Quick: true, NoScheduler: true, NoKwok: true})
+	cluster, err := Start(context.Background(), Options{Dir: os.Getenv(helperEnv), Quick: true, NoScheduler: true,
+		NoKwok: true})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -106,7 +107,8 @@ func TestCluster(t *testing.T) {
 		if err := json.Unmarshal([]byte(kubectl(t, "version", "--output=json")), &versions); err != nil {
 			t.Fatal(err)
 		}
-		if v := versions.ServerVersion; v != versions.ClientVersion || !strings.HasPrefix(v.GitVersion, "v"+v.Major+"."+v.Minor+".") {
+		if v := versions.ServerVersion; v != versions.ClientVersion ||
+			!strings.HasPrefix(v.GitVersion, "v"+v.Major+"."+v.Minor+".") {
 			t.Errorf("got %+v", versions)
 		}
 	})
@@ -142,7 +144,8 @@ func TestCluster(t *testing.T) {
 		}
 		kubectl(t, "run", "stuck", "--image=example.com/x", `--overrides={"spec":{"nodeName":"dead"}}`)
 		kubectl(t, "delete", "pod", "stuck", "--wait=false")
-		if got := kubectl(t, "get", "pod", "stuck", "--output=jsonpath={.status.phase} {.metadata.deletionTimestamp}"); !strings.HasPrefix(got, "Pending 2") {
+		if got := kubectl(t, "get", "pod", "stuck",
+			"--output=jsonpath={.status.phase} {.metadata.deletionTimestamp}"); !strings.HasPrefix(got, "Pending 2") {
 			t.Errorf("got %q", got)
 		}
 		kubectl(t, "delete", "pod", "stuck", "--force", "--grace-period=0")
@@ -339,7 +342,8 @@ func TestPortTaken(t *testing.T) {
 		}
 	})
 	// etcd a second time, with the ports of the first.
-	p, err := startProcess("again", append(c.process(Etcd).Args, "--data-dir="+t.TempDir()), nil, c.LogFile("again"), false)
+	p, err := startProcess("again", append(c.process(Etcd).Args, "--data-dir="+t.TempDir()), nil, c.LogFile("again"),
+		false)
 	if err != nil {
 		t.Fatal(err)
 	}

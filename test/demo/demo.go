@@ -87,8 +87,10 @@ func (d *demo) show(ctx context.Context, config *rest.Config) error {
 
 // nodes are two machines that Cast AI made and one that it did not.
 func nodes() []controlplane.Node {
-	made := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "node.kubernetes.io/instance-type": "m7g.2xlarge"}
-	spot := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "node.kubernetes.io/instance-type": "c7g.xlarge", "scheduling.cast.ai/spot": "true"}
+	made := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai",
+		"node.kubernetes.io/instance-type": "m7g.2xlarge"}
+	spot := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai",
+		"node.kubernetes.io/instance-type": "c7g.xlarge", "scheduling.cast.ai/spot": "true"}
 	return []controlplane.Node{
 		{Name: "worker-1", Labels: map[string]string{"node.kubernetes.io/instance-type": "m7g.large"}},
 		{Name: "castai-worker-1", Labels: made},

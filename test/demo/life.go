@@ -86,10 +86,12 @@ func (d *demo) fight(ctx context.Context, cluster *living.Cluster) error {
 		}
 	}
 	start := time.Now()
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		out, err := cluster.Kubectl(ctx, "get", object, "--namespace", living.Namespace, "--ignore-not-found", "--output=name")
-		return len(out) > 0, err
-	})
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			out, err := cluster.Kubectl(ctx, "get", object, "--namespace", living.Namespace, "--ignore-not-found",
+				"--output=name")
+			return len(out) > 0, err
+		})
 	if err != nil {
 		return fmt.Errorf("wait for %s to come back: %w", object, err)
 	}

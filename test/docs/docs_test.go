@@ -119,7 +119,8 @@ func TestRoles(t *testing.T) {
 // it leaves out plugin's imports but one, and that of cluster where another leads there.
 func TestArchitecture(t *testing.T) {
 	drawn := map[string]bool{}
-	for _, arrow := range regexp.MustCompile(`(?m)^    (\S+) --> (\S+)$`).FindAllStringSubmatch(read(t, "docs/design.md"), -1) {
+	for _, arrow := range regexp.MustCompile(`(?m)^    (\S+) --> (\S+)$`).FindAllStringSubmatch(read(t, "docs/design.md"),
+		-1) {
 		drawn[arrow[1]+" -> "+arrow[2]] = true
 	}
 	var folders []string

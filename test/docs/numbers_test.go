@@ -51,7 +51,8 @@ func stuck(t *testing.T) map[string]map[string]float64 {
 
 // The numbers in README.md are medians of docs/benchmarks.json.
 func TestNumbersOfTheReadme(t *testing.T) {
-	rows := map[string]string{"documented commands": "| the documented commands |", "kubectl castai": "| `kubectl castai offboard"}
+	rows := map[string]string{"documented commands": "| the documented commands |",
+		"kubectl castai": "| `kubectl castai offboard"}
 	readme, medians := read(t, "README.md"), stuck(t)
 	for way, begins := range rows {
 		_, row, found := strings.Cut(readme, begins)
@@ -75,7 +76,8 @@ func TestNumbersOfTheReadme(t *testing.T) {
 func TestNumbersOfTheComparison(t *testing.T) {
 	m := stuck(t)["documented commands"]
 	text := strings.Join(strings.Fields(read(t, "docs/comparison.md")), " ")
-	want := fmt.Sprintf("it left %.0f of %.0f objects behind, removed or changed %.0f of others", m["left"], m["left"]+m["removed"], m["touched"])
+	want := fmt.Sprintf("it left %.0f of %.0f objects behind, removed or changed %.0f of others", m["left"],
+		m["left"]+m["removed"], m["touched"])
 	if m == nil || !strings.Contains(text, want) {
 		t.Errorf("docs/comparison.md lacks %q", want)
 	}

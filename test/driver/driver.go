@@ -38,7 +38,8 @@ func New(cluster *controlplane.Cluster, bin string) (*User, error) {
 	if _, err := exec.LookPath(filepath.Join(bin, "kubectl-castai")); err != nil {
 		return nil, fmt.Errorf("build the plugin first, with make build: %w", err)
 	}
-	u := &User{kubectl: cluster.Bin().Kubectl, env: append(os.Environ(), cluster.Env()...), dir: cluster.Dir(), timeout: patience}
+	u := &User{kubectl: cluster.Bin().Kubectl, env: append(os.Environ(), cluster.Env()...), dir: cluster.Dir(),
+		timeout: patience}
 	path := filepath.Dir(u.kubectl) + string(filepath.ListSeparator) + os.Getenv("PATH")
 	return u.With("PATH=" + bin + string(filepath.ListSeparator) + path), nil
 }

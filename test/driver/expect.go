@@ -140,7 +140,8 @@ func (u *User) Asked(t testing.TB, code int, answer func() (string, bool), args 
 		}
 	}
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != code {
-		t.Fatalf("kubectl castai %s: want exit code %d, got %v; the terminal shows:\n%s", strings.Join(args, " "), code, err, screen.String())
+		t.Fatalf("kubectl castai %s: want exit code %d, got %v; the terminal shows:\n%s", strings.Join(args, " "), code, err,
+			screen.String())
 	}
 	return screen.String()
 }

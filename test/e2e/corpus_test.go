@@ -34,7 +34,8 @@ func TestOffboardRealCharts(t *testing.T) {
 			options := fixtures.ManifestOptions{Namespace: "castai-agent"}
 			if m := chartComment.FindSubmatch(raw); m != nil && helm {
 				name := strings.TrimSuffix(filepath.Base(file), ".yaml")
-				options.Release = &fixtures.Release{Name: name, Namespace: "castai-agent", Chart: string(m[1]), Version: string(m[2])}
+				options.Release = &fixtures.Release{Name: name, Namespace: "castai-agent", Chart: string(m[1]),
+					Version: string(m[2])}
 			}
 			if err := fixtures.InstallManifests(t.Context(), cluster.Config, raw, options); err != nil {
 				t.Fatalf("%s: %v", file, err)
@@ -45,7 +46,8 @@ func TestOffboardRealCharts(t *testing.T) {
 		admin.Expect(t, 0, "verify")
 		after := cluster.Settled(t)
 		changes := compare.Changes(before, after)
-		t.Logf("Helm %t: %d objects before, %d with %d charts, %d after", helm, len(before), len(installed), len(files), len(after))
+		t.Logf("Helm %t: %d objects before, %d with %d charts, %d after", helm, len(before), len(installed), len(files),
+			len(after))
 		for _, c := range changes {
 			if !strings.Contains(c, "securitycontextconstraints.security.openshift.io") {
 				t.Errorf("Helm %t: %s", helm, c)

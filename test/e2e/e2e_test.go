@@ -21,12 +21,14 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(driver.Main(m, driver.Options{Bin: "../../bin", Tokens: []controlplane.Token{{User: "robot"}}, Nodes: []controlplane.Node{
-		{Name: "node-1", Labels: map[string]string{"node.kubernetes.io/instance-type": "m7g.xlarge"}},
-		{Name: "node-2", Labels: map[string]string{
-			"node.kubernetes.io/instance-type": "c7g.2xlarge", "provisioner.cast.ai/managed-by": "cast.ai", "scheduling.cast.ai/spot": "true",
-		}},
-	}}, func(ctx context.Context, c *driver.Cluster) error {
+	os.Exit(driver.Main(m, driver.Options{Bin: "../../bin", Tokens: []controlplane.Token{{User: "robot"}},
+		Nodes: []controlplane.Node{
+			{Name: "node-1", Labels: map[string]string{"node.kubernetes.io/instance-type": "m7g.xlarge"}},
+			{Name: "node-2", Labels: map[string]string{
+				"node.kubernetes.io/instance-type": "c7g.2xlarge", "provisioner.cast.ai/managed-by": "cast.ai",
+				"scheduling.cast.ai/spot": "true",
+			}},
+		}}, func(ctx context.Context, c *driver.Cluster) error {
 		cluster, admin = c, c.Admin
 		return c.LetLook(ctx, "Group", "readers")
 	}))
@@ -55,5 +57,6 @@ func nothingElse(t *testing.T, r compare.Result) {
 	if len(r.Touched) > 0 {
 		t.Errorf("%d objects of others were touched:\n%s", len(r.Touched), strings.Join(r.Touched, "\n"))
 	}
-	t.Logf("%d removed, %d left, %d of others untouched, %d touched", len(r.Removed), len(r.Left), r.Untouched, len(r.Touched))
+	t.Logf("%d removed, %d left, %d of others untouched, %d touched", len(r.Removed), len(r.Left), r.Untouched,
+		len(r.Touched))
 }

@@ -36,7 +36,8 @@ func TestExitCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := func(line string) bool { return strings.Contains(line, "Free namespace waits") }
-	r := admin.FollowTo(t, begun, os.Interrupt, "unstick-ns", "waits", "--yes", "--no-backup", "--patience=10m", "--timeout=20m")
+	r := admin.FollowTo(t, begun, os.Interrupt, "unstick-ns", "waits", "--yes", "--no-backup", "--patience=10m",
+		"--timeout=20m")
 	if r.Code != 130 || !strings.Contains(r.Stderr, "interrupted") {
 		t.Errorf("interrupted: %s", r)
 	}

@@ -28,7 +28,8 @@ func message(t *testing.T, stderr string, says ...string) {
 // Bad input is answered with one clear sentence and the exit code that the
 // table in docs/first-run.md names.
 func TestBadInput(t *testing.T) {
-	wrongToken := kubeconfig(t, clientcmdapi.Cluster{Server: cluster.URL(), CertificateAuthorityData: cluster.Config.CAData}, "not-a-token")
+	wrongToken := kubeconfig(t, clientcmdapi.Cluster{Server: cluster.URL(),
+		CertificateAuthorityData: cluster.Config.CAData}, "not-a-token")
 	unreachable := kubeconfig(t, nowhere(), "any")
 	broken := filepath.Join(t.TempDir(), "broken")
 	if err := os.WriteFile(broken, []byte("clusters: {"), 0o600); err != nil {
@@ -44,10 +45,12 @@ func TestBadInput(t *testing.T) {
 		says []string
 	}{
 		{"no kubeconfig", empty, []string{"status"}, 1, []string{"KUBECONFIG", "--kubeconfig"}},
-		{"a kubeconfig that is not there", admin, []string{"status", "--kubeconfig=/nowhere/kubeconfig"}, 1, []string{"/nowhere/kubeconfig"}},
+		{"a kubeconfig that is not there", admin, []string{"status", "--kubeconfig=/nowhere/kubeconfig"}, 1,
+			[]string{"/nowhere/kubeconfig"}},
 		{"a broken kubeconfig", admin.Kubeconfig(broken), []string{"status"}, 1, []string{"kubeconfig"}},
 		{"unreachable server", admin.Kubeconfig(unreachable), []string{"status"}, 1, []string{"127.0.0.1:1", "reached"}},
-		{"unreachable server, offboard", admin.Kubeconfig(unreachable), []string{"offboard", "--yes"}, 1, []string{"127.0.0.1:1", "reached"}},
+		{"unreachable server, offboard", admin.Kubeconfig(unreachable), []string{"offboard", "--yes"}, 1,
+			[]string{"127.0.0.1:1", "reached"}},
 		{"wrong token", admin.Kubeconfig(wrongToken), []string{"verify"}, 1, []string{"credentials", "log in"}},
 		{"unknown context", admin, []string{"status", "--context=elsewhere"}, 1, []string{"elsewhere", "get-contexts"}},
 		{"unknown flag", admin, []string{"offboard", "--force-it"}, 2, []string{"--force-it", "--help"}},
@@ -56,12 +59,16 @@ func TestBadInput(t *testing.T) {
 		{"bad output", admin, []string{"status", "-o", "xml"}, 2, []string{"xml", "json"}},
 		{"bad output of offboard", admin, []string{"offboard", "-o", "xml"}, 2, []string{"xml", "json"}},
 		{"bad dry run", admin, []string{"offboard", "--dry-run=maybe"}, 2, []string{"maybe", "server"}},
-		{"unknown blocker", admin, []string{"offboard", "--accept=everything"}, 2, []string{"everything", "gitops", "console-identity"}},
+		{"unknown blocker", admin, []string{"offboard", "--accept=everything"}, 2,
+			[]string{"everything", "gitops", "console-identity"}},
 		{"no time", admin, []string{"offboard", "--timeout=0s"}, 2, []string{"--timeout"}},
 		{"bad time", admin, []string{"offboard", "--timeout=soon"}, 2, []string{"soon"}},
-		{"include is no object", admin, []string{"offboard", "--yes", "--include=nonsense"}, 2, []string{"--include", "nonsense", "KIND"}},
-		{"include names no kind", admin, []string{"offboard", "--yes", "--include=Gadget/x"}, 2, []string{"--include", "Gadget"}},
-		{"exclude names no object", admin, []string{"offboard", "--yes", "--exclude=ClusterRole/nobody"}, 2, []string{"--exclude", "nobody"}},
+		{"include is no object", admin, []string{"offboard", "--yes", "--include=nonsense"}, 2,
+			[]string{"--include", "nonsense", "KIND"}},
+		{"include names no kind", admin, []string{"offboard", "--yes", "--include=Gadget/x"}, 2,
+			[]string{"--include", "Gadget"}},
+		{"exclude names no object", admin, []string{"offboard", "--yes", "--exclude=ClusterRole/nobody"}, 2,
+			[]string{"--exclude", "nobody"}},
 		{"status of nothing", admin, []string{"status", "ClusterRole/nobody"}, 2, []string{"nobody"}},
 		{"status of a namespaced object", admin, []string{"status", "ConfigMap/nobody"}, 2, []string{"namespaced"}},
 	} {
@@ -84,7 +91,8 @@ func TestNoRights(t *testing.T) {
 	verify := admin.Kubeconfig(robot).Expect(t, 4, "verify")
 	message(t, verify.Stderr, "could not be read")
 	offboard := admin.Kubeconfig(robot).Expect(t, 3, "offboard", "--yes")
-	if !strings.Contains(offboard.Stderr, "kind: ClusterRole") || !strings.Contains(offboard.Stderr, "refused: you may not read") {
+	if !strings.Contains(offboard.Stderr, "kind: ClusterRole") ||
+		!strings.Contains(offboard.Stderr, "refused: you may not read") {
 		t.Errorf("no role to ask for: %s", offboard)
 	}
 	for _, r := range []string{verify.Stdout, offboard.Stdout} {

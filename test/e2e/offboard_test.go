@@ -45,7 +45,8 @@ func TestOffboard(t *testing.T) {
 				t.Errorf("%s is Cast AI's, but status does not say so", want)
 			}
 		}
-		for _, other := range slices.Concat(refs(t, fixtures.ForeignRefs, fixtures.All, fixtures.Foreign), refs(t, fixtures.UnclearRefs, fixtures.Foreign)) {
+		for _, other := range slices.Concat(refs(t, fixtures.ForeignRefs, fixtures.All, fixtures.Foreign),
+			refs(t, fixtures.UnclearRefs, fixtures.Foreign)) {
 			if slices.Contains(found, other) {
 				t.Errorf("%s is not Cast AI's, but status says so", other)
 			}
@@ -60,7 +61,8 @@ func TestOffboard(t *testing.T) {
 		admin.Expect(t, 0, "status", "-o", "wide")
 		var whyNot printer.WhyNot
 		admin.Expect(t, 0, "status", "--why-not", "-o", "json").Document(t, &whyNot)
-		if i := slices.IndexFunc(whyNot.Foreign, func(o printer.Object) bool { return len(o.Against) == 0 }); len(whyNot.Foreign) == 0 || i >= 0 {
+		if i := slices.IndexFunc(whyNot.Foreign,
+			func(o printer.Object) bool { return len(o.Against) == 0 }); len(whyNot.Foreign) == 0 || i >= 0 {
 			t.Errorf("--why-not names %d objects of others, and no reason for number %d", len(whyNot.Foreign), i)
 		}
 		var e printer.Explanation
@@ -160,7 +162,8 @@ func TestOffboardReadOnlyCluster(t *testing.T) {
 	installed := cluster.Install(t, fixtures.Agent)
 	screen := admin.Typed(t, 0, []string{"castai-test"}, append([]string{"offboard"}, quick...)...)
 	want := "Clean: nothing of Cast AI's is in castai-test."
-	look, err := admin.Kubectl(t.Context(), "get", "deployments", "-n", "castai-agent-docs", "--ignore-not-found", "-o", "name")
+	look, err := admin.Kubectl(t.Context(), "get", "deployments", "-n", "castai-agent-docs", "--ignore-not-found", "-o",
+		"name")
 	if err != nil {
 		t.Fatal(err)
 	}

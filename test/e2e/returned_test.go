@@ -23,13 +23,15 @@ func TestSomethingMakesItAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	roles := api.Resource(schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterroles"})
+	roles := api.Resource(schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1",
+		Resource: "clusterroles"})
 	const name = "castai-agent"
 	role, err := roles.Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := roles.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: role.GetResourceVersion()})
+	events, err := roles.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name,
+		ResourceVersion: role.GetResourceVersion()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,8 @@ func TestSomethingMakesItAgain(t *testing.T) {
 		}
 	})
 	r.Document(t, &report)
-	if len(report.Returned) != 1 || report.Returned[0].Name != name || !strings.Contains(report.Returned[0].Remedy, "Argo CD") {
+	if len(report.Returned) != 1 || report.Returned[0].Name != name ||
+		!strings.Contains(report.Returned[0].Remedy, "Argo CD") {
 		t.Errorf("returned: %+v", report.Returned)
 	}
 	if !strings.Contains(r.Stderr, "came back") {

@@ -45,7 +45,8 @@ func TestRevertWorkloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tolerations, err := cluster.Kubectl(t.Context(), "get", "-n", "team", "deployment/web", "-o", "jsonpath={.spec.template.spec.tolerations[*].key}")
+		tolerations, err := cluster.Kubectl(t.Context(), "get", "-n", "team", "deployment/web", "-o",
+			"jsonpath={.spec.template.spec.tolerations[*].key}")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,8 @@ func TestRevertWorkloads(t *testing.T) {
 	cluster.Install(t, fixtures.Agent)
 	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--revert-workloads"}, quick...)...)
 	got := marks()
-	for text, want := range map[string]bool{"rebalancing.cast.ai/active": false, "paused-cluster": false, `"owner":"team"`: true, "scheduling.cast.ai/spot": true} {
+	for text, want := range map[string]bool{"rebalancing.cast.ai/active": false, "paused-cluster": false,
+		`"owner":"team"`: true, "scheduling.cast.ai/spot": true} {
 		if strings.Contains(got, text) != want {
 			t.Errorf("%s: want it there: %t, got %s", text, want, got)
 		}

@@ -34,7 +34,8 @@ subjects: [{kind: ServiceAccount, name: does-%[1]s, namespace: default}]
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, kind := range []string{"clusterrolebinding/does-" + command, "clusterrole/castai-" + command, "serviceaccount/does-" + command} {
+		for _, kind := range []string{"clusterrolebinding/does-" + command, "clusterrole/castai-" + command,
+			"serviceaccount/does-" + command} {
 			if out, err := cluster.Kubectl(context.Background(), "delete", kind); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
@@ -46,7 +47,8 @@ subjects: [{kind: ServiceAccount, name: does-%[1]s, namespace: default}]
 // The roles in docs/rbac are enough for the commands that they are for, and
 // those that only look get no further.
 func TestDocumentedRoles(t *testing.T) {
-	status, offboard, restore, unstick := account(t, "status"), account(t, "offboard"), account(t, "restore"), account(t, "unstick-ns")
+	status, offboard, restore, unstick := account(t, "status"), account(t, "offboard"), account(t, "restore"), account(t,
+		"unstick-ns")
 	before := cluster.Snapshot(t)
 	installed := cluster.Install(t, fixtures.All, fixtures.Foreign)
 	dir := filepath.Join(t.TempDir(), "saved")
@@ -62,7 +64,8 @@ func TestDocumentedRoles(t *testing.T) {
 	})
 	admin.Expect(t, 0, append([]string{"offboard", "--yes", "--backup-dir=" + dir, offboard}, quick...)...)
 	after := cluster.Settled(t)
-	nothingElse(t, compare.Offboarding(before, installed, after, refs(t, fixtures.OwnedRefs, fixtures.All, fixtures.Foreign)))
+	nothingElse(t, compare.Offboarding(before, installed, after,
+		refs(t, fixtures.OwnedRefs, fixtures.All, fixtures.Foreign)))
 	admin.Expect(t, 0, "verify", status)
 
 	admin.Expect(t, 0, "restore", dir, "--yes", restore)

@@ -55,7 +55,8 @@ func TestSnapshotHoldsWhatTheServerSays(t *testing.T) {
 			compared[got.Resource.Kind]++
 		}
 	}
-	for _, kind := range []string{"Namespace", "Node", "Service", "Deployment", "ClusterRoleBinding", "ValidatingWebhookConfiguration", "APIService", "StorageClass", "Lease"} {
+	for _, kind := range []string{"Namespace", "Node", "Service", "Deployment", "ClusterRoleBinding",
+		"ValidatingWebhookConfiguration", "APIService", "StorageClass", "Lease"} {
 		if compared[kind] == 0 {
 			t.Errorf("no %s was compared: %v", kind, compared)
 		}

@@ -28,7 +28,8 @@ func start(t *testing.T, o fakecastai.Options, n int) (*fakecastai.Server, strin
 	fake := fakecastai.New(o)
 	var nodes []castai.Node
 	for i := range n {
-		nodes = append(nodes, fakecastai.SampleNode(fmt.Sprintf("node-%d", i), fmt.Sprintf("aws:///eu-central-1a/i-%d", i), "cast"))
+		nodes = append(nodes, fakecastai.SampleNode(fmt.Sprintf("node-%d", i), fmt.Sprintf("aws:///eu-central-1a/i-%d", i),
+			"cast"))
 	}
 	fake.AddCluster(fakecastai.Sample(id, "demo", nodes...))
 	server := httptest.NewServer(fake.Handler())
@@ -43,7 +44,8 @@ func connect(t *testing.T, url, secret string) *castai.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := castai.New(castai.Options{URL: url, Key: k, UserAgent: "test", Timeout: 300 * time.Millisecond, Backoff: time.Millisecond})
+	client, err := castai.New(castai.Options{URL: url, Key: k, UserAgent: "test", Timeout: 300 * time.Millisecond,
+		Backoff: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +98,8 @@ func TestFaults(t *testing.T) {
 			fake.Inject(fakecastai.Fault{Kind: test.kind})
 			_, err := client.Cluster(t.Context(), id)
 			var e *castai.Error
-			if !errors.As(err, &e) || !strings.Contains(err.Error(), test.text) || !strings.HasPrefix(err.Error(), "can't get cluster "+id) {
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), test.text) ||
+				!strings.HasPrefix(err.Error(), "can't get cluster "+id) {
 				t.Errorf("the error says: %v", err)
 			}
 			if passing := test.always > 1; castai.IsPassing(err) != passing {
@@ -176,7 +179,8 @@ func TestTheKeyIsNotShown(t *testing.T) {
 	if jsonErr != nil {
 		t.Fatal(jsonErr)
 	}
-	for _, text := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", err), fmt.Sprintf("%v %+v %#v %s %q", k, k, k, k, k), string(document)} {
+	for _, text := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", err), fmt.Sprintf("%v %+v %#v %s %q", k, k, k, k, k),
+		string(document)} {
 		if strings.Contains(text, key) {
 			t.Errorf("the key is shown: %s", text)
 		}
@@ -189,7 +193,10 @@ func TestTheKeyIsNotShown(t *testing.T) {
 // A key goes to the API and to nobody whom the API names.
 func TestTheKeyStaysWithTheAPI(t *testing.T) {
 	got := make(chan string, 10)
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("X-API-Key") }))
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		got <- r.Header.Get("X-API-Key")
+	}))
 	defer other.Close()
 	api := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
 	defer api.Close()
@@ -250,7 +257,8 @@ func TestNodesComeAndGo(t *testing.T) {
 
 func TestDeletedWithoutAnOperation(t *testing.T) {
 	_, url := start(t, fakecastai.Options{NoOperation: true}, 1)
-	if operation, err := connect(t, url, key).DeleteNode(t.Context(), id, "node-of-node-0", 0, false); err != nil || operation != "" {
+	if operation, err := connect(t, url, key).DeleteNode(t.Context(), id, "node-of-node-0", 0, false); err != nil ||
+		operation != "" {
 		t.Errorf("operation %q, %v", operation, err)
 	}
 }

@@ -169,7 +169,8 @@ func (a api) UpsertPolicies(w http.ResponseWriter, r *http.Request, id string) {
 	a.GetPolicies(w, r, id)
 }
 
-func (a api) ListRebalancingPlans(w http.ResponseWriter, _ *http.Request, id string, p castai.ListRebalancingPlansParams) {
+func (a api) ListRebalancingPlans(w http.ResponseWriter, _ *http.Request, id string,
+	p castai.ListRebalancingPlansParams) {
 	c := a.find(w, id)
 	if c == nil {
 		return

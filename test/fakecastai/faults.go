@@ -44,7 +44,8 @@ const (
 // Kinds returns those that pass within seconds.
 func Kinds() []Kind {
 	return []Kind{
-		Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, Broken, Unavailable, Slow, Cut, Reset, Garbage, HTML, Empty,
+		Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, Broken, Unavailable, Slow, Cut, Reset,
+		Garbage, HTML, Empty,
 		NoContent, Redirect,
 	}
 }
@@ -146,7 +147,8 @@ func (s *Server) record(r *http.Request, body string) Kind {
 		s.see(len(s.requests), s.requests[len(s.requests)-1])
 	}
 	for _, f := range s.faults {
-		if f.At != 0 && f.At != len(s.requests) || len(s.requests) < f.From || f.Method != "" && f.Method != r.Method || !strings.Contains(r.URL.Path, f.Path) || f.Times > 0 && f.used >= f.Times {
+		if f.At != 0 && f.At != len(s.requests) || len(s.requests) < f.From || f.Method != "" && f.Method != r.Method ||
+			!strings.Contains(r.URL.Path, f.Path) || f.Times > 0 && f.used >= f.Times {
 			continue
 		}
 		if f.When != nil && !f.When(s.requests[len(s.requests)-1]) {
@@ -178,7 +180,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, router http.Handl
 func spoil(w http.ResponseWriter, kind Kind) bool {
 	switch kind {
 	case BadRequest:
-		fail(w, http.StatusBadRequest, "invalid request", castai.FieldViolation{Field: "clusterId", Description: "is not known"})
+		fail(w, http.StatusBadRequest, "invalid request",
+			castai.FieldViolation{Field: "clusterId", Description: "is not known"})
 	case Unauthorized, Forbidden, NotFound, Conflict, Busy, Broken, Unavailable:
 		code, err := strconv.Atoi(string(kind))
 		if err != nil {
@@ -220,7 +223,8 @@ func deliver(w http.ResponseWriter, good *httptest.ResponseRecorder, kind Kind) 
 	case NoContent:
 		w.WriteHeader(http.StatusNoContent)
 		return
-	case Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, BusyForLong, Broken, Unavailable, Slow, Reset, HTML, Redirect:
+	case Unauthorized, Forbidden, NotFound, BadRequest, Conflict, Busy, BusyFor, BusyForLong, Broken, Unavailable,
+		Slow, Reset, HTML, Redirect:
 	}
 	w.Header().Set("Content-Type", good.Header().Get("Content-Type"))
 	w.WriteHeader(good.Code)

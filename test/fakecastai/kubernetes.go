@@ -62,11 +62,14 @@ func (k *Kubernetes) List(ctx context.Context) ([]castai.Node, error) {
 
 // Add makes a Node object.
 func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
-	labels := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id, "kubernetes.io/hostname": n.Name, corev1.LabelInstanceTypeStable: n.InstanceType}
+	labels := map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id,
+		"kubernetes.io/hostname": n.Name, corev1.LabelInstanceTypeStable: n.InstanceType}
 	maps.Copy(labels, n.Labels)
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labels, Annotations: k.Annotations}, Spec: corev1.NodeSpec{ProviderID: n.ProviderId}}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labels, Annotations: k.Annotations},
+		Spec: corev1.NodeSpec{ProviderID: n.ProviderId}}
 	for _, t := range n.Taints {
-		node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: t.Key, Value: t.Value, Effect: corev1.TaintEffect(t.Effect)})
+		node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: t.Key, Value: t.Value,
+			Effect: corev1.TaintEffect(t.Effect)})
 	}
 	made, err := k.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
 	if err != nil || len(k.Annotations) > 0 {
@@ -75,14 +78,16 @@ func (k *Kubernetes) Add(ctx context.Context, n castai.Node) error {
 	// A patch: the node controller writes to a new node at the same time.
 	const ready = `{"status":{"conditions":[{"type":"Ready","status":"True","reason":"KubeletReady","lastHeartbeatTime":%q,"lastTransitionTime":%[1]q}]}}`
 	patch := fmt.Appendf(nil, ready, metav1.Now().UTC().Format(time.RFC3339))
-	_, err = k.client.CoreV1().Nodes().Patch(ctx, made.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = k.client.CoreV1().Nodes().Patch(ctx, made.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{},
+		"status")
 	return err
 }
 
 // Drain evicts the pods on a node, but for those of DaemonSets, as their budgets
 // allow it.
 func (k *Kubernetes) Drain(ctx context.Context, n castai.Node) (held bool, err error) {
-	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
+	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx,
+		metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
 	if err != nil {
 		return false, err
 	}
@@ -93,7 +98,8 @@ func (k *Kubernetes) Drain(ctx context.Context, n castai.Node) (held bool, err e
 			continue
 		}
 		group.Go(func() error {
-			eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}, DeleteOptions: metav1.NewDeleteOptions(0)}
+			eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace},
+				DeleteOptions: metav1.NewDeleteOptions(0)}
 			switch err := k.client.PolicyV1().Evictions(p.Namespace).Evict(evict, eviction); {
 			case apierrors.IsTooManyRequests(err):
 				blocked.Store(true)
@@ -109,14 +115,16 @@ func (k *Kubernetes) Drain(ctx context.Context, n castai.Node) (held bool, err e
 
 // Remove deletes the pods that are left on a node, and its Node object.
 func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
-	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
+	pods, err := k.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx,
+		metav1.ListOptions{FieldSelector: "spec.nodeName=" + n.Name})
 	if err != nil {
 		return err
 	}
 	group, evict := errgroup.WithContext(ctx)
 	for _, p := range pods.Items {
 		group.Go(func() error {
-			if err := k.client.CoreV1().Pods(p.Namespace).Delete(evict, p.Name, *metav1.NewDeleteOptions(0)); err != nil && !apierrors.IsNotFound(err) {
+			if err := k.client.CoreV1().Pods(p.Namespace).Delete(evict, p.Name, *metav1.NewDeleteOptions(0)); err != nil &&
+				!apierrors.IsNotFound(err) {
 				return fmt.Errorf("delete pod %s/%s: %w", p.Namespace, p.Name, err)
 			}
 			return nil
@@ -125,7 +133,8 @@ func (k *Kubernetes) Remove(ctx context.Context, n castai.Node) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	if err := k.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}); err != nil &&
+		!apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete node %s: %w", n.Name, err)
 	}
 	return nil

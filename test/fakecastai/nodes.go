@@ -14,7 +14,8 @@ import (
 )
 
 func (a api) ListAuthTokens(w http.ResponseWriter, r *http.Request) {
-	own := castai.AuthToken{Id: "token-1", Name: "the key of this request", Readonly: r.Header.Get("X-Api-Key") == a.options.ReadOnlyKey}
+	own := castai.AuthToken{Id: "token-1", Name: "the key of this request",
+		Readonly: r.Header.Get("X-Api-Key") == a.options.ReadOnlyKey}
 	write(w, http.StatusOK, castai.AuthTokenList{Items: []castai.AuthToken{own}})
 }
 
@@ -27,9 +28,11 @@ func wanted(n castai.Node, query url.Values) bool {
 	}
 	const removalDisabled = "autoscaling.cast.ai/removal-disabled"
 	is := map[string]string{
-		"nodeId": n.Id, "nodeName": n.Name, "nodeStatus": n.State.Phase, "instanceType": n.InstanceType, "zone": n.Zone, "lifecycleType": lifecycle,
-		"unschedulable":   strconv.FormatBool(n.Unschedulable),
-		"removalDisabled": strconv.FormatBool(n.Labels[removalDisabled] == "true" || n.Annotations[removalDisabled] == "true"),
+		"nodeId": n.Id, "nodeName": n.Name, "nodeStatus": n.State.Phase, "instanceType": n.InstanceType, "zone": n.Zone,
+		"lifecycleType": lifecycle,
+		"unschedulable": strconv.FormatBool(n.Unschedulable),
+		"removalDisabled": strconv.FormatBool(n.Labels[removalDisabled] == "true" ||
+			n.Annotations[removalDisabled] == "true"),
 	}
 	for name, value := range is {
 		if values := query[name]; len(values) > 0 && !slices.Contains(values, value) {
@@ -59,7 +62,8 @@ func (a api) ListNodes(w http.ResponseWriter, r *http.Request, id string, p cast
 		return
 	}
 	found := slices.DeleteFunc(slices.Clone(c.Nodes), func(n castai.Node) bool {
-		return p.ExcludeDeleting && slices.Contains([]string{"deleting", "deleted"}, n.State.Phase) || !wanted(n, r.URL.Query())
+		return p.ExcludeDeleting && slices.Contains([]string{"deleting", "deleted"}, n.State.Phase) ||
+			!wanted(n, r.URL.Query())
 	})
 	for i := range found {
 		found[i] = whole(found[i])
@@ -96,12 +100,15 @@ func (a api) AddNode(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	var config castai.NodeConfig
 	if err := json.NewDecoder(r.Body).Decode(&config); err != nil || config.InstanceType == "" {
-		fail(w, http.StatusBadRequest, "invalid body", castai.FieldViolation{Field: "instanceType", Description: "is required"})
+		fail(w, http.StatusBadRequest, "invalid body", castai.FieldViolation{Field: "instanceType",
+			Description: "is required"})
 		return
 	}
 	n := castai.Node{
-		Id: a.name("node"), InstanceType: config.InstanceType, Zone: config.Zone, AddedBy: "cast", Role: "worker", CreatedAt: time.Now().UTC(),
-		Labels: config.KubernetesLabels, Taints: config.KubernetesTaints, SpotConfig: config.SpotConfig, State: castai.NodeState{Phase: "creating"},
+		Id: a.name("node"), InstanceType: config.InstanceType, Zone: config.Zone, AddedBy: "cast", Role: "worker",
+		CreatedAt: time.Now().UTC(),
+		Labels:    config.KubernetesLabels, Taints: config.KubernetesTaints, SpotConfig: config.SpotConfig,
+		State: castai.NodeState{Phase: "creating"},
 	}
 	n.Name, n.InstanceId = "castai-"+n.Id, "i-"+n.Id
 	n.ProviderId = "aws:///eu-central-1a/" + n.InstanceId

@@ -16,7 +16,8 @@ import (
 // that is false or empty, too.
 func TestRequiredFieldsAreThere(t *testing.T) {
 	fake := fakecastai.New(fakecastai.Options{Key: key, Delay: time.Hour})
-	fake.AddCluster(fakecastai.Sample("c", "prod", castai.Node{Id: "n", Name: "n", AddedBy: "cast", InstanceType: "m7g.xlarge", State: castai.NodeState{Phase: "ready"}}))
+	fake.AddCluster(fakecastai.Sample("c", "prod", castai.Node{Id: "n", Name: "n", AddedBy: "cast",
+		InstanceType: "m7g.xlarge", State: castai.NodeState{Phase: "ready"}}))
 	get := func(method, path string) string {
 		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
 		r.Header.Set("X-Api-Key", key)
@@ -27,10 +28,12 @@ func TestRequiredFieldsAreThere(t *testing.T) {
 	const nodes = "/v1/kubernetes/external-clusters/c/nodes"
 	deleted := get(http.MethodDelete, nodes+"/n")
 	operation := deleted[strings.Index(deleted, "operation-"):strings.LastIndex(deleted, `"`)]
-	if body := get(http.MethodGet, "/v1/kubernetes/external-clusters/operations/"+operation); !strings.Contains(body, `"done":false`) {
+	if body := get(http.MethodGet, "/v1/kubernetes/external-clusters/operations/"+operation); !strings.Contains(body,
+		`"done":false`) {
 		t.Errorf("an operation is %s", body)
 	}
-	for _, field := range []string{`"labels":{}`, `"annotations":{}`, `"taints":[]`, `"unschedulable":false`, `"spotConfig":{`, `"phase":"draining"`} {
+	for _, field := range []string{`"labels":{}`, `"annotations":{}`, `"taints":[]`, `"unschedulable":false`,
+		`"spotConfig":{`, `"phase":"draining"`} {
 		if body := get(http.MethodGet, nodes); !strings.Contains(body, field) {
 			t.Errorf("without %s: %s", field, body)
 		}
@@ -38,7 +41,8 @@ func TestRequiredFieldsAreThere(t *testing.T) {
 	if body := get(http.MethodGet, "/v1/auth/tokens"); !strings.Contains(body, `"items":[{`) {
 		t.Errorf("the keys are %s", body)
 	}
-	for filter, there := range map[string]bool{"nodeStatus=draining": true, "nodeStatus=ready": false, "lifecycleType=spot": false, "instanceType=m7g.xlarge": true, "removalDisabled=true": false, "nodeName=n": true} {
+	for filter, there := range map[string]bool{"nodeStatus=draining": true, "nodeStatus=ready": false,
+		"lifecycleType=spot": false, "instanceType=m7g.xlarge": true, "removalDisabled=true": false, "nodeName=n": true} {
 		if body := get(http.MethodGet, nodes+"?"+filter); strings.Contains(body, `"id":"n"`) != there {
 			t.Errorf("%s: %s", filter, body)
 		}
@@ -47,7 +51,8 @@ func TestRequiredFieldsAreThere(t *testing.T) {
 		ClusterLimits  struct{ CPU struct{ MaxCores int32 } }
 		NodeDownscaler struct{ EmptyNodes struct{ DelaySeconds int32 } }
 	}
-	if err := json.Unmarshal([]byte(fakecastai.SamplePolicies), &policies); err != nil || policies.ClusterLimits.CPU.MaxCores == 0 {
+	if err := json.Unmarshal([]byte(fakecastai.SamplePolicies), &policies); err != nil ||
+		policies.ClusterLimits.CPU.MaxCores == 0 {
 		t.Errorf("the SDK can't read the policies: %v", err)
 	}
 }

@@ -29,9 +29,10 @@ func Sample(id, name string, nodes ...castai.Node) Cluster {
 		Cluster: castai.Cluster{
 			Id: id, Name: name, OrganizationId: Organization, Status: "ready", AgentStatus: "online",
 			AgentSnapshotReceivedAt: time.Now().UTC().Add(-10 * time.Second).Truncate(time.Second),
-			CredentialsId:           "8d1b3f0e-6c1e-4f57-9a26-0d9d3c1a5b77", IsPhase2: &managed, ManagedBy: "console", ProviderType: "eks",
-			Region: castai.Region{Name: "eu-central-1", DisplayName: "EU (Frankfurt)"},
-			Eks:    castai.EKS{AccountId: "123456789012", ClusterName: name, Region: "eu-central-1"},
+			CredentialsId:           "8d1b3f0e-6c1e-4f57-9a26-0d9d3c1a5b77", IsPhase2: &managed, ManagedBy: "console",
+			ProviderType: "eks",
+			Region:       castai.Region{Name: "eu-central-1", DisplayName: "EU (Frankfurt)"},
+			Eks:          castai.EKS{AccountId: "123456789012", ClusterName: name, Region: "eu-central-1"},
 		},
 		Nodes: nodes, Policies: castai.Policies(SamplePolicies),
 		Script: fmt.Sprintf("curl -fsSL https://example.com/cleanup.sh | CASTAI_CLUSTER_ID=%s bash -\n", id),
@@ -41,7 +42,9 @@ func Sample(id, name string, nodes ...castai.Node) Cluster {
 // SampleNode returns a ready node. by says who made it: cast for Cast AI.
 func SampleNode(name, providerID, by string) castai.Node {
 	return castai.Node{
-		Id: "node-of-" + name, Name: name, ProviderId: providerID, AddedBy: by, InstanceType: "m7g.xlarge", Zone: "eu-central-1a", Role: "worker",
+		Id: "node-of-" +
+			name, Name: name, ProviderId: providerID, AddedBy: by, InstanceType: "m7g.xlarge", Zone: "eu-central-1a",
+		Role:      "worker",
 		CreatedAt: time.Now().UTC().Add(-time.Hour).Truncate(time.Second), State: castai.NodeState{Phase: "ready"},
 		Labels: map[string]string{}, Annotations: map[string]string{}, Taints: []castai.Taint{},
 	}

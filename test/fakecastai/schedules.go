@@ -10,7 +10,8 @@ import (
 	"github.com/castai/kubectl-castai/internal/castai"
 )
 
-func (a api) ListHibernationSchedules(w http.ResponseWriter, _ *http.Request, organizationID string, p castai.ListHibernationSchedulesParams) {
+func (a api) ListHibernationSchedules(w http.ResponseWriter, _ *http.Request, organizationID string,
+	p castai.ListHibernationSchedulesParams) {
 	var found []castai.HibernationSchedule
 	for _, h := range a.schedules {
 		if h.OrganizationId == organizationID {
@@ -18,7 +19,8 @@ func (a api) ListHibernationSchedules(w http.ResponseWriter, _ *http.Request, or
 		}
 	}
 	items, next := page(a.Server, found, p.PageLimit, p.PageCursor)
-	write(w, http.StatusOK, castai.HibernationScheduleList{Items: items, NextPageCursor: next, TotalCount: int32(len(found))}) //nolint:gosec // a handful
+	write(w, http.StatusOK, castai.HibernationScheduleList{Items: items, NextPageCursor: next,
+		TotalCount: int32(len(found))}) //nolint:gosec // a handful
 }
 
 // schedule returns a schedule, or answers that there is none.
@@ -42,7 +44,8 @@ func (a api) GetHibernationSchedule(w http.ResponseWriter, _ *http.Request, orga
 // CreateHibernationSchedule wants what the provider of Terraform calls required.
 func (a api) CreateHibernationSchedule(w http.ResponseWriter, r *http.Request, organizationID string) {
 	var h castai.HibernationSchedule
-	if err := json.NewDecoder(r.Body).Decode(&h); err != nil || h.Name == "" || h.ResumeConfig.JobConfig.NodeConfig.InstanceType == "" {
+	if err := json.NewDecoder(r.Body).Decode(&h); err != nil || h.Name == "" ||
+		h.ResumeConfig.JobConfig.NodeConfig.InstanceType == "" {
 		write(w, http.StatusBadRequest, castai.ErrorBody{Code: 3, Message: "invalid hibernation schedule"})
 		return
 	}
@@ -66,10 +69,12 @@ func (a api) job(w http.ResponseWriter, organizationID, id, status string) *Clus
 		return nil
 	}
 	assigned := slices.ContainsFunc(a.schedules, func(h castai.HibernationSchedule) bool {
-		return h.OrganizationId == organizationID && slices.Contains(h.ClusterAssignments.Items, castai.ClusterAssignment{ClusterId: id})
+		return h.OrganizationId == organizationID && slices.Contains(h.ClusterAssignments.Items,
+			castai.ClusterAssignment{ClusterId: id})
 	})
 	if !assigned || c.Status != status {
-		write(w, http.StatusBadRequest, castai.ErrorBody{Code: 9, Message: "the cluster is " + c.Status + ", or has no hibernation schedule"})
+		write(w, http.StatusBadRequest, castai.ErrorBody{Code: 9, Message: "the cluster is " + c.Status +
+			", or has no hibernation schedule"})
 		return nil
 	}
 	return c
@@ -105,7 +110,8 @@ func (a api) ResumeCluster(w http.ResponseWriter, _ *http.Request, organizationI
 	c.Status = "resuming"
 	n := castai.Node{
 		Id: a.name("node"), InstanceType: "m5a.large", AddedBy: "cast", Role: "worker", CreatedAt: time.Now().UTC(),
-		Taints: []castai.Taint{{Key: "provisioning.cast.ai/temporary", Value: "resuming", Effect: "NoSchedule"}}, State: castai.NodeState{Phase: "creating"},
+		Taints: []castai.Taint{{Key: "provisioning.cast.ai/temporary", Value: "resuming",
+			Effect: "NoSchedule"}}, State: castai.NodeState{Phase: "creating"},
 	}
 	n.Name, n.InstanceId = "castai-"+n.Id, "i-"+n.Id
 	n.ProviderId = "aws:///eu-central-1a/" + n.InstanceId

@@ -165,7 +165,8 @@ func (s *Server) advance(ctx context.Context) {
 	}
 	for _, c := range s.clusters {
 		// An agent that is gone shows, unless credentials keep the cluster connected.
-		if c.CredentialsId == "" && !c.Lingers && c.AgentStatus == "online" && s.options.Nodes != nil && !s.options.Nodes.AgentRuns(ctx) {
+		if c.CredentialsId == "" && !c.Lingers && c.AgentStatus == "online" && s.options.Nodes != nil &&
+			!s.options.Nodes.AgentRuns(ctx) {
 			c.AgentStatus = "disconnected"
 		}
 	}

@@ -63,7 +63,8 @@ func (c contract) faults(schema map[string]any, value any, where string) (out []
 			out = append(out, fmt.Sprintf("%s is %v, which no int32 holds", where, is))
 		}
 	}
-	name := map[string]string{"map[string]interface {}": "object", "[]interface {}": "array", "string": "string", "bool": "boolean"}[fmt.Sprintf("%T", value)]
+	name := map[string]string{"map[string]interface {}": "object", "[]interface {}": "array", "string": "string",
+		"bool": "boolean"}[fmt.Sprintf("%T", value)]
 	if want, _ := schema["type"].(string); name != "" && want != "" && want != name {
 		out = append(out, fmt.Sprintf("%s is %s, and not %s", where, name, want))
 	}

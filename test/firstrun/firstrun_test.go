@@ -48,7 +48,10 @@ func TestThePageIsWhatPeopleSee(t *testing.T) {
 	}
 	commands, lines := transcripts(string(page))
 	for _, s := range steps {
-		i := slices.IndexFunc(commands, func(c string) bool { return masked(c) == s.Command || strings.HasPrefix(c, s.Command+" castai-") })
+		i := slices.IndexFunc(commands, func(c string) bool {
+			return masked(c) == s.Command ||
+				strings.HasPrefix(c, s.Command+" castai-")
+		})
 		if i < 0 || len(lines[commands[i]]) == 0 {
 			t.Errorf("docs/first-run.md does not show %q", s.Command)
 			continue

@@ -68,7 +68,8 @@ func (p *pod) platform(api *corev1.Pod) (map[string]string, error) {
 		Clusters: map[string]*clientcmdapi.Cluster{"pod": {
 			Server: p.kubelet.cluster.URL(), CertificateAuthority: filepath.Join(account, corev1.ServiceAccountRootCAKey),
 		}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"pod": {TokenFile: filepath.Join(account, corev1.ServiceAccountTokenKey)}},
+		AuthInfos: map[string]*clientcmdapi.AuthInfo{"pod": {TokenFile: filepath.Join(account,
+			corev1.ServiceAccountTokenKey)}},
 		Contexts:       map[string]*clientcmdapi.Context{"pod": {Cluster: "pod", AuthInfo: "pod", Namespace: api.Namespace}},
 		CurrentContext: "pod",
 	}, path)
@@ -86,7 +87,8 @@ func (p *pod) allOf(ctx context.Context, namespace string, from corev1.EnvFromSo
 }
 
 // data returns what a Secret or a ConfigMap holds.
-func (p *pod) data(ctx context.Context, namespace string, secret bool, name string, optional bool) (data map[string][]byte, err error) {
+func (p *pod) data(ctx context.Context, namespace string, secret bool, name string,
+	optional bool) (data map[string][]byte, err error) {
 	core := p.kubelet.client.CoreV1()
 	if secret {
 		var o *corev1.Secret
@@ -110,7 +112,8 @@ func (p *pod) data(ctx context.Context, namespace string, secret bool, name stri
 }
 
 // valueFrom returns the value of a variable that is found elsewhere, unless it is optional and not there.
-func (p *pod) valueFrom(ctx context.Context, api *corev1.Pod, from *corev1.EnvVarSource) (value string, found bool, err error) {
+func (p *pod) valueFrom(ctx context.Context, api *corev1.Pod, from *corev1.EnvVarSource) (value string, found bool,
+	err error) {
 	if from.FieldRef != nil {
 		value, err = field(api, from.FieldRef.FieldPath, p.ip)
 		return value, true, err

@@ -244,7 +244,8 @@ func (k *Kubelet) nodeStatus() corev1.NodeStatus {
 	}
 	now := metav1.Now()
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason string) corev1.NodeCondition {
-		return corev1.NodeCondition{Type: kind, Status: status, Reason: reason, LastHeartbeatTime: now, LastTransitionTime: now}
+		return corev1.NodeCondition{Type: kind, Status: status, Reason: reason, LastHeartbeatTime: now,
+			LastTransitionTime: now}
 	}
 	return corev1.NodeStatus{
 		Capacity: size, Allocatable: size,
@@ -258,7 +259,8 @@ func (k *Kubelet) nodeStatus() corev1.NodeStatus {
 			{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}, {Type: corev1.NodeHostName, Address: k.o.Name},
 		},
 		NodeInfo: corev1.NodeSystemInfo{
-			Architecture: runtime.GOARCH, OperatingSystem: runtime.GOOS, KubeletVersion: "processes", ContainerRuntimeVersion: "processes://1",
+			Architecture: runtime.GOARCH, OperatingSystem: runtime.GOOS, KubeletVersion: "processes",
+			ContainerRuntimeVersion: "processes://1",
 		},
 	}
 }

@@ -82,7 +82,8 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: once, image: 
 func start(t *testing.T, o kubelet.Options) (*controlplane.Cluster, *kubelet.Kubelet) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "server")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./testdata/server") //nolint:gosec // a path of the test
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin,
+		"./testdata/server") //nolint:gosec // a path of the test
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -118,11 +119,12 @@ func start(t *testing.T, o kubelet.Options) (*controlplane.Cluster, *kubelet.Kub
 func eventually(t *testing.T, c *controlplane.Cluster, want string, args ...string) {
 	t.Helper()
 	var got []byte
-	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		var err error
-		got, err = c.Kubectl(ctx, args...)
-		return strings.Contains(string(got), want), err
-	})
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			var err error
+			got, err = c.Kubectl(ctx, args...)
+			return strings.Contains(string(got), want), err
+		})
 	if err != nil {
 		t.Errorf("kubectl %s: want %q, got %q: %v", strings.Join(args, " "), want, got, err)
 	}
@@ -134,7 +136,8 @@ func TestKubelet(t *testing.T) {
 		shared bool
 	}{{"with namespaces", false}, {"without", true}} {
 		t.Run(mode.name, func(t *testing.T) {
-			cluster, node := start(t, kubelet.Options{Shared: mode.shared, Backoff: time.Second, Refresh: 200 * time.Millisecond})
+			cluster, node := start(t, kubelet.Options{Shared: mode.shared, Backoff: time.Second,
+				Refresh: 200 * time.Millisecond})
 			if err := cluster.Apply(t.Context(), manifests); err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +160,8 @@ func runs(t *testing.T, cluster *controlplane.Cluster, shared bool) {
 	front := kubectl("get", "service", "server", "--output=jsonpath={.spec.clusterIP}") + ":8443"
 	seen := see(t, front)
 	ip := kubectl("get", "pod", "server", "--output=jsonpath={.status.podIP}")
-	for key, want := range map[string]string{"NAME": "server", "LEVEL": "low", "IP": ip, "setting": "low", "namespace": "default"} {
+	for key, want := range map[string]string{"NAME": "server", "LEVEL": "low", "IP": ip, "setting": "low",
+		"namespace": "default"} {
 		if seen[key] != want {
 			t.Errorf("the pod sees %s=%q, want %q", key, seen[key], want)
 		}
@@ -169,9 +173,10 @@ func runs(t *testing.T, cluster *controlplane.Cluster, shared bool) {
 		t.Errorf("the pod sees hostname %q and reaches the API server: %s", seen["hostname"], seen["server"])
 	}
 	kubectl("patch", "configmap", "settings", "--patch", `{"data":{"level":"high"}}`)
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		return see(t, front)["setting"] == "high", nil
-	})
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true,
+		func(context.Context) (bool, error) {
+			return see(t, front)["setting"] == "high", nil
+		})
 	if err != nil {
 		t.Errorf("the volume does not follow its ConfigMap: %v", err)
 	}
@@ -179,7 +184,8 @@ func runs(t *testing.T, cluster *controlplane.Cluster, shared bool) {
 	state := func(pod, path string) []string {
 		return []string{"get", "pod", pod, "--output=jsonpath={.status" + path + "}"}
 	}
-	eventually(t, cluster, "CrashLoopBackOff 3", state("crash", ".containerStatuses[0]['state.waiting.reason','lastState.terminated.exitCode']")...)
+	eventually(t, cluster, "CrashLoopBackOff 3", state("crash",
+		".containerStatuses[0]['state.waiting.reason','lastState.terminated.exitCode']")...)
 	eventually(t, cluster, "ImagePullBackOff", state("unknown", ".containerStatuses[0].state.waiting.reason")...)
 	eventually(t, cluster, "hooks of the lifecycle", "get", "events", "--field-selector=reason=Unsupported")
 	eventually(t, cluster, `secrets "late" not found`, "get", "events", "--field-selector=reason=FailedMount")
@@ -221,13 +227,14 @@ func ends(t *testing.T, cluster *controlplane.Cluster, node *kubelet.Kubelet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		answer, err := http.Get("http://" + string(service) + ":8443/ready")
-		if err == nil {
-			_ = answer.Body.Close()
-		}
-		return err != nil, nil
-	})
+	err = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true,
+		func(context.Context) (bool, error) {
+			answer, err := http.Get("http://" + string(service) + ":8443/ready")
+			if err == nil {
+				_ = answer.Body.Close()
+			}
+			return err != nil, nil
+		})
 	if err != nil {
 		t.Errorf("the Service still answers: %v", err)
 	}
@@ -242,7 +249,8 @@ func ends(t *testing.T, cluster *controlplane.Cluster, node *kubelet.Kubelet) {
 
 // A node that is lost is noticed, its pods stay, and its processes go on.
 func TestLose(t *testing.T) {
-	cluster, node := start(t, kubelet.Options{Taints: []corev1.Taint{{Key: "alive", Effect: corev1.TaintEffectNoSchedule}}})
+	cluster, node := start(t,
+		kubelet.Options{Taints: []corev1.Taint{{Key: "alive", Effect: corev1.TaintEffectNoSchedule}}})
 	pod := `{apiVersion: v1, kind: Pod, metadata: {name: server, namespace: default}, spec: {tolerations: [{key: alive}],
 		containers: [{name: server, image: example.com/server, readinessProbe: {httpGet: {path: /ready, port: 8080}, periodSeconds: 1}}]}}`
 	if err := cluster.Apply(t.Context(), pod); err != nil {

@@ -15,7 +15,8 @@ import (
 )
 
 // probe calls a probe of a container for as long as ctx lasts, and verdict with every change between passed and failed.
-func (s *sandbox) probe(ctx context.Context, c *corev1.Container, p *corev1.Probe, verdict func(passed bool, err error)) {
+func (s *sandbox) probe(ctx context.Context, c *corev1.Container, p *corev1.Probe,
+	verdict func(passed bool, err error)) {
 	timer := time.NewTimer(time.Duration(p.InitialDelaySeconds) * time.Second)
 	defer timer.Stop()
 	count, was, told := 0, false, false
@@ -80,7 +81,8 @@ func (s *sandbox) get(ctx context.Context, c *corev1.Container, action *corev1.H
 	if action.Scheme == corev1.URISchemeHTTPS {
 		scheme = "https"
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(s.address, port)+action.Path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(s.address, port)+
+		action.Path, nil)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ func TestExpand(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	for restarts, want := range []time.Duration{0, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second, 300 * time.Second, 300 * time.Second} {
+	for restarts, want := range []time.Duration{0, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second,
+		160 * time.Second, 300 * time.Second, 300 * time.Second} {
 		if got := backoff(10*time.Second, restarts); got != want {
 			t.Errorf("before restart %d: %s, want %s", restarts, got, want)
 		}
@@ -68,14 +69,19 @@ func TestPhase(t *testing.T) {
 		want       corev1.PodPhase
 	}{
 		{"creating", corev1.RestartPolicyAlways, false, nil, []corev1.ContainerStatus{creating}, corev1.PodPending},
-		{"initialising", corev1.RestartPolicyAlways, false, []corev1.ContainerStatus{running}, []corev1.ContainerStatus{creating}, corev1.PodPending},
-		{"could not initialise", corev1.RestartPolicyNever, false, []corev1.ContainerStatus{ended(1)}, []corev1.ContainerStatus{creating}, corev1.PodFailed},
-		{"running", corev1.RestartPolicyAlways, false, []corev1.ContainerStatus{ended(0)}, []corev1.ContainerStatus{running}, corev1.PodRunning},
+		{"initialising", corev1.RestartPolicyAlways, false, []corev1.ContainerStatus{running},
+			[]corev1.ContainerStatus{creating}, corev1.PodPending},
+		{"could not initialise", corev1.RestartPolicyNever, false, []corev1.ContainerStatus{ended(1)},
+			[]corev1.ContainerStatus{creating}, corev1.PodFailed},
+		{"running", corev1.RestartPolicyAlways, false, []corev1.ContainerStatus{ended(0)}, []corev1.ContainerStatus{running},
+			corev1.PodRunning},
 		{"crashing", corev1.RestartPolicyAlways, false, nil, []corev1.ContainerStatus{crashed}, corev1.PodRunning},
-		{"one of two ended", corev1.RestartPolicyNever, false, nil, []corev1.ContainerStatus{ended(0), running}, corev1.PodRunning},
+		{"one of two ended", corev1.RestartPolicyNever, false, nil, []corev1.ContainerStatus{ended(0), running},
+			corev1.PodRunning},
 		{"done", corev1.RestartPolicyNever, false, nil, []corev1.ContainerStatus{ended(0), ended(0)}, corev1.PodSucceeded},
 		{"failed", corev1.RestartPolicyNever, false, nil, []corev1.ContainerStatus{ended(0), ended(1)}, corev1.PodFailed},
-		{"to be tried again", corev1.RestartPolicyOnFailure, false, nil, []corev1.ContainerStatus{ended(1)}, corev1.PodRunning},
+		{"to be tried again", corev1.RestartPolicyOnFailure, false, nil, []corev1.ContainerStatus{ended(1)},
+			corev1.PodRunning},
 		{"to be restarted", corev1.RestartPolicyAlways, false, nil, []corev1.ContainerStatus{ended(0)}, corev1.PodRunning},
 		{"deleted", corev1.RestartPolicyAlways, true, nil, []corev1.ContainerStatus{ended(143)}, corev1.PodFailed},
 	} {

@@ -133,7 +133,8 @@ func (v *volumes) token(ctx context.Context, api *corev1.Pod, p *corev1.ServiceA
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: p.ExpirationSeconds,
-		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: api.Name, UID: api.UID},
+		BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: api.Name,
+			UID: api.UID},
 	}}
 	if p.Audience != "" {
 		request.Spec.Audiences = []string{p.Audience}
@@ -148,7 +149,8 @@ func (v *volumes) token(ctx context.Context, api *corev1.Pod, p *corev1.ServiceA
 	return files{p.Path: []byte(answer.Status.Token)}, nil
 }
 
-func (v *volumes) secret(ctx context.Context, api *corev1.Pod, name string, items []corev1.KeyToPath, optional bool) (files, error) {
+func (v *volumes) secret(ctx context.Context, api *corev1.Pod, name string, items []corev1.KeyToPath,
+	optional bool) (files, error) {
 	secret, err := v.pod.kubelet.client.CoreV1().Secrets(api.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) && optional {
 		return files{}, nil
@@ -159,7 +161,8 @@ func (v *volumes) secret(ctx context.Context, api *corev1.Pod, name string, item
 	return choose(secret.Data, items, optional)
 }
 
-func (v *volumes) configMap(ctx context.Context, api *corev1.Pod, name string, items []corev1.KeyToPath, optional bool) (files, error) {
+func (v *volumes) configMap(ctx context.Context, api *corev1.Pod, name string, items []corev1.KeyToPath,
+	optional bool) (files, error) {
 	configMap, err := v.pod.kubelet.client.CoreV1().ConfigMaps(api.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) && optional {
 		return files{}, nil

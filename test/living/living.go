@@ -125,7 +125,8 @@ func (c *Cluster) Program(ctx context.Context, name string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, c.program, name) //nolint:gosec // of this project
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig(), "POD_NAMESPACE="+Namespace, controllers.ValuesVariable+"="+string(encoded))
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig(), "POD_NAMESPACE="+Namespace, controllers.ValuesVariable+
+		"="+string(encoded))
 	return cmd, nil
 }
 
@@ -161,25 +162,26 @@ func (c *Cluster) Alive(ctx context.Context) error {
 	components := schema.GroupVersionResource{Group: "castware.cast.ai", Version: "v1alpha1", Resource: "components"}
 	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	var last string
-	err = wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
-		for _, resource := range []schema.GroupVersionResource{components, deployments} {
-			list, err := api.Resource(resource).Namespace(Namespace).List(ctx, metav1.ListOptions{})
-			if ctx.Err() != nil {
-				return false, ctx.Err() // and not why the last request failed
-			}
-			if err != nil || len(list.Items) == 0 {
-				last = fmt.Sprintf("no %s: %v", resource.Resource, err)
-				return false, nil
-			}
-			for i := range list.Items {
-				if o := &list.Items[i]; !available(o) {
-					last = fmt.Sprintf("%s %s: %v", o.GetKind(), o.GetName(), o.Object["status"])
+	err = wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, 3*time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			for _, resource := range []schema.GroupVersionResource{components, deployments} {
+				list, err := api.Resource(resource).Namespace(Namespace).List(ctx, metav1.ListOptions{})
+				if ctx.Err() != nil {
+					return false, ctx.Err() // and not why the last request failed
+				}
+				if err != nil || len(list.Items) == 0 {
+					last = fmt.Sprintf("no %s: %v", resource.Resource, err)
 					return false, nil
 				}
+				for i := range list.Items {
+					if o := &list.Items[i]; !available(o) {
+						last = fmt.Sprintf("%s %s: %v", o.GetKind(), o.GetName(), o.Object["status"])
+						return false, nil
+					}
+				}
 			}
-		}
-		return true, nil
-	})
+			return true, nil
+		})
 	if err != nil {
 		return fmt.Errorf("wait for Cast AI to live: %w (%s)", err, last)
 	}

@@ -18,14 +18,17 @@ import (
 func kinds() []schema.GroupVersionResource {
 	var out []schema.GroupVersionResource
 	for group, resources := range map[schema.GroupVersion][]string{
-		{Version: "v1"}:                                        {"namespaces", "secrets", "configmaps", "serviceaccounts", "services", "pods"},
-		{Group: "apps", Version: "v1"}:                         {"deployments", "replicasets"},
-		{Group: "batch", Version: "v1"}:                        {"jobs"},
-		{Group: "rbac.authorization.k8s.io", Version: "v1"}:    {"roles", "rolebindings", "clusterroles", "clusterrolebindings"},
-		{Group: "admissionregistration.k8s.io", Version: "v1"}: {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"},
-		{Group: "apiextensions.k8s.io", Version: "v1"}:         {"customresourcedefinitions"},
-		{Group: "coordination.k8s.io", Version: "v1"}:          {"leases"},
-		{Group: "policy", Version: "v1"}:                       {"poddisruptionbudgets"},
+		{Version: "v1"}: {"namespaces", "secrets", "configmaps", "serviceaccounts",
+			"services", "pods"},
+		{Group: "apps", Version: "v1"}:  {"deployments", "replicasets"},
+		{Group: "batch", Version: "v1"}: {"jobs"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1"}: {"roles", "rolebindings", "clusterroles",
+			"clusterrolebindings"},
+		{Group: "admissionregistration.k8s.io", Version: "v1"}: {"mutatingwebhookconfigurations",
+			"validatingwebhookconfigurations"},
+		{Group: "apiextensions.k8s.io", Version: "v1"}: {"customresourcedefinitions"},
+		{Group: "coordination.k8s.io", Version: "v1"}:  {"leases"},
+		{Group: "policy", Version: "v1"}:               {"poddisruptionbudgets"},
 	} {
 		for _, r := range resources {
 			out = append(out, group.WithResource(r))

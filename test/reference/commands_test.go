@@ -34,7 +34,8 @@ func TestCommands(t *testing.T) {
 		}
 		for _, match := range line.FindAllStringSubmatch(string(content), -1) {
 			words := strings.Fields(ends.ReplaceAllString(strings.ReplaceAll(match[1]+match[2], "\n", " "), ""))
-			root := plugin.New("kubectl castai", plugin.Version{}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard})
+			root := plugin.New("kubectl castai", plugin.Version{},
+				genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard})
 			cmd, rest, err := root.Find(words)
 			if err == nil {
 				err = cmd.ParseFlags(rest)

@@ -23,7 +23,8 @@ const (
 
 // Generate returns the content of every file, by its path in docs/.
 func Generate() (map[string][]byte, error) {
-	root := plugin.New("kubectl castai", plugin.Version{}, genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard})
+	root := plugin.New("kubectl castai", plugin.Version{},
+		genericiooptions.IOStreams{In: strings.NewReader(""), Out: io.Discard, ErrOut: io.Discard})
 	root.DisableAutoGenTag = true
 	root.InitDefaultHelpCmd()
 	// It is made of the home of whoever asks.

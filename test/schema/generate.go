@@ -22,7 +22,8 @@ const module = "github.com/castai/kubectl-castai"
 // index of a backup.
 func documents() map[string]reflect.Type {
 	return map[string]reflect.Type{
-		"Inventory": reflect.TypeFor[printer.Inventory](), "Plan": reflect.TypeFor[printer.Plan](), "Report": reflect.TypeFor[printer.Report](),
+		"Inventory": reflect.TypeFor[printer.Inventory](), "Plan": reflect.TypeFor[printer.Plan](),
+		"Report":      reflect.TypeFor[printer.Report](),
 		"Explanation": reflect.TypeFor[printer.Explanation](), "Restore": reflect.TypeFor[printer.Restore](),
 		"Summary":     reflect.TypeFor[printer.Summary](),
 		"WhyNot":      reflect.TypeFor[printer.WhyNot](),
@@ -46,7 +47,8 @@ func Generate(root string) ([]byte, error) {
 	}
 	comments := map[string]string{}
 	for key, text := range r.CommentMap {
-		comments[strings.Replace(key, path.Clean(filepath.ToSlash(root)), module, 1)] = strings.Join(strings.Fields(text), " ")
+		comments[strings.Replace(key, path.Clean(filepath.ToSlash(root)), module, 1)] = strings.Join(strings.Fields(text),
+			" ")
 	}
 	r.CommentMap = comments
 

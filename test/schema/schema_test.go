@@ -61,7 +61,8 @@ func TestEveryDocumentIsDescribed(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	meta := printer.Metadata{Cluster: "c", Server: "https://server", Time: time.Now().UTC()}
-	report := printer.Report{TypeMeta: printer.TypeMeta{APIVersion: printer.APIVersion, Kind: "Report"}, Metadata: meta, Left: []printer.Object{}}
+	report := printer.Report{TypeMeta: printer.TypeMeta{APIVersion: printer.APIVersion, Kind: "Report"}, Metadata: meta,
+		Left: []printer.Object{}}
 	report.Outcomes, report.Phases = slices.Grow(report.Outcomes, 1), slices.Grow(report.Phases, 1)
 	good, err := json.Marshal(report)
 	if err != nil {

@@ -27,11 +27,14 @@ func script(look func(name string)) []func(func(engine.Event)) {
 	target := func(kind, namespace, name string) cluster.Target {
 		return cluster.Target{Ref: cluster.Ref{Kind: kind, Namespace: namespace, Name: name}}
 	}
-	webhooks := &engine.Phase{Name: "webhooks", Title: "Remove webhooks and API services", Actions: make([]engine.Action, 1)}
-	homes := &engine.Phase{Name: "namespaces", Title: "Remove namespaces and what is in them", Timeout: 15 * time.Minute, Actions: make([]engine.Action, 4)}
+	webhooks := &engine.Phase{Name: "webhooks", Title: "Remove webhooks and API services",
+		Actions: make([]engine.Action, 1)}
+	homes := &engine.Phase{Name: "namespaces", Title: "Remove namespaces and what is in them", Timeout: 15 * time.Minute,
+		Actions: make([]engine.Action, 4)}
 	webhook := target("MutatingWebhookConfiguration", "", "castai-pod-mutator")
 	secret := target("Secret", "castai-agent", "castai-agent-\x1b[31mred")
-	wide := target("ConfigMap", "castai-agent", "設定と環境設定と環境設定と環境設定と環境設定と環境設定と環境")
+	wide := target("ConfigMap", "castai-agent",
+		"設定と環境設定と環境設定と環境設定と環境設定と環境設定と環境")
 	home := target("Namespace", "", "castai-agent")
 	return []func(func(engine.Event)){
 		func(emit func(engine.Event)) {
@@ -44,10 +47,13 @@ func script(look func(name string)) []func(func(engine.Event)) {
 			emit(engine.Event{Type: engine.PhaseStarted, Time: at(1), Phase: homes, Total: 4})
 			emit(engine.Event{Type: engine.Requested, Time: at(1), Phase: homes, Target: home, Total: 4})
 			emit(engine.Event{Type: engine.Requested, Time: at(1), Phase: homes, Target: wide, Total: 4})
-			emit(engine.Event{Type: engine.Failed, Time: at(2), Phase: homes, Target: secret, Message: "the server refused it", Total: 4})
+			emit(engine.Event{Type: engine.Failed, Time: at(2), Phase: homes, Target: secret, Message: "the server refused it",
+				Total: 4})
 			look("what was done last")
-			emit(engine.Event{Type: engine.Waiting, Time: at(4), Phase: homes, Target: home, Message: "2 pods are left, which no kubelet confirms", Done: 1, Total: 4})
-			emit(engine.Event{Type: engine.StepStarted, Time: at(10), Phase: homes, Message: "It does not go by itself: finalizers are removed", Done: 1, Total: 4})
+			emit(engine.Event{Type: engine.Waiting, Time: at(4), Phase: homes, Target: home,
+				Message: "2 pods are left, which no kubelet confirms", Done: 1, Total: 4})
+			emit(engine.Event{Type: engine.StepStarted, Time: at(10), Phase: homes,
+				Message: "It does not go by itself: finalizers are removed", Done: 1, Total: 4})
 			look("what is waited for")
 			emit(engine.Event{Type: engine.Done, Time: at(70), Phase: homes, Target: home, Done: 3, Total: 4})
 			emit(engine.Event{Type: engine.Left, Time: at(71), Phase: homes, Target: wide, Done: 3, Total: 4})
@@ -206,7 +212,8 @@ func TestResize(t *testing.T) {
 	})
 	text := shown(t, screen, device)
 	for line := range strings.Lines(plain(t)) {
-		if short := strings.TrimSpace(line); len(short) < 55 && !strings.Contains("\n"+text, "\n"+strings.TrimRight(line, "\n")+"\n") {
+		if short := strings.TrimSpace(line); len(short) < 55 &&
+			!strings.Contains("\n"+text, "\n"+strings.TrimRight(line, "\n")+"\n") {
 			t.Errorf("the line %q is not on the screen:\n%s", line, text)
 		}
 	}

@@ -37,7 +37,8 @@ func (s *Screen) SVG() []byte {
 	rows := strings.Count(s.text(), "\n")
 	width, height := int(float64(columns)*cellWidth)+2*margin, rows*cellHeight+2*margin
 	var out strings.Builder
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d">`+"\n%s\n", width, height, width, height, look)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d">`+"\n%s\n",
+		width, height, width, height, look)
 	fmt.Fprintf(&out, `<rect x="0.5" y="0.5" width="%d" height="%d" rx="8"/>`+"\n", width-1, height-1)
 	for y := range rows {
 		for x := 0; x < columns; {
@@ -51,7 +52,8 @@ func (s *Screen) SVG() []byte {
 				continue
 			}
 			text = strings.TrimRight(text, " ")
-			fmt.Fprintf(&out, `<text xml:space="preserve" x="%.1f" y="%d" textLength="%.1f" class="%s">%s</text>`+"\n", margin+float64(start)*cellWidth,
+			fmt.Fprintf(&out, `<text xml:space="preserve" x="%.1f" y="%d" textLength="%.1f" class="%s">%s</text>`+"\n",
+				margin+float64(start)*cellWidth,
 				margin+y*cellHeight+cellHeight-4, float64(len([]rune(text)))*cellWidth, class, html.EscapeString(text))
 		}
 	}

@@ -93,12 +93,14 @@ func (m machines) AgentRuns(context.Context) bool { return true }
 func nodeObject(n castai.Node) *unstructured.Unstructured {
 	u := clustertest.Object("v1", "Node", "", n.Name)
 	labels := map[string]string{
-		"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id, "node.kubernetes.io/instance-type": n.InstanceType,
+		"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": n.Id,
+		"node.kubernetes.io/instance-type": n.InstanceType,
 	}
 	maps.Copy(labels, n.Labels)
 	u.SetLabels(labels)
 	u.SetManagedFields([]metav1.ManagedFieldsEntry{{
-		Manager: "kubelet", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}"),
+		Manager: "kubelet", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1",
+		FieldsV1: metav1.NewFieldsV1("{}"),
 	}})
 	var taints []any
 	for _, t := range n.Taints {
@@ -115,7 +117,8 @@ func nodeObject(n castai.Node) *unstructured.Unstructured {
 // begin makes a cluster of six nodes of Cast AI's.
 func begin(t *testing.T) *evening {
 	t.Helper()
-	e := &evening{t: t, screen: &screen{}, server: clustertest.Serve(t, clustertest.Object("v1", "Namespace", "", "castai-agent"))}
+	e := &evening{t: t, screen: &screen{}, server: clustertest.Serve(t,
+		clustertest.Object("v1", "Namespace", "", "castai-agent"))}
 	e.fake = fakecastai.New(fakecastai.Options{Key: apiKey, Delay: 300 * time.Millisecond, Nodes: machines{e.server}})
 	var nodes []castai.Node
 	for i := range 6 {
@@ -161,7 +164,8 @@ func (e *evening) shown() string {
 		{`http://127\.0\.0\.1:\d+`, "https://cluster.example.com"},
 		{`since \w{3} \d+ \w{3} \d{4} \d\d:\d\d \S+, by \S+@[^\s:]+`, "since Wed 25 Nov 2026 22:00 EET, by you@laptop"},
 		{`node-of-node-\d`, "node-of-node-N"}, // they fail at the same time
-		{`can't (get the policies|delete node node-of-node-N) of cluster (.*Taking back|.*and this could not)`, "can't delete node node-of-node-N of cluster $2"},
+		{`can't (get the policies|delete node node-of-node-N) of cluster (.*Taking back|.*and this could not)`,
+			"can't delete node node-of-node-N of cluster $2"},
 		{`(done in|after) (\d+ min )?[\d.]+ s`, "$1 N s"},
 	} {
 		text = regexp.MustCompile(change[0]).ReplaceAllString(text, change[1])
@@ -174,40 +178,44 @@ var scenarios = []struct {
 	title, text string
 	run         func(*evening)
 }{
-	{"Nodes in flight", "Cast AI is making a node when the pause begins: it joins while the others go, and goes, too.", func(e *evening) {
-		e.run(0, "hibernate", "status")
-		late := castai.Node{Id: "late", Name: "late", InstanceType: "m7g.xlarge", ProviderId: "aws:///eu-central-1a/i-9"}
-		e.fake.Order(clusterID, late, 1e6)
-		e.screen.at, e.screen.do = "Waiting for what Cast AI", func() { e.join(late) }
-		e.run(0, "hibernate", "pause", "--yes")
-		e.run(0, "hibernate", "status")
-		e.run(0, "hibernate", "pause", "--yes")
-		e.run(0, "hibernate", "resume", "--yes")
-	}},
-	{"A key that dies", "The API key is revoked when the first node is to go: what is in the cluster is taken back, and what is not is named.", func(e *evening) {
-		dead := false
-		e.fake.Inject(fakecastai.Fault{Kind: fakecastai.Unauthorized, When: func(r fakecastai.Request) bool {
-			dead = dead || r.Method == http.MethodDelete
-			return dead
-		}})
-		e.run(1, "hibernate", "pause", "--yes")
-		e.run(0, "hibernate", "status")
-		e.fake.Heal() // another key
-		e.run(0, "hibernate", "resume", "--yes")
-	}},
-	{"The autoscaler is off", "Somebody has turned it off before: after a pause, nothing would make nodes.", func(e *evening) {
-		e.fake.Update(clusterID, func(c *fakecastai.Cluster) {
-			c.Policies = castai.Policies(strings.Replace(string(c.Policies), `"enabled": true`, `"enabled": false`, 1))
-		})
-		e.run(0, "hibernate", "status")
-		e.run(3, "hibernate", "pause", "--yes")
-		e.run(0, "hibernate", "pause", "--dry-run", "--accept=autoscaler-off")
-	}},
-	{"Namespaces to keep", "Four replicas on four nodes fit on one, and the only replica of a database stays where it is.", func(e *evening) {
-		e.put(manifests())
-		e.run(0, "hibernate", "pause", "--dry-run", "--namespaces-to-keep=shop")
-		e.run(0, "hibernate", "pause", "--dry-run", "--namespaces-to-keep=shop", "--keep=one-pod")
-	}},
+	{"Nodes in flight", "Cast AI is making a node when the pause begins: it joins while the others go, and goes, too.",
+		func(e *evening) {
+			e.run(0, "hibernate", "status")
+			late := castai.Node{Id: "late", Name: "late", InstanceType: "m7g.xlarge", ProviderId: "aws:///eu-central-1a/i-9"}
+			e.fake.Order(clusterID, late, 1e6)
+			e.screen.at, e.screen.do = "Waiting for what Cast AI", func() { e.join(late) }
+			e.run(0, "hibernate", "pause", "--yes")
+			e.run(0, "hibernate", "status")
+			e.run(0, "hibernate", "pause", "--yes")
+			e.run(0, "hibernate", "resume", "--yes")
+		}},
+	{"A key that dies",
+		"The API key is revoked when the first node is to go: what is in the cluster is taken back, and what is not is named.", func(e *evening) {
+			dead := false
+			e.fake.Inject(fakecastai.Fault{Kind: fakecastai.Unauthorized, When: func(r fakecastai.Request) bool {
+				dead = dead || r.Method == http.MethodDelete
+				return dead
+			}})
+			e.run(1, "hibernate", "pause", "--yes")
+			e.run(0, "hibernate", "status")
+			e.fake.Heal() // another key
+			e.run(0, "hibernate", "resume", "--yes")
+		}},
+	{"The autoscaler is off", "Somebody has turned it off before: after a pause, nothing would make nodes.",
+		func(e *evening) {
+			e.fake.Update(clusterID, func(c *fakecastai.Cluster) {
+				c.Policies = castai.Policies(strings.Replace(string(c.Policies), `"enabled": true`, `"enabled": false`, 1))
+			})
+			e.run(0, "hibernate", "status")
+			e.run(3, "hibernate", "pause", "--yes")
+			e.run(0, "hibernate", "pause", "--dry-run", "--accept=autoscaler-off")
+		}},
+	{"Namespaces to keep", "Four replicas on four nodes fit on one, and the only replica of a database stays where it is.",
+		func(e *evening) {
+			e.put(manifests())
+			e.run(0, "hibernate", "pause", "--dry-run", "--namespaces-to-keep=shop")
+			e.run(0, "hibernate", "pause", "--dry-run", "--namespaces-to-keep=shop", "--keep=one-pod")
+		}},
 }
 
 // join lets a node join the cluster that Cast AI was making.

@@ -59,7 +59,8 @@ func patched(before, patch []byte, kind types.PatchType) ([]byte, error) {
 		}
 		return after, nil
 	}
-	return nil, failure(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+	return nil, failure(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+		"415: Unsupported Media Type")
 }
 
 // apply is the server-side apply, which makes the object if there is none

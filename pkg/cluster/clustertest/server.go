@@ -218,7 +218,8 @@ func (s *Server) do(w http.ResponseWriter, req *http.Request, r *Request) *strea
 			http.NotFound(w, req)
 			return nil
 		}
-		s.fail(w, failure(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource"))
+		s.fail(w, failure(http.StatusNotFound, metav1.StatusReasonNotFound,
+			"the server could not find the requested resource"))
 		return nil
 	}
 	f, ok := s.negotiate(req.Header.Get("Accept"), r.kind)

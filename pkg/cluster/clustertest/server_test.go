@@ -121,7 +121,8 @@ spec: {replicas: 2, template: {spec: {containers: [{name: till, image: till}]}}}
 func TestFaults(t *testing.T) {
 	for name, fault := range map[string]clustertest.Fault{
 		"answer lost": {AnswerLost: true}, "request lost": {Lost: true}, "hangs": {Hang: true},
-		"too many": {Err: apierrors.NewTooManyRequests("slow down", 1)}, "in trouble": {Err: apierrors.NewInternalError(context.Canceled)},
+		"too many": {Err: apierrors.NewTooManyRequests("slow down",
+			1)}, "in trouble": {Err: apierrors.NewInternalError(context.Canceled)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

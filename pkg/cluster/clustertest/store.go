@@ -247,7 +247,8 @@ func (s *Server) update(
 	if r.kind.isNamespace() {
 		label(u)
 	}
-	for _, f := range []string{"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"} {
+	for _, f := range []string{"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+		"generation"} {
 		keep(u, old, "metadata", f)
 	}
 	if added := newFinalizers(old, u); old.GetDeletionTimestamp() != nil && len(added) > 0 {

@@ -21,7 +21,8 @@ type Default struct{ Release, Namespace string }
 func Defaults() map[string]Default {
 	out := map[string]Default{}
 	for _, chart := range []string{
-		"castai-agent", "castai-cluster-controller", "castai-evictor", "castai-kentroller", "castai-kvisor", "castai-pod-mutator",
+		"castai-agent", "castai-cluster-controller", "castai-evictor", "castai-kentroller", "castai-kvisor",
+		"castai-pod-mutator",
 		"castai-spot-handler", "castai-workload-autoscaler", "castware-components", "castware-operator",
 	} {
 		out[chart] = Default{chart, "castai-agent"}
@@ -157,7 +158,8 @@ func open(u *unstructured.Unstructured) error {
 	}
 	for _, v := range versions {
 		if version, ok := v.(map[string]any); ok {
-			version["schema"] = map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}
+			version["schema"] = map[string]any{"openAPIV3Schema": map[string]any{"type": "object",
+				"x-kubernetes-preserve-unknown-fields": true}}
 		}
 	}
 	return unstructured.SetNestedSlice(u.Object, versions, "spec", "versions")

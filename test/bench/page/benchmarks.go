@@ -73,7 +73,8 @@ func Benchmarks() []Benchmark {
 			Text: `Nine charts of Cast AI's without Liqo and castware-operator, what they make at run time, and objects of others
 with similar names, each time in a fresh cluster; the finalizers of all custom resources are taken off beforehand, as
 live controllers would. *documented commands* is the procedure of Cast AI's documentation with an unchanged kubectl
-([test/bench/documented.sh](../test/bench/documented.sh)). *kubectl castai* is ` + "`offboard --yes --clean-up-timeout=5s`" + `: it
+([test/bench/documented.sh](../test/bench/documented.sh)). *kubectl castai* is ` +
+				"`offboard --yes --clean-up-timeout=5s`" + `: it
 also judges every object, makes a backup, and looks again at the end, 5 s after the last deletion at the earliest. *left* are objects of
 Cast AI's that are still there, *of others, touched* those of others that are gone or changed, both counted from
 snapshots of the whole cluster, whatever the commands say.`,
@@ -94,12 +95,14 @@ while, the documented way out for a stuck namespace is taken, and the next comma
 			},
 		},
 		{
-			Name: Inventory, Title: "Inventory", Base: Floor, Sizes: "objects of others", Columns: []column{processor, peak, all, lists},
+			Name: Inventory, Title: "Inventory", Base: Floor, Sizes: "objects of others", Columns: []column{processor, peak, all,
+				lists},
 			Text: "`kubectl castai status -o json`" + ` in a cluster with Cast AI, 300 CustomResourceDefinitions of others, and
 more and more of their objects: ConfigMaps, Secrets, ServiceAccounts, Deployments, Roles, custom resources. *floor* lists
 the same resources as metadata in protobuf, in pages of 500, 16 requests at a time, over a connection that is open, and
 throws the answers away: nothing that looks at every object can take less of the server's time. It and *kubectl castai*
-take five inventories in turn in each round, of which the middle one counts. *kubectl* is ` + "`kubectl get -A -o name`" + `
+take five inventories in turn in each round, of which the middle one counts. *kubectl* is ` +
+				"`kubectl get -A -o name`" + `
 of all resource types that can be listed.`,
 			Targets: []target{
 				wall("wall time, of the floor's", Floor, 1.5),
@@ -109,8 +112,10 @@ of all resource types that can be listed.`,
 			},
 		},
 		{
-			Name: Unstick, Title: "Freeing a stuck namespace", Base: Floor, Sizes: "objects with finalizers", Columns: []column{processor, peak, all, lists, gets, patches, {"until the namespace is gone (s)", "%.1f", part(Gone)}},
-			Text: "`kubectl castai unstick-ns --yes --patience=1s`" + ` on a namespace whose ConfigMaps have finalizers that nobody removes,
+			Name: Unstick, Title: "Freeing a stuck namespace", Base: Floor, Sizes: "objects with finalizers",
+			Columns: []column{processor, peak, all, lists, gets, patches, {"until the namespace is gone (s)", "%.1f", part(Gone)}},
+			Text: "`kubectl castai unstick-ns --yes --patience=1s`" +
+				` on a namespace whose ConfigMaps have finalizers that nobody removes,
 from its start to the end of the namespace, with a backup of what it touches. *floor* sends one PATCH for each object, 16
 at a time, without looking at anything; then nobody wakes the namespace controller, which comes when its own backoff
 ends, and *until the namespace is gone* is the time to that.`,
@@ -122,7 +127,8 @@ ends, and *until the namespace is gone* is the time to that.`,
 		{
 			Name: Restore, Title: "Restoring", Base: Kubectl, Columns: []column{processor, peak, all, gets, patches},
 			Text: "`kubectl castai restore DIR --yes`" + ` of what the offboarding without anything stuck removed. *kubectl* is
-` + "`kubectl apply --server-side --force-conflicts --recursive`" + ` of the same files right after, when all is there already.`,
+` + "`kubectl apply --server-side --force-conflicts --recursive`" +
+				` of the same files right after, when all is there already.`,
 		},
 		{
 			Name: Planning, Title: "Planning alone", Base: Castai, Sizes: "objects in a snapshot",

@@ -11,7 +11,8 @@ import (
 
 const head = `# Benchmarks
 
-Written by ` + "`make bench`" + ` from [benchmarks.json](benchmarks.json); [notes](benchmarks-notes.md) say what was found and done
+Written by ` + "`make bench`" +
+	` from [benchmarks.json](benchmarks.json); [notes](benchmarks-notes.md) say what was found and done
 about it. Everything runs against real control planes (etcd, kube-apiserver, kube-controller-manager) on one machine,
 side by side in rounds: one round of each way after the other, then again.
 
@@ -59,7 +60,8 @@ func (p *Page) Write(dir string) error {
 	text, files := p.Markdown()
 	files["benchmarks.md"], files["benchmarks.json"] = text, string(data)+"\n"
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // a page that everybody may read
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content),
+			0o644); err != nil { //nolint:gosec // a page that everybody may read
 			return err
 		}
 	}
@@ -209,7 +211,8 @@ func (b Benchmark) targets(r *Run) string {
 		if value > t.most {
 			met = "**missed**"
 		}
-		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", t.text, trimZeros(t.most), fmt.Sprintf(t.format, value), met))
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", t.text, trimZeros(t.most), fmt.Sprintf(t.format, value),
+			met))
 	}
 	if len(rows) == 0 {
 		return ""

@@ -83,18 +83,21 @@ func TestRatiosAreByRound(t *testing.T) {
 // grows with the square of the size.
 func figures() *Page {
 	p := &Page{}
-	r := Run{Benchmark: Inventory, Conditions: Conditions{Date: "2026-01-02T03:04:05Z", CPU: "a <cpu>", CPUs: 2, MemoryGiB: 8, System: "linux/amd64", Go: "go1", Kubernetes: "v1.36.3", Version: "v0.1.0"}}
+	r := Run{Benchmark: Inventory, Conditions: Conditions{Date: "2026-01-02T03:04:05Z", CPU: "a <cpu>", CPUs: 2,
+		MemoryGiB: 8, System: "linux/amd64", Go: "go1", Kubernetes: "v1.36.3", Version: "v0.1.0"}}
 	for size, took := range map[int]float64{100: 1, 1000: 100} {
 		for _, noise := range []float64{1, 1.5, 1.25} {
 			r.Add(Floor, size, Sample{Seconds: took * noise / 2, Requests: map[string]int{"list": 10}})
-			r.Add(Castai, size, Sample{Seconds: took * noise, CPU: 0.5, MemoryMiB: 200, Requests: map[string]int{"list": 10, "get": 2}})
+			r.Add(Castai, size, Sample{Seconds: took * noise, CPU: 0.5, MemoryMiB: 200,
+				Requests: map[string]int{"list": 10, "get": 2}})
 		}
 	}
 	slices.SortFunc(r.Series, func(a, b Series) int { return a.Size*10 + len(a.Way) - b.Size*10 - len(b.Way) })
 	p.Put(r)
 	r = Run{Benchmark: Stuck}
 	r.Add(Documented, 0, Sample{Seconds: 200, Counts: map[string]int{"left": 114, "touched": 7, "given up": 2}})
-	r.Add(Castai, 0, Sample{Seconds: 20, Counts: map[string]int{"left": 0, "touched": 0}, Parts: map[string]float64{"Remove roles": 2}})
+	r.Add(Castai, 0, Sample{Seconds: 20, Counts: map[string]int{"left": 0, "touched": 0},
+		Parts: map[string]float64{"Remove roles": 2}})
 	p.Put(r)
 	return p
 }

@@ -59,15 +59,19 @@ func (b Benchmark) plot(r *Run) string {
 	y := axis{floor10(slices.Min(times)), ceil10(slices.Max(times)), frameBottom, frameTop}
 
 	var out strings.Builder
-	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img">`+"\n<title>%s</title>\n%s", plotWidth, plotHeight, escape(b.Title+": wall time by size"), style)
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img">`+"\n<title>%s</title>\n%s",
+		plotWidth, plotHeight, escape(b.Title+": wall time by size"), style)
 	for v := y.least; v < y.most*1.01; v *= 10 {
-		fmt.Fprintf(&out, `<path class="frame" d="M%d %.1fH%d"/><text x="%d" y="%.1f" text-anchor="end">%s s</text>`+"\n", frameLeft, y.at(v), frameRight, frameLeft-8, y.at(v)+4, trimZeros(v))
+		fmt.Fprintf(&out, `<path class="frame" d="M%d %.1fH%d"/><text x="%d" y="%.1f" text-anchor="end">%s s</text>`+"\n",
+			frameLeft, y.at(v), frameRight, frameLeft-8, y.at(v)+4, trimZeros(v))
 	}
 	slices.Sort(sizes)
 	for _, v := range slices.Compact(sizes) {
-		fmt.Fprintf(&out, `<path class="frame" d="M%.1f %dV%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x.at(v), frameTop, frameBottom, x.at(v), frameBottom+18, thousands(int(v)))
+		fmt.Fprintf(&out, `<path class="frame" d="M%.1f %dV%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
+			x.at(v), frameTop, frameBottom, x.at(v), frameBottom+18, thousands(int(v)))
 	}
-	fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (frameLeft+frameRight)/2, plotHeight-8, escape(b.Sizes))
+	fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (frameLeft+frameRight)/2, plotHeight-8,
+		escape(b.Sizes))
 	for i, way := range ways {
 		var points []string
 		for j := range r.Series {
@@ -78,11 +82,13 @@ func (b Benchmark) plot(r *Run) string {
 			}
 			at := x.at(float64(s.Size))
 			points = append(points, fmt.Sprintf("%.1f,%.1f", at, y.at(took.Median)))
-			fmt.Fprintf(&out, `<path class="spread s%d" d="M%.1f %.1fV%.1f"/><circle class="s%d" cx="%.1f" cy="%.1f" r="3.5"/>`+"\n", i%3, at, y.at(took.Min), y.at(took.Max), i%3, at, y.at(took.Median))
+			fmt.Fprintf(&out, `<path class="spread s%d" d="M%.1f %.1fV%.1f"/><circle class="s%d" cx="%.1f" cy="%.1f" r="3.5"/>`+
+				"\n", i%3, at, y.at(took.Min), y.at(took.Max), i%3, at, y.at(took.Median))
 		}
 		fmt.Fprintf(&out, `<polyline class="s%d line" points="%s"/>`+"\n", i%3, strings.Join(points, " "))
 		top := frameTop + 10 + i*legendHeight
-		fmt.Fprintf(&out, `<path class="s%d line" d="M%d %dh18"/><text x="%d" y="%d">%s</text>`+"\n", i%3, legendLeft, top, legendLeft+24, top+4, escape(way))
+		fmt.Fprintf(&out, `<path class="s%d line" d="M%d %dh18"/><text x="%d" y="%d">%s</text>`+"\n", i%3, legendLeft, top,
+			legendLeft+24, top+4, escape(way))
 	}
 	out.WriteString("</svg>\n")
 	return out.String()

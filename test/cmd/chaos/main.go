@@ -29,7 +29,8 @@ func main() {
 	var o options
 	flag.Uint64Var(&o.seed, "seed", 1, "of what is chosen at random")
 	flag.IntVar(&o.samples, "samples", 126, "how many faults to inject; -1: every fault at every request")
-	flag.IntVar(&o.together, "together", 1, "how many of these faults to inject into one run; those for which it had too few requests are tried again")
+	flag.IntVar(&o.together, "together", 1,
+		"how many of these faults to inject into one run; those for which it had too few requests are tried again")
 	flag.IntVar(&o.from, "from", 0, "inject these faults into requests from this one on")
 	flag.IntVar(&o.kills, "kills", -1, "how often to kill the plugin; -1: after every write")
 	flag.IntVar(&o.broken, "broken", 40, "how many requests to answer with an error every time; -1: every one")
@@ -78,7 +79,8 @@ func run(ctx context.Context, o options) error {
 
 // campaign runs trials, and returns the faults that no request has met: the run
 // ended before, or was never begun.
-func (o options) campaign(ctx context.Context, trials []chaos.Trial, totals *chaos.Totals) (left []chaos.Strike, err error) {
+func (o options) campaign(ctx context.Context, trials []chaos.Trial, totals *chaos.Totals) (left []chaos.Strike,
+	err error) {
 	if len(trials) == 0 {
 		return nil, nil
 	}
@@ -105,7 +107,8 @@ func (o options) campaign(ctx context.Context, trials []chaos.Trial, totals *cha
 
 // trials learns what an offboarding asks of the server, and chooses: what is
 // done to a run, and faults for single requests.
-func (o options) trials(ctx context.Context, random *rand.Rand) (trials []chaos.Trial, faults []chaos.Strike, err error) {
+func (o options) trials(ctx context.Context, random *rand.Rand) (trials []chaos.Trial, faults []chaos.Strike,
+	err error) {
 	p, err := chaos.NewPlane(ctx, o.bin)
 	if err != nil {
 		return nil, nil, err
@@ -119,7 +122,8 @@ func (o options) trials(ctx context.Context, random *rand.Rand) (trials []chaos.
 		some(o.kills, chaos.KillTrials(random, quiet.Requests)),
 		some(o.broken, chaos.BrokenTrials(random, quiet.Requests)),
 	)
-	faults = slices.DeleteFunc(chaos.FaultStrikes(random, quiet.Requests), func(s chaos.Strike) bool { return s.At < o.from })
+	faults = slices.DeleteFunc(chaos.FaultStrikes(random, quiet.Requests),
+		func(s chaos.Strike) bool { return s.At < o.from })
 	return trials, some(o.samples, faults), nil
 }
 

@@ -147,6 +147,7 @@ func interrupted(t *testing.T, at func(name string) bool) bool {
 	if err := kill(cmd); err != nil {
 		t.Fatal(err)
 	}
-	components, err := cluster.Kubectl(ctx, "get", "components.castware.cast.ai", "--namespace=castai-agent", "--output=name", "--ignore-not-found")
+	components, err := cluster.Kubectl(ctx, "get", "components.castware.cast.ai", "--namespace=castai-agent",
+		"--output=name", "--ignore-not-found")
 	return err == nil && strings.Count(string(components), "\n") == 3
 }

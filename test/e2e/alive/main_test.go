@@ -115,7 +115,8 @@ func operatorLog(t *testing.T) string {
 			fmt.Fprintf(&out, "%s:\n%s\n", name, log[max(0, len(log)-4000):])
 		}
 	}
-	state, err := cluster.Kubectl(t.Context(), "get", "components,secrets,pods,jobs", "--namespace", living.Namespace, "--show-labels")
+	state, err := cluster.Kubectl(t.Context(), "get", "components,secrets,pods,jobs", "--namespace", living.Namespace,
+		"--show-labels")
 	fmt.Fprintf(&out, "%s%v", state, err)
 	return out.String()
 }
@@ -143,5 +144,6 @@ func reset(t *testing.T, before compare.Snapshot) {
 
 // ofTheLivingNode tells whether a change is one of the node that runs processes, which a test may lose.
 func ofTheLivingNode(change string) bool {
-	return strings.HasPrefix(change, "Node/"+living.Node) || strings.HasPrefix(change, "Lease.coordination.k8s.io/kube-node-lease/"+living.Node)
+	return strings.HasPrefix(change, "Node/"+living.Node) ||
+		strings.HasPrefix(change, "Lease.coordination.k8s.io/kube-node-lease/"+living.Node)
 }

@@ -23,12 +23,14 @@ func TestLostNode(t *testing.T) {
 	})
 	cluster.Node.Lose()
 	result := cluster.Admin.Expect(t, 4, "offboard", "--yes", "--no-backup", "--clean-up-timeout=0")
-	for _, want := range []string{"still running", "Pod/castai-agent/castai-cluster-controller-", "on node alive", "--accept running"} {
+	for _, want := range []string{"still running", "Pod/castai-agent/castai-cluster-controller-", "on node alive",
+		"--accept running"} {
 		if !strings.Contains(result.Stderr, want) {
 			t.Errorf("the error does not have %q: %s", want, result)
 		}
 	}
-	if _, err := cluster.Kubectl(t.Context(), "get", "validatingwebhookconfigurations", "castware-operator-validating-webhook-configuration"); err != nil {
+	if _, err := cluster.Kubectl(t.Context(), "get", "validatingwebhookconfigurations",
+		"castware-operator-validating-webhook-configuration"); err != nil {
 		t.Errorf("a webhook was removed under its controller: %v", err)
 	}
 	if err := cluster.Node.Stop(); err != nil {
@@ -74,7 +76,8 @@ func TestOutside(t *testing.T) {
 	// Without Helm's marks, which the program did not put back, nothing tells a later run that a role which others bind,
 	// too, is not theirs: it says so.
 	result = cluster.Admin.Expect(t, 4, "offboard", "--yes", "--no-backup")
-	if want := "ClusterRole.rbac.authorization.k8s.io/castai-agent stays for others"; !strings.Contains(result.Stderr, want) {
+	if want := "ClusterRole.rbac.authorization.k8s.io/castai-agent stays for others"; !strings.Contains(result.Stderr,
+		want) {
 		t.Errorf("it does not say %q: %s", want, result.Stderr)
 	}
 	if _, err := cluster.Kubectl(t.Context(), "delete", "clusterrole", "castai-agent"); err != nil {

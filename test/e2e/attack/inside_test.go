@@ -75,7 +75,8 @@ func TestInside(t *testing.T) {
 	admin.Expect(
 		t, 4,
 		append(
-			[]string{"offboard", "--yes", "--accept=data", "--accept=gitops", "--backup-dir=" + filepath.Join(t.TempDir(), "saved")}, quick...,
+			[]string{"offboard", "--yes", "--accept=data", "--accept=gitops",
+				"--backup-dir=" + filepath.Join(t.TempDir(), "saved")}, quick...,
 		)...,
 	)
 	after := server.Settled(t)
@@ -83,7 +84,8 @@ func TestInside(t *testing.T) {
 	r.Touched = slices.DeleteFunc(r.Touched, func(id string) bool {
 		// A webhook that calls the agent's own Service goes with the agent, whoever made it:
 		// only administrators write webhooks, and the plan has it without this tenant, too.
-		return strings.Contains(id, "/"+ns+"/") && !strings.HasSuffix(id, "/limits") || strings.HasSuffix(id, "/"+ns+"-policies")
+		return strings.Contains(id, "/"+ns+"/") && !strings.HasSuffix(id, "/limits") ||
+			strings.HasSuffix(id, "/"+ns+"-policies")
 	})
 	r.Left = slices.DeleteFunc(
 		r.Left, func(id string) bool { return strings.Contains(id, "/"+ns+"/") || id == "Namespace/"+ns },

@@ -100,11 +100,13 @@ kind: ConfigMap
 metadata: {name: castai-agent-metadata, namespace: TENANT, labels: {helm.sh/chart: castai-agent-0.153.2}}
 data: {CLUSTER_ID: `+otherCluster+`}
 `))
-	register(t, "another", `{metadata: {labels: {provisioner.cast.ai/node-id: node-of-another, provisioner.cast.ai/managed-by: cast.ai}},
+	register(t, "another",
+		`{metadata: {labels: {provisioner.cast.ai/node-id: node-of-another, provisioner.cast.ai/managed-by: cast.ai}},
   spec: {providerID: "aws:///eu-central-1a/i-0another"}}`)
 	user := admin.With("CASTAI_API_KEY=" + apiKey)
 	fake, url := console(t)
-	args := append([]string{"offboard", "--yes", "--console", "--remove-cluster", "--no-backup", "--api-url=" + url}, quick...)
+	args := append([]string{"offboard", "--yes", "--console", "--remove-cluster", "--no-backup", "--api-url=" + url},
+		quick...)
 	if r := user.Try(t, args...); r.Code != 3 {
 		t.Errorf("it does not refuse: %s", r)
 	}
@@ -125,7 +127,8 @@ func TestForgedMark(t *testing.T) {
 	text, err := json.Marshal(mark)
 	check(t, err)
 	meta, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{"castai.kubectl.dev/hibernate": string(text)}, "labels": map[string]string{"team": "none"},
+		"annotations": map[string]string{"castai.kubectl.dev/hibernate": string(text)},
+		"labels":      map[string]string{"team": "none"},
 	}})
 	check(t, err)
 	register(t, "forger", string(meta))
@@ -134,7 +137,8 @@ func TestForgedMark(t *testing.T) {
 	for _, more := range [][]string{{"--repair"}, nil} {
 		r := user.Try(
 			t,
-			append([]string{"hibernate", "resume", "--yes", "--wait=false", "--api-url=" + url, "--cluster-id=" + otherCluster}, more...)...,
+			append([]string{"hibernate", "resume", "--yes", "--wait=false", "--api-url=" + url, "--cluster-id=" + otherCluster},
+				more...)...,
 		)
 		t.Logf("%v: %s", more, r)
 	}

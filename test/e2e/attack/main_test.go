@@ -359,7 +359,8 @@ func takeOut(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
-		args := append([]string{"offboard", "--yes", "--no-backup", "--accept=hibernation", "--accept=data", "--accept=gitops"}, quick...)
+		args := append([]string{"offboard", "--yes", "--no-backup", "--accept=hibernation", "--accept=data",
+			"--accept=gitops"}, quick...)
 		if r, err := admin.Castai(ctx, args...); err != nil || r.Code != 0 && r.Code != 4 {
 			t.Errorf("the cluster can't be cleaned: %v, %s", err, r)
 		}
@@ -381,7 +382,8 @@ func record(t *testing.T, namespace, chart, name string, revision int, manifest 
 		list = append(list, map[string]any{"path": chart + "/templates/x.yaml", "manifest": h})
 	}
 	doc, err := json.Marshal(map[string]any{
-		"name": name, "namespace": namespace, "version": revision, "manifest": manifest, "hooks": list, "info": map[string]any{"status": "deployed"},
+		"name": name, "namespace": namespace, "version": revision, "manifest": manifest, "hooks": list,
+		"info":  map[string]any{"status": "deployed"},
 		"chart": map[string]any{"metadata": map[string]any{"name": chart, "version": "1.0.0", "home": "https://cast.ai"}},
 	})
 	check(t, err)

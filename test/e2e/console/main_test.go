@@ -34,7 +34,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	options := driver.Options{Bin: "../../../bin", Nodes: []controlplane.Node{{Name: "node-1", ProviderID: "aws:///eu-central-1a/i-0aaa"}}}
+	options := driver.Options{Bin: "../../../bin", Nodes: []controlplane.Node{{Name: "node-1",
+		ProviderID: "aws:///eu-central-1a/i-0aaa"}}}
 	os.Exit(driver.Main(m, options, func(_ context.Context, c *driver.Cluster) error {
 		server, admin = c, c.Admin
 		return nil
@@ -65,7 +66,8 @@ func newWorld(t *testing.T, o fakecastai.Options, sets ...fixtures.Set) *world {
 		}
 		node := controlplane.Node{
 			Name: name, ProviderID: fmt.Sprintf("aws:///eu-central-1b/i-0ca%d", i),
-			Labels: map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": "node-of-" + name},
+			Labels: map[string]string{"provisioner.cast.ai/managed-by": "cast.ai", "provisioner.cast.ai/node-id": "node-of-" +
+				name},
 		}
 		if err := server.AddNode(ctx, node); err != nil {
 			t.Fatal(err)
@@ -84,7 +86,8 @@ func newWorld(t *testing.T, o fakecastai.Options, sets ...fixtures.Set) *world {
 	w.fake.AddCluster(fakecastai.Sample(id, "demo", nodes...))
 	w.fake.AddSchedule(castai.HibernationSchedule{
 		Id: "s-1", OrganizationId: fakecastai.Organization, Name: "nights", Enabled: true,
-		ClusterAssignments: castai.ClusterAssignments{Items: []castai.ClusterAssignment{{ClusterId: id}, {ClusterId: "another"}}},
+		ClusterAssignments: castai.ClusterAssignments{Items: []castai.ClusterAssignment{{ClusterId: id},
+			{ClusterId: "another"}}},
 	})
 	api := httptest.NewServer(w.fake.Handler())
 	t.Cleanup(api.Close)
@@ -130,7 +133,8 @@ const accepted = "--accept=console-identity"
 // offboard returns the arguments of an offboarding with the console.
 func (w *world) offboard(more ...string) []string {
 	return append([]string{
-		"offboard", "--yes", "--console", "--cluster-id=" + id, accepted, "--api-url=" + w.url, "--poll-interval=50ms", "--clean-up-timeout=2s", "--settle=1s",
+		"offboard", "--yes", "--console", "--cluster-id=" + id, accepted, "--api-url=" +
+			w.url, "--poll-interval=50ms", "--clean-up-timeout=2s", "--settle=1s",
 		"--backup-dir=" + filepath.Join(w.dir, fmt.Sprintf("backup-%d", len(w.fake.Requests()))),
 	}, more...)
 }

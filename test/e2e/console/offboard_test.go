@@ -44,12 +44,15 @@ func TestEverything(t *testing.T) {
 	t.Run("dry runs", func(t *testing.T) {
 		w.unchanged(func() {
 			r := w.castai(0, append(all, "--dry-run=client")...)
-			has(t, r.Stdout, "Disconnect the cluster from Cast AI's console: 3 steps", "call    policies-off: turn all policies off", "delete the 2 nodes", "Suspend the hibernate CronJobs", "Remove the cluster from Cast AI's console: 1 step")
-			has(t, r.Stderr, "status ready, agent online", "you say that it is this cluster, and 3 of 3 nodes are machines that the API knows")
+			has(t, r.Stdout, "Disconnect the cluster from Cast AI's console: 3 steps",
+				"call    policies-off: turn all policies off", "delete the 2 nodes", "Suspend the hibernate CronJobs", "Remove the cluster from Cast AI's console: 1 step")
+			has(t, r.Stderr, "status ready, agent online",
+				"you say that it is this cluster, and 3 of 3 nodes are machines that the API knows")
 			t.Log(r.Stdout)
 			var plan printer.Plan
 			w.castai(0, append(all, "--dry-run=client", "-o", "json")...).Document(t, &plan)
-			if plan.Phases[0].Name != console.PhaseHibernation || plan.Phases[1].Name != console.PhaseDisconnect || plan.Phases[len(plan.Phases)-1].Name != console.PhaseRemove {
+			if plan.Phases[0].Name != console.PhaseHibernation || plan.Phases[1].Name != console.PhaseDisconnect ||
+				plan.Phases[len(plan.Phases)-1].Name != console.PhaseRemove {
 				t.Errorf("the phases are %v", plan.Phases)
 			}
 			var report printer.Report
@@ -62,8 +65,10 @@ func TestEverything(t *testing.T) {
 	r := w.castai(0, all...)
 	t.Logf("%s\n%s", r.Stdout, r.Stderr)
 	has(t, r.Stderr, "Cast AI deletes 2 nodes of this cluster with", "cast-1, cast-2", "disconnect: it is disconnected")
-	has(t, r.Stdout, "Clean: nothing of Cast AI's", "check-nodes: none is left of the 2 nodes", "not run: it is code from the network", "remove-cluster: it is removed from the console")
-	if c := w.fake.Cluster(id); c.Status != "archived" || string(c.Policies) != strings.Replace(fakecastai.SamplePolicies, "true", "false", 1) {
+	has(t, r.Stdout, "Clean: nothing of Cast AI's", "check-nodes: none is left of the 2 nodes",
+		"not run: it is code from the network", "remove-cluster: it is removed from the console")
+	if c := w.fake.Cluster(id); c.Status != "archived" || string(c.Policies) != strings.Replace(fakecastai.SamplePolicies,
+		"true", "false", 1) {
 		t.Errorf("the cluster is %s, with the policies %s", c.Status, c.Policies)
 	}
 	if names := nodeNames(t); !slices.Equal(names, []string{"node-1"}) {
@@ -107,28 +112,38 @@ func TestRefusals(t *testing.T) {
 		args   []string
 		says   []string
 	}{
-		{"Terraform", 3, func(c *fakecastai.Cluster) { c.ManagedBy = "terraform" }, nil, []string{"console-terraform", "managed by Terraform"}},
+		{"Terraform", 3, func(c *fakecastai.Cluster) { c.ManagedBy = "terraform" }, nil,
+			[]string{"console-terraform", "managed by Terraform"}},
 		{"rebalancing", 3, func(c *fakecastai.Cluster) {
-			c.Plans = []castai.RebalancingPlan{{RebalancingPlanId: "p-1", Status: "finished"}, {RebalancingPlanId: "p-2", Status: "draining_nodes"}}
+			c.Plans = []castai.RebalancingPlan{{RebalancingPlanId: "p-1", Status: "finished"},
+				{RebalancingPlanId: "p-2", Status: "draining_nodes"}}
 		}, nil, []string{"console-rebalancing", "p-2 is draining_nodes"}},
 		{"hibernating", 3, func(c *fakecastai.Cluster) { c.Status = "hibernating" }, nil, []string{"is hibernating: wait"}},
 		{"hibernated", 3, func(c *fakecastai.Cluster) { c.Status = "hibernated" }, nil, []string{"console-hibernated"}},
 		{"resuming", 3, func(c *fakecastai.Cluster) { c.Status = "resuming" }, nil, []string{"is resuming: wait"}},
-		{"failed", 3, func(c *fakecastai.Cluster) { c.Status, c.ReconcileError = "failed", "no access\x1b[31m" }, nil, []string{"console-failed", `no access\x1b[31m`}},
-		{"failed, with nodes", 3, func(c *fakecastai.Cluster) { c.Status = "failed" }, []string{"--delete-nodes"}, []string{"can't delete nodes"}},
+		{"failed", 3, func(c *fakecastai.Cluster) { c.Status, c.ReconcileError = "failed", "no access\x1b[31m" }, nil,
+			[]string{"console-failed", `no access\x1b[31m`}},
+		{"failed, with nodes", 3, func(c *fakecastai.Cluster) { c.Status = "failed" }, []string{"--delete-nodes"},
+			[]string{"can't delete nodes"}},
 		{"an unknown status", 3, func(c *fakecastai.Cluster) { c.Status = "migrating" }, nil, []string{`"migrating"`}},
-		{"another cluster", 3, func(c *fakecastai.Cluster) { c.Anywhere.KubeSystemNamespaceId = "another" }, nil, []string{"is not the cluster of the kubeconfig"}},
-		{"another region", 3, func(c *fakecastai.Cluster) { c.Eks.Region = "us-east-1" }, nil, []string{"is not the cluster of the kubeconfig", "us-east-1"}},
+		{"another cluster", 3, func(c *fakecastai.Cluster) { c.Anywhere.KubeSystemNamespaceId = "another" }, nil,
+			[]string{"is not the cluster of the kubeconfig"}},
+		{"another region", 3, func(c *fakecastai.Cluster) { c.Eks.Region = "us-east-1" }, nil,
+			[]string{"is not the cluster of the kubeconfig", "us-east-1"}},
 		{"no proof", 3, func(c *fakecastai.Cluster) { c.Nodes = nil }, nil, []string{"console-identity", "--accept"}},
 		{"only nodes say so", 3, nil, []string{"--accept=gitops"}, []string{"console-identity", "which kubelets write"}},
-		{"nobody named it, and only nodes say so", 3, nil, []string{"--cluster-id="}, []string{"console-identity", "--cluster-id=" + id}},
-		{"not there", 3, func(c *fakecastai.Cluster) { c.Forgotten = true }, nil, []string{"console-gone", "has no cluster " + id}},
-		{"another id", 3, nil, []string{"--cluster-id=7d0c6f3e-5a3b-4c55-8d6e-1f0c6d5b7a99"}, []string{"is another cluster than this one"}},
+		{"nobody named it, and only nodes say so", 3, nil, []string{"--cluster-id="},
+			[]string{"console-identity", "--cluster-id=" + id}},
+		{"not there", 3, func(c *fakecastai.Cluster) { c.Forgotten = true }, nil,
+			[]string{"console-gone", "has no cluster " + id}},
+		{"another id", 3, nil, []string{"--cluster-id=7d0c6f3e-5a3b-4c55-8d6e-1f0c6d5b7a99"},
+			[]string{"is another cluster than this one"}},
 		{"no id", 2, nil, []string{"--cluster-id=demo"}, []string{"is not an id"}},
 		{"no folder for the script", 2, nil, []string{"--cleanup-script=/nowhere/cleanup.sh"}, []string{"no such folder"}},
 		{"an address without TLS", 2, nil, []string{"--api-url=http://api.cast.ai"}, []string{"https://"}},
 		{"a file without a key", 2, nil, []string{"--api-key-file=/dev/null"}, []string{"is empty"}},
-		{"a key that nobody knows", 1, nil, []string{"--api-key-file=" + file(t, "another-key")}, []string{"401", "the key is not known there"}},
+		{"a key that nobody knows", 1, nil, []string{"--api-key-file=" + file(t, "another-key")},
+			[]string{"401", "the key is not known there"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.fake.Update(id, func(c *fakecastai.Cluster) {

@@ -24,7 +24,8 @@ func TestReadOnly(t *testing.T) {
 	r := w.castai(0, w.offboard("--remove-cluster")...)
 	has(t, r.Stderr, "Cast AI may only read the cluster")
 	has(t, r.Stdout, "remove-cluster: it is removed from the console")
-	if writes := w.fake.Writes(); slices.ContainsFunc(writes, func(s string) bool { return !strings.HasPrefix(s, "DELETE ") }) {
+	if writes := w.fake.Writes(); slices.ContainsFunc(writes,
+		func(s string) bool { return !strings.HasPrefix(s, "DELETE ") }) {
 		t.Errorf("the console was changed: %q", writes)
 	}
 	if !w.fake.Cluster(id).Forgotten {
@@ -38,7 +39,8 @@ func TestNodesThatSurvive(t *testing.T) {
 	w := newWorld(t, fakecastai.Options{}, fixtures.Small)
 	w.fake.Update(id, func(c *fakecastai.Cluster) { c.LosesCredentials = true })
 	r := w.castai(4, w.offboard("--delete-nodes", "--remove-cluster")...)
-	has(t, r.Stderr, "check-nodes: 2 nodes that Cast AI made are still there, and you keep paying for them", "cast-1 (aws:///eu-central-1b/i-0ca0)")
+	has(t, r.Stderr, "check-nodes: 2 nodes that Cast AI made are still there, and you keep paying for them",
+		"cast-1 (aws:///eu-central-1b/i-0ca0)")
 	has(t, r.Stdout, "Clean: nothing of Cast AI's")
 }
 
@@ -77,7 +79,8 @@ func TestNodesAreConfirmed(t *testing.T) {
 	args := slices.DeleteFunc(w.offboard("--delete-nodes"), func(s string) bool { return s == "--yes" })
 	w.unchanged(func() {
 		screen := w.user.Typed(t, 3, []string{"castai-test", "castai-test"}, append(args, "--accept=console-controller")...)
-		has(t, screen, "is disconnected at Cast AI's console first", "Cast AI deletes 2 nodes of this cluster with", "Type delete 2 nodes to go on", "nothing was changed")
+		has(t, screen, "is disconnected at Cast AI's console first", "Cast AI deletes 2 nodes of this cluster with",
+			"Type delete 2 nodes to go on", "nothing was changed")
 	})
 	w.castai(0, w.offboard()...)
 	if names := nodeNames(t); len(names) != 3 {
@@ -90,7 +93,8 @@ func TestStatus(t *testing.T) {
 	w := newWorld(t, fakecastai.Options{}, fixtures.Agent)
 	w.unchanged(func() {
 		r := w.castai(0, "status", "--api-url="+w.url)
-		has(t, r.Stdout, "At Cast AI's console:", "demo ("+id+")", "ready, agent online", "managed by  console", "policies    on", "3, 2 of them made by Cast AI")
+		has(t, r.Stdout, "At Cast AI's console:", "demo ("+id+")", "ready, agent online", "managed by  console",
+			"policies    on", "3, 2 of them made by Cast AI")
 		var inv printer.Inventory
 		w.castai(0, "status", "--api-url="+w.url, "-o", "json").Document(t, &inv)
 		if v := inv.Console; v == nil || v.Status != "ready" || v.MadeNodes != 2 || v.LastSnapshot == nil {

@@ -41,7 +41,8 @@ func unscheduledPods(t *testing.T) bool {
 func TestForeignNodesOnePolicyAndOffboard(t *testing.T) {
 	w := small()
 	protected := map[string]string{"autoscaling.cast.ai/removal-disabled": "true"}
-	w.nodes = append(w.nodes, node("foreign-1", protected), node("user-0", of("Standard_D2as_v5")), node("gke-0", of("e2-standard-2")))
+	w.nodes = append(w.nodes, node("foreign-1", protected), node("user-0", of("Standard_D2as_v5")),
+		node("gke-0", of("e2-standard-2")))
 	w.pods += 2 * 3
 	w.install(t)
 	hibernate(t, 0, known("install", "--yes")...)
@@ -72,13 +73,17 @@ func TestForeignNodesOnePolicyAndOffboard(t *testing.T) {
 	pause = append(pause, "--accept=one-policy")
 	hibernate(t, 0, pause...)
 	left := nodeNames(t)
-	made := slices.DeleteFunc(slices.Clone(left), func(name string) bool { return name == "foreign-1" || name == "protected-0" })
+	made := slices.DeleteFunc(slices.Clone(left), func(name string) bool {
+		return name == "foreign-1" ||
+			name == "protected-0"
+	})
 	if len(left) != 3 || len(made) != 1 {
 		t.Fatalf("these nodes are left: %v", left)
 	}
 	n, err := client.CoreV1().Nodes().Get(t.Context(), made[0], metav1.GetOptions{})
 	check(t, err)
-	if n.Labels["kubernetes.azure.com/mode"] != "system" || n.Labels[corev1.LabelInstanceTypeStable] != "Standard_D2as_v5" {
+	if n.Labels["kubernetes.azure.com/mode"] != "system" ||
+		n.Labels[corev1.LabelInstanceTypeStable] != "Standard_D2as_v5" {
 		t.Errorf("it sleeps on a node with %v", n.Labels)
 	}
 	if !enabled(t) || unscheduledPods(t) {

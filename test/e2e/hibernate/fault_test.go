@@ -22,7 +22,8 @@ import (
 func (w world) refill(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
-	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: "node.kubernetes.io/instance-type=m5a.large"})
+	list, err := client.CoreV1().Nodes().List(ctx,
+		metav1.ListOptions{LabelSelector: "node.kubernetes.io/instance-type=m5a.large"})
 	check(t, err)
 	for _, n := range list.Items {
 		check(t, nodes.Remove(ctx, castai.Node{Name: n.Name})) // one to sleep on is made each time
@@ -37,7 +38,8 @@ func (w world) refill(t *testing.T) {
 // workers are the nodes that a pause removes.
 func workers(t *testing.T) []corev1.Node {
 	t.Helper()
-	list, err := client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{LabelSelector: "provisioner.cast.ai/managed-by,!autoscaling.cast.ai/removal-disabled"})
+	list, err := client.CoreV1().Nodes().List(t.Context(),
+		metav1.ListOptions{LabelSelector: "provisioner.cast.ai/managed-by,!autoscaling.cast.ai/removal-disabled"})
 	check(t, err)
 	return slices.DeleteFunc(list.Items, func(n corev1.Node) bool { return n.Spec.Unschedulable })
 }
@@ -86,14 +88,22 @@ func TestFaultsOfTheAPI(t *testing.T) {
 		// phase is what the cluster is at afterwards.
 		phase string
 	}{
-		{name: "get-cluster", fault: fakecastai.Fault{Method: "GET", Path: "external-clusters/" + clusterID, Kind: fakecastai.Broken}, phase: "awake"},
-		{name: "get-policies", fault: fakecastai.Fault{Method: "GET", Path: "/policies", Kind: fakecastai.Broken}, phase: "awake"},
-		{name: "put-policies", fault: fakecastai.Fault{Method: "PUT", Path: "/policies", Kind: fakecastai.Forbidden}, phase: "awake"},
-		{name: "add-node", fault: fakecastai.Fault{Method: "POST", Path: "/nodes", Kind: fakecastai.BadRequest}, phase: "awake"},
-		{name: "add-node-unheard", fault: fakecastai.Fault{Method: "POST", Path: "/nodes", Kind: fakecastai.Cut}, phase: "awake"},
-		{name: "operation", fault: fakecastai.Fault{Method: "GET", Path: "/operations/", Kind: fakecastai.NotFound}, phase: "awake"},
-		{name: "delete-node", fault: fakecastai.Fault{Method: "DELETE", Path: "/nodes/", Kind: fakecastai.Forbidden}, phase: "awake"},
-		{name: "delete-one-node", fault: fakecastai.Fault{Method: "DELETE", Kind: fakecastai.BadRequest}, one: true, phase: "pausing"},
+		{name: "get-cluster", fault: fakecastai.Fault{Method: "GET", Path: "external-clusters/" + clusterID,
+			Kind: fakecastai.Broken}, phase: "awake"},
+		{name: "get-policies", fault: fakecastai.Fault{Method: "GET", Path: "/policies", Kind: fakecastai.Broken},
+			phase: "awake"},
+		{name: "put-policies", fault: fakecastai.Fault{Method: "PUT", Path: "/policies", Kind: fakecastai.Forbidden},
+			phase: "awake"},
+		{name: "add-node", fault: fakecastai.Fault{Method: "POST", Path: "/nodes", Kind: fakecastai.BadRequest},
+			phase: "awake"},
+		{name: "add-node-unheard", fault: fakecastai.Fault{Method: "POST", Path: "/nodes", Kind: fakecastai.Cut},
+			phase: "awake"},
+		{name: "operation", fault: fakecastai.Fault{Method: "GET", Path: "/operations/", Kind: fakecastai.NotFound},
+			phase: "awake"},
+		{name: "delete-node", fault: fakecastai.Fault{Method: "DELETE", Path: "/nodes/", Kind: fakecastai.Forbidden},
+			phase: "awake"},
+		{name: "delete-one-node", fault: fakecastai.Fault{Method: "DELETE", Kind: fakecastai.BadRequest}, one: true,
+			phase: "pausing"},
 	} {
 		if !sample(i, 4) {
 			continue
@@ -165,21 +175,25 @@ func TestFaultsOfTheCluster(t *testing.T) {
 	for name, tc := range map[string]struct{ group, resource, expression string }{
 		"a cordon":     {"", "nodes", "object.metadata.name != 'od-1' || !has(object.spec.unschedulable)"},
 		"a toleration": {"apps", "statefulsets", "object.spec.template.spec.?tolerations.orValue([]).size() == 0"},
-		"a mark":       {"", "nodes", "!object.metadata.name.startsWith('castai-node') || !('castai.kubectl.dev/hibernate' in object.metadata.?annotations.orValue({}))"},
+		"a mark": {"", "nodes",
+			"!object.metadata.name.startsWith('castai-node') || !('castai.kubectl.dev/hibernate' in object.metadata.?annotations.orValue({}))"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.refill(t)
 			before := written(t)
 			check(t, server.Apply(t.Context(), fmt.Sprintf(deny, tc.group, tc.resource, tc.expression)))
 			t.Cleanup(func() {
-				if _, err := server.Kubectl(context.Background(), "delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", "deny"); err != nil {
+				if _, err := server.Kubectl(context.Background(), "delete",
+					"validatingadmissionpolicies,validatingadmissionpolicybindings", "deny"); err != nil {
 					t.Error(err)
 				}
 			})
 			inForce(t, tc.resource)
-			r := try(t, admin, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring", "--keep=one-pod")...)
+			r := try(t, admin, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring",
+				"--keep=one-pod")...)
 			t.Logf("exit code %d in the end: %s", r.Code, last(r.Stderr))
-			if r.Code != 1 || !strings.Contains(r.Stderr, "not tonight") || !strings.Contains(r.Stderr, "everything was taken back") {
+			if r.Code != 1 || !strings.Contains(r.Stderr, "not tonight") ||
+				!strings.Contains(r.Stderr, "everything was taken back") {
 				t.Errorf("%s", r)
 			}
 			asBefore(t, before)
@@ -190,12 +204,14 @@ func TestFaultsOfTheCluster(t *testing.T) {
 // inForce waits until the policy on a resource refuses what it should.
 func inForce(t *testing.T, resource string) {
 	t.Helper()
-	object := map[string][]string{"nodes": {"node", "foreign-0"}, "statefulsets": {"statefulset", "prometheus", "-n", "monitoring"}}[resource]
+	object := map[string][]string{"nodes": {"node", "foreign-0"},
+		"statefulsets": {"statefulset", "prometheus", "-n", "monitoring"}}[resource]
 	probe := append(append([]string{"annotate", "--dry-run=server"}, object...), "probe=x")
-	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, 20*time.Second, true, func(ctx context.Context) (bool, error) {
-		_, err := server.Kubectl(ctx, probe...)
-		return err != nil && strings.Contains(err.Error(), "in force"), nil
-	})
+	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, 20*time.Second, true,
+		func(ctx context.Context) (bool, error) {
+			_, err := server.Kubectl(ctx, probe...)
+			return err != nil && strings.Contains(err.Error(), "in force"), nil
+		})
 	if err != nil {
 		t.Fatalf("the policy is not in force: %v", err)
 	}
@@ -280,7 +296,8 @@ func TestKilled(t *testing.T) {
 			})
 		}
 	}
-	for i, title := range []string{"Write down what is about to be done", "Start the autoscaler", "Take back what the pause did", "Write down how it went"} {
+	for i, title := range []string{"Write down what is about to be done", "Start the autoscaler",
+		"Take back what the pause did", "Write down how it went"} {
 		if !sample(i, 3) {
 			continue
 		}

@@ -90,7 +90,8 @@ func TestInstallSetUninstall(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	check(t, os.WriteFile(key, []byte("another-key\n"), 0o600))
 
-	r := hibernate(t, 0, "install", as, "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius", "--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
+	r := hibernate(t, 0, "install", as, "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius",
+		"--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
 	if !strings.Contains(r.Stdout, "Next pause") || !strings.Contains(r.Stdout, "22:00 EE") {
 		t.Errorf("no next times in the user's zone: %s", r.Stdout)
 	}
@@ -98,13 +99,15 @@ func TestInstallSetUninstall(t *testing.T) {
 	env := environment(pause)
 	for name, want := range map[string]string{
 		"ACTION": "pause", "API_URL": "https://api.eu.cast.ai", "NAMESPACES_TO_KEEP": "kube-public,castai-agent",
-		"PROTECT_REMOVAL_DISABLED": "true", "PROTECT_EVICTION_DISABLED": "true", "HIBERNATE_NODE": "", "HIBERNATE_NODE_LABELS": "",
+		"PROTECT_REMOVAL_DISABLED": "true", "PROTECT_EVICTION_DISABLED": "true", "HIBERNATE_NODE": "",
+		"HIBERNATE_NODE_LABELS": "",
 	} {
 		if env[name] != want {
 			t.Errorf("%s is %q, want %q", name, env[name], want)
 		}
 	}
-	if pause.Spec.Schedule != "0 22 * * 1-5" || resume.Spec.Schedule != "0 7 * * 1-5" || *pause.Spec.TimeZone != "Europe/Vilnius" || environment(resume)["ACTION"] != "resume" {
+	if pause.Spec.Schedule != "0 22 * * 1-5" || resume.Spec.Schedule != "0 7 * * 1-5" ||
+		*pause.Spec.TimeZone != "Europe/Vilnius" || environment(resume)["ACTION"] != "resume" {
 		t.Errorf("%+v", pause.Spec)
 	}
 	secret, err := client.CoreV1().Secrets("castai-agent").Get(t.Context(), "castai-hibernate", metav1.GetOptions{})
@@ -119,15 +122,18 @@ func TestInstallSetUninstall(t *testing.T) {
 	}
 
 	// What a person suspends stays so, and status says which of the two it is.
-	_, err = server.Kubectl(t.Context(), "patch", "cronjob", "-n", "castai-agent", "hibernate-resume", "-p", `{"spec":{"suspend":true}}`)
+	_, err = server.Kubectl(t.Context(), "patch", "cronjob", "-n", "castai-agent", "hibernate-resume", "-p",
+		`{"spec":{"suspend":true}}`)
 	check(t, err)
-	hibernate(t, 0, "set", as, "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large", "--hibernate-node-labels=team=night")
+	hibernate(t, 0, "set", as, "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large",
+		"--hibernate-node-labels=team=night")
 	if *cronJobOf(t, "hibernate-pause").Spec.Suspend || !*cronJobOf(t, "hibernate-resume").Spec.Suspend {
 		t.Error("set has changed which CronJobs are suspended")
 	}
 	pause = cronJobOf(t, "hibernate-pause")
 	env = environment(pause)
-	if pause.Spec.Schedule != "0 20 * * *" || *pause.Spec.TimeZone != "Europe/Vilnius" || env["HIBERNATE_NODE"] != "m6a.large" ||
+	if pause.Spec.Schedule != "0 20 * * *" || *pause.Spec.TimeZone != "Europe/Vilnius" ||
+		env["HIBERNATE_NODE"] != "m6a.large" ||
 		env["HIBERNATE_NODE_LABELS"] != "team=night" || env["PROTECT_REMOVAL_DISABLED"] != "true" {
 		t.Errorf("after set: %q %v", pause.Spec.Schedule, env)
 	}
@@ -146,12 +152,14 @@ func TestInstallSetUninstall(t *testing.T) {
 		}
 	}
 	check(t, json.Unmarshal([]byte(hibernate(t, 0, "status", as, "-o", "json").Stdout), &doc))
-	if in := doc.Installation; in.Schedule.Pause != "0 20 * * *" || in.Settings.HibernateNode != "m6a.large" || in.Next.Pause == "" || in.Next.Resume != "" || in.Suspended.Pause || !in.Suspended.Resume {
+	if in := doc.Installation; in.Schedule.Pause != "0 20 * * *" || in.Settings.HibernateNode != "m6a.large" ||
+		in.Next.Pause == "" || in.Next.Resume != "" || in.Suspended.Pause || !in.Suspended.Resume {
 		t.Errorf("status: %+v", in)
 	}
 
 	hibernate(t, 0, "uninstall", as, "--yes")
-	left, err := server.Kubectl(t.Context(), "get", "cronjobs,secrets,roles,rolebindings,serviceaccounts,configmaps", "-n", "castai-agent", "-o", "name")
+	left, err := server.Kubectl(t.Context(), "get", "cronjobs,secrets,roles,rolebindings,serviceaccounts,configmaps", "-n",
+		"castai-agent", "-o", "name")
 	check(t, err)
 	cluster, err := server.Kubectl(t.Context(), "get", "clusterroles,clusterrolebindings", "-o", "name")
 	check(t, err)
@@ -172,8 +180,10 @@ func TestSeveralPairs(t *testing.T) {
 	withAgent(t)
 	as := somebody(t, "hibernate")
 	hibernate(t, 0, "install", as, "--yes")
-	lunch := []string{"install", as, "--yes", "--name=lunch", "--image=registry.example.com/kubectl-castai:v1", "--keep=nodes", "--accept=lost-pods", "--namespaces-to-keep=kube-public", "--pause-schedule=0 12 * * 6"}
-	if r := hibernate(t, 3, append(lunch, "--resume-schedule=0 18 * * 6")...); !strings.Contains(r.Stderr, "--accept=overlapping-pairs") {
+	lunch := []string{"install", as, "--yes", "--name=lunch", "--image=registry.example.com/kubectl-castai:v1",
+		"--keep=nodes", "--accept=lost-pods", "--namespaces-to-keep=kube-public", "--pause-schedule=0 12 * * 6"}
+	if r := hibernate(t, 3, append(lunch, "--resume-schedule=0 18 * * 6")...); !strings.Contains(r.Stderr,
+		"--accept=overlapping-pairs") {
 		t.Errorf("a pair within the other's sleep: %s", r)
 	}
 	lunch[len(lunch)-1] = "--pause-schedule=0 12 * * 2"
@@ -200,10 +210,12 @@ spec:
           containers: [{name: mine, image: "castai/hibernate:v0.14", env: [{name: ACTION, value: pause}], envFrom: [{secretRef: {name: castai-hibernate}}]}]
 `))
 	hibernate(t, 0, "set", as, "--yes", "--name=lunch", "--resume-schedule=0 17 * * 2")
-	if schedule := cronJobOf(t, "hibernate-resume-lunch").Spec.Schedule; schedule != "0 17 * * 2" || cronJobOf(t, "hibernate-resume").Spec.Schedule != "0 7 * * 1-5" {
+	if schedule := cronJobOf(t, "hibernate-resume-lunch").Spec.Schedule; schedule != "0 17 * * 2" ||
+		cronJobOf(t, "hibernate-resume").Spec.Schedule != "0 7 * * 1-5" {
 		t.Errorf("set has made it %q", schedule)
 	}
-	if r := hibernate(t, 3, "set", as, "--yes", "--name=dinner", "--resume-schedule=0 17 * * 2"); !strings.Contains(r.Stderr, "lunch") {
+	if r := hibernate(t, 3, "set", as, "--yes", "--name=dinner",
+		"--resume-schedule=0 17 * * 2"); !strings.Contains(r.Stderr, "lunch") {
 		t.Errorf("%s", r)
 	}
 	status := hibernate(t, 0, "status", as).Stdout
@@ -212,7 +224,8 @@ spec:
 			t.Errorf("status does not say %q: %s", want, status)
 		}
 	}
-	if r := hibernate(t, 0, "status", as, "--name=lunch"); strings.Contains(r.Stdout, "0 22 * * 1-5") || !strings.Contains(r.Stdout, "0 12 * * 2") {
+	if r := hibernate(t, 0, "status", as, "--name=lunch"); strings.Contains(r.Stdout, "0 22 * * 1-5") ||
+		!strings.Contains(r.Stdout, "0 12 * * 2") {
 		t.Errorf("%s", r)
 	}
 	secret := func() bool {
@@ -237,11 +250,13 @@ func TestInstallRefusesBeforeAnyWrite(t *testing.T) {
 		code int
 		want string
 	}{
-		"a bad schedule":          {args: []string{"--pause-schedule=at ten"}, code: 3, want: "at ten"},
-		"a bad zone":              {args: []string{"--time-zone=Mars/Olympus"}, code: 3, want: "Mars/Olympus"},
-		"overlapping":             {args: []string{"--resume-schedule=5 22 * * 1-5"}, code: 3, want: "overlap"},
-		"reversed":                {args: []string{"--pause-schedule=0 7 * * 1-5", "--resume-schedule=0 22 * * 1-5"}, code: 3, want: "wrong way round"},
-		"a week and longer":       {args: []string{"--pause-schedule=0 22 * * *", "--resume-schedule=0 7 2 1 *"}, code: 3, want: "--accept=long-sleep"},
+		"a bad schedule": {args: []string{"--pause-schedule=at ten"}, code: 3, want: "at ten"},
+		"a bad zone":     {args: []string{"--time-zone=Mars/Olympus"}, code: 3, want: "Mars/Olympus"},
+		"overlapping":    {args: []string{"--resume-schedule=5 22 * * 1-5"}, code: 3, want: "overlap"},
+		"reversed": {args: []string{"--pause-schedule=0 7 * * 1-5", "--resume-schedule=0 22 * * 1-5"}, code: 3,
+			want: "wrong way round"},
+		"a week and longer": {args: []string{"--pause-schedule=0 22 * * *", "--resume-schedule=0 7 2 1 *"}, code: 3,
+			want: "--accept=long-sleep"},
 		"another image's setting": {args: []string{"--accept=lost-pods"}, code: 3, want: "does not read"},
 		"a name of a pair":        {args: []string{"--name=my-pause"}, code: 2, want: "leave out the words"},
 		"a bad label":             {args: []string{"--hibernate-node-labels=-x=1"}, code: 3, want: "-x"},
@@ -249,19 +264,22 @@ func TestInstallRefusesBeforeAnyWrite(t *testing.T) {
 		"an unknown namespace":    {args: []string{"--namespaces-to-keep=monitorin"}, code: 3, want: "monitorin"},
 		"no name of a namespace":  {args: []string{"--namespaces-to-keep=Not_One"}, code: 3, want: "Not_One"},
 		"no key":                  {env: []string{"CASTAI_API_KEY=", "CASTAI_API_TOKEN="}, code: 2, want: "--api-key-file"},
-		"the placeholder":         {env: []string{"CASTAI_API_KEY=CASTAI-API-KEY-REPLACE-ME-WITH-ABOVE=="}, code: 3, want: "placeholder"},
-		"the placeholder encoded": {env: []string{"CASTAI_API_KEY=Q0FTVEFJLUFQSS1LRVktUkVQTEFDRS1NRS1XSVRILUFCT1ZFLg=="}, code: 3, want: "placeholder"},
-		"no API":                  {args: []string{"--api-url=http://api.cast.ai"}, code: 2, want: "https://"},
-		"an unknown --accept":     {args: []string{"--accept=everything"}, code: 2, want: "everything"},
-		"nobody to ask":           {args: []string{"--yes=false"}, code: 3, want: "--yes"},
-		"another namespace":       {args: []string{"-n", "nowhere"}, code: 3, want: "nowhere"},
+		"the placeholder": {env: []string{"CASTAI_API_KEY=CASTAI-API-KEY-REPLACE-ME-WITH-ABOVE=="}, code: 3,
+			want: "placeholder"},
+		"the placeholder encoded": {env: []string{"CASTAI_API_KEY=Q0FTVEFJLUFQSS1LRVktUkVQTEFDRS1NRS1XSVRILUFCT1ZFLg=="},
+			code: 3, want: "placeholder"},
+		"no API":              {args: []string{"--api-url=http://api.cast.ai"}, code: 2, want: "https://"},
+		"an unknown --accept": {args: []string{"--accept=everything"}, code: 2, want: "everything"},
+		"nobody to ask":       {args: []string{"--yes=false"}, code: 3, want: "--yes"},
+		"another namespace":   {args: []string{"-n", "nowhere"}, code: 3, want: "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := try(t, admin.With(tc.env...), append([]string{"install", "--yes"}, tc.args...)...)
 			if r.Code != tc.code || !strings.Contains(r.Stderr, tc.want) {
 				t.Errorf("want exit code %d and %q, got %s", tc.code, tc.want, r)
 			}
-			if _, err := client.CoreV1().ServiceAccounts("castai-agent").Get(context.Background(), "hibernate", metav1.GetOptions{}); err == nil {
+			if _, err := client.CoreV1().ServiceAccounts("castai-agent").Get(context.Background(), "hibernate",
+				metav1.GetOptions{}); err == nil {
 				t.Error("something was written")
 			}
 		})
@@ -293,7 +311,8 @@ func TestInstallTakesOverDeployYAML(t *testing.T) {
 	if !strings.Contains(r.Stdout, "hibernate-admin") {
 		t.Errorf("%s", r.Stdout)
 	}
-	if _, err := client.RbacV1().ClusterRoleBindings().Get(t.Context(), "hibernate-admin", metav1.GetOptions{}); err == nil {
+	if _, err := client.RbacV1().ClusterRoleBindings().Get(t.Context(), "hibernate-admin",
+		metav1.GetOptions{}); err == nil {
 		t.Error("the jobs may still do everything")
 	}
 	role, err := client.RbacV1().Roles("castai-agent").Get(t.Context(), "hibernate", metav1.GetOptions{})
@@ -311,7 +330,8 @@ func TestSetLeavesHelmsInstallationToHelm(t *testing.T) {
 	published, err := os.ReadFile("../../fixtures/runtime/hibernate.yaml")
 	check(t, err)
 	check(t, server.Apply(t.Context(), string(published)))
-	_, err = server.Kubectl(t.Context(), "annotate", "cronjobs", "-n", "castai-agent", "--all", "meta.helm.sh/release-name=night", "meta.helm.sh/release-namespace=castai-agent")
+	_, err = server.Kubectl(t.Context(), "annotate", "cronjobs", "-n", "castai-agent", "--all",
+		"meta.helm.sh/release-name=night", "meta.helm.sh/release-namespace=castai-agent")
 	check(t, err)
 	before := cronJobOf(t, "hibernate-pause").ResourceVersion
 	r := hibernate(t, 3, "set", "--yes", "--pause-schedule=0 20 * * 1-5", "--namespaces-to-keep=kube-public,default")
@@ -338,7 +358,8 @@ func TestInClusterAndLogs(t *testing.T) {
 	}
 	hibernate(t, 0, "resume", as, "--in-cluster", "--yes")
 	logs := hibernate(t, 0, "logs", as)
-	if strings.Count(logs.Stdout, "Pause operation completed.") != 2 || !strings.Contains(logs.Stderr, "hibernate-resume-manual-") {
+	if strings.Count(logs.Stdout, "Pause operation completed.") != 2 ||
+		!strings.Contains(logs.Stderr, "hibernate-resume-manual-") {
 		t.Errorf("the logs of both: %s", logs)
 	}
 	var doc struct {

@@ -28,7 +28,8 @@ func TestRunAsTheJobs(t *testing.T) {
 	w.install(t)
 	before := written(t)
 	hibernate(t, 0, known("install", "--yes", "--namespaces-to-keep=monitoring", "--protect-removal-disabled")...)
-	job := account(t).With("API_KEY="+apiKey, "API_URL="+api.URL, "CLUSTER_ID="+clusterID, "MY_NODE_NAME=od-0", "CASTAI_API_KEY=")
+	job := account(t).With("API_KEY="+apiKey, "API_URL="+api.URL, "CLUSTER_ID="+clusterID, "MY_NODE_NAME=od-0",
+		"CASTAI_API_KEY=")
 	as := func(cronJob string) *driver.User {
 		var env []string
 		for name, value := range environment(cronJobOf(t, cronJob)) {

@@ -20,7 +20,8 @@ func large() world {
 		w.nodes = append(w.nodes, node(fmt.Sprintf("spot-%d", i), map[string]string{"scheduling.cast.ai/spot": "true"}))
 	}
 	for i := range 2 {
-		w.nodes = append(w.nodes, node(fmt.Sprintf("protected-%d", i), map[string]string{"autoscaling.cast.ai/removal-disabled": "true"}))
+		w.nodes = append(w.nodes, node(fmt.Sprintf("protected-%d", i),
+			map[string]string{"autoscaling.cast.ai/removal-disabled": "true"}))
 	}
 	annotated := node("protected-2", nil)
 	annotated.Annotations = map[string]string{"autoscaling.cast.ai/removal-disabled": "true"}
@@ -45,12 +46,14 @@ func TestFiftyNodes(t *testing.T) {
 	t.Log(hibernate(t, 0, known("status")...).Stdout)
 
 	start := time.Now()
-	r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring", "--keep=one-pod")...)
+	r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled", "--namespaces-to-keep=monitoring",
+		"--keep=one-pod")...)
 	t.Logf("paused in %s\n%s%s", time.Since(start).Round(100*time.Millisecond), r.Stderr, r.Stdout)
 	left := nodeNames(t)
 	slices.Sort(left)
 	const rest = "foreign-0 foreign-1 foreign-2 foreign-3 foreign-4 protected-0 protected-1 protected-2"
-	if made, others, _ := strings.Cut(strings.Join(left, " "), " "); !strings.HasPrefix(made, "castai-node") || others != rest {
+	if made, others, _ := strings.Cut(strings.Join(left, " "), " "); !strings.HasPrefix(made, "castai-node") ||
+		others != rest {
 		t.Errorf("these nodes are left: %s", left)
 	}
 	essentialRun(t, left)
@@ -80,14 +83,16 @@ func TestFiftyNodes(t *testing.T) {
 // one of the nodes.
 func essentialRun(t *testing.T, nodes []string) {
 	t.Helper()
-	for _, w := range []string{"kube-system/coredns", "castai-agent/castai-agent", "castai-agent/castai-cluster-controller", "shop/ingress", "monitoring/prometheus", "kube-system/netd", "monitoring/logs"} {
+	for _, w := range []string{"kube-system/coredns", "castai-agent/castai-agent",
+		"castai-agent/castai-cluster-controller", "shop/ingress", "monitoring/prometheus", "kube-system/netd", "monitoring/logs"} {
 		ns, app, _ := strings.Cut(w, "/")
 		pods, err := client.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
 		check(t, err)
 		runs := false
 		for _, p := range pods.Items {
 			for _, c := range p.Status.Conditions {
-				runs = runs || c.Type == "Ready" && c.Status == "True" && p.DeletionTimestamp == nil && slices.Contains(nodes, p.Spec.NodeName)
+				runs = runs || c.Type == "Ready" && c.Status == "True" && p.DeletionTimestamp == nil &&
+					slices.Contains(nodes, p.Spec.NodeName)
 			}
 		}
 		if !runs {

@@ -34,19 +34,20 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(driver.Main(m, driver.Options{Bin: "../../../bin", Timeout: commandTimeout}, func(_ context.Context, c *driver.Cluster) (err error) {
-		server, admin = c, c.Admin.With("CASTAI_API_KEY="+apiKey, "TZ=Europe/Vilnius")
-		if client, err = kubernetes.NewForConfig(c.Config); err != nil {
-			return err
-		}
-		if nodes, err = fakecastai.NewKubernetes(c.Config); err != nil {
-			return err
-		}
-		nodes.Annotations = map[string]string{"kwok.x-k8s.io/node": "fake"}
-		fake = fakecastai.New(fakecastai.Options{Key: apiKey, Delay: 200 * time.Millisecond, Nodes: nodes})
-		api = httptest.NewServer(fake.Handler())
-		return nil
-	}))
+	os.Exit(driver.Main(m, driver.Options{Bin: "../../../bin", Timeout: commandTimeout},
+		func(_ context.Context, c *driver.Cluster) (err error) {
+			server, admin = c, c.Admin.With("CASTAI_API_KEY="+apiKey, "TZ=Europe/Vilnius")
+			if client, err = kubernetes.NewForConfig(c.Config); err != nil {
+				return err
+			}
+			if nodes, err = fakecastai.NewKubernetes(c.Config); err != nil {
+				return err
+			}
+			nodes.Annotations = map[string]string{"kwok.x-k8s.io/node": "fake"}
+			fake = fakecastai.New(fakecastai.Options{Key: apiKey, Delay: 200 * time.Millisecond, Nodes: nodes})
+			api = httptest.NewServer(fake.Handler())
+			return nil
+		}))
 }
 
 // hibernate runs kubectl castai hibernate and expects it to end with code.

@@ -11,22 +11,28 @@ func TestTheServicesOwnHibernation(t *testing.T) {
 	w := small()
 	w.install(t)
 	as := somebody(t, "hibernate")
-	if r := hibernate(t, 3, known("pause", as, "--managed", "--yes")...); !strings.Contains(r.Stderr, "hibernate schedule create --assign") {
+	if r := hibernate(t, 3, known("pause", as, "--managed", "--yes")...); !strings.Contains(r.Stderr,
+		"hibernate schedule create --assign") {
 		t.Errorf("without a schedule: %s", r)
 	}
-	if r := hibernate(t, 3, known("schedule", "create", "nights", as, "--yes", "--resume-schedule=0 7 2 1 *")...); !strings.Contains(r.Stderr, "--accept=long-sleep") {
+	if r := hibernate(t, 3, known("schedule", "create", "nights", as, "--yes",
+		"--resume-schedule=0 7 2 1 *")...); !strings.Contains(r.Stderr, "--accept=long-sleep") {
 		t.Errorf("a schedule that never wakes: %s", r)
 	}
-	if r := hibernate(t, 3, known("schedule", "create", "nights", as, "--yes", "--assign")...); !strings.Contains(r.Stderr, "--add-tolerations") || len(fake.Schedules()) > 0 {
+	if r := hibernate(t, 3, known("schedule", "create", "nights", as, "--yes", "--assign")...); !strings.Contains(r.Stderr,
+		"--add-tolerations") || len(fake.Schedules()) > 0 {
 		t.Errorf("the cluster would not wake: %s", r)
 	}
-	if r := hibernate(t, 0, known("schedule", "create", "nights", as, "--yes", "--time-zone=Europe/Vilnius")...); !strings.Contains(r.Stdout, "asleep 55 % of the week") {
+	if r := hibernate(t, 0, known("schedule", "create", "nights", as, "--yes",
+		"--time-zone=Europe/Vilnius")...); !strings.Contains(r.Stdout, "asleep 55 % of the week") {
 		t.Errorf("it is not described: %s", r)
 	}
-	if r := hibernate(t, 0, known("schedule", "list", as)...); !strings.Contains(r.Stdout, "nights") || !strings.Contains(r.Stdout, "Europe/Vilnius") {
+	if r := hibernate(t, 0, known("schedule", "list", as)...); !strings.Contains(r.Stdout, "nights") ||
+		!strings.Contains(r.Stdout, "Europe/Vilnius") {
 		t.Errorf("the list: %s", r)
 	}
-	if r := hibernate(t, 3, known("schedule", "assign", "nights", as, "--yes")...); !strings.Contains(r.Stderr, "--add-tolerations") {
+	if r := hibernate(t, 3, known("schedule", "assign", "nights", as, "--yes")...); !strings.Contains(r.Stderr,
+		"--add-tolerations") {
 		t.Errorf("the cluster would not wake: %s", r)
 	}
 	hibernate(t, 0, known("schedule", "assign", "nights", as, "--add-tolerations", "--yes")...)
@@ -53,7 +59,8 @@ func TestTheServicesOwnHibernation(t *testing.T) {
 		}
 	}
 	check(t, json.Unmarshal([]byte(hibernate(t, 0, known("status", as, "--managed", "-o", "json")...).Stdout), &doc))
-	if m := doc.Managed; m.Status != "hibernated" || len(m.Schedules) != 1 || !m.Schedules[0].Assigned || len(m.Untolerated) > 0 {
+	if m := doc.Managed; m.Status != "hibernated" || len(m.Schedules) != 1 || !m.Schedules[0].Assigned ||
+		len(m.Untolerated) > 0 {
 		t.Errorf("status: %+v", m)
 	}
 	if r := hibernate(t, 3, known("pause", as, "--yes")...); !strings.Contains(r.Stderr, "hibernated") {

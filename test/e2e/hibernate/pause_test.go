@@ -15,7 +15,8 @@ func TestPauseAndResume(t *testing.T) {
 
 	plan := hibernate(t, 0, known("pause", as, "--dry-run")...)
 	t.Log(plan.Stdout)
-	r := hibernate(t, 0, known("pause", as, "--yes", "--protect-removal-disabled", "--namespaces-to-keep= monitoring ,shop", "--keep=one-pod")...)
+	r := hibernate(t, 0, known("pause", as, "--yes", "--protect-removal-disabled",
+		"--namespaces-to-keep= monitoring ,shop", "--keep=one-pod")...)
 	t.Log(r.Stdout, r.Stderr)
 	if enabled(t) {
 		t.Error("the autoscaler is on")

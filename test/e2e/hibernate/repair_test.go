@@ -17,7 +17,8 @@ import (
 // (kubernetes-client/python).
 func vendorPatch(t *testing.T, patch string, object ...string) {
 	t.Helper()
-	_, err := server.Kubectl(t.Context(), append([]string{"patch", "--field-manager=OpenAPI-Generator", "--type=merge", "-p", patch}, object...)...)
+	_, err := server.Kubectl(t.Context(), append([]string{"patch", "--field-manager=OpenAPI-Generator", "--type=merge",
+		"-p", patch}, object...)...)
 	check(t, err)
 }
 
@@ -26,13 +27,16 @@ func vendorPatch(t *testing.T, patch string, object ...string) {
 func vendorsPause(t *testing.T) {
 	t.Helper()
 	const toleration = `{"key":"scheduling.cast.ai/paused-cluster","operator":"Exists","effect":"NoSchedule"}`
-	vendorPatch(t, `{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":"true"}},"spec":{"taints":[{"key":"team","value":"night","effect":"NoSchedule"},{"key":"scheduling.cast.ai/paused-cluster","value":"true","effect":"NoSchedule"}]}}`, "node", "od-1")
+	vendorPatch(t,
+		`{"metadata":{"labels":{"scheduling.cast.ai/paused-cluster":"true"}},"spec":{"taints":[{"key":"team","value":"night","effect":"NoSchedule"},{"key":"scheduling.cast.ai/paused-cluster","value":"true","effect":"NoSchedule"}]}}`, "node", "od-1")
 	for _, name := range []string{"od-0", "od-2", "spot-0"} {
 		vendorPatch(t, `{"spec":{"unschedulable":true}}`, "node", name)
 	}
 	// Those of somebody's own stay; two pauses add two.
-	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[{"key":"CriticalAddonsOnly","operator":"Exists"},%s,%[1]s]}}}}`, toleration), "deployment", "-n", "kube-system", "coredns")
-	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[%s]}}}}`, toleration), "deployment", "-n", "shop", "ingress")
+	vendorPatch(t,
+		fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[{"key":"CriticalAddonsOnly","operator":"Exists"},%s,%[1]s]}}}}`, toleration), "deployment", "-n", "kube-system", "coredns")
+	vendorPatch(t, fmt.Sprintf(`{"spec":{"template":{"spec":{"tolerations":[%s]}}}}`, toleration), "deployment", "-n",
+		"shop", "ingress")
 	state := fmt.Sprintf(`
 apiVersion: v1
 kind: ConfigMap
@@ -54,7 +58,8 @@ func TestRepair(t *testing.T) {
 		{"uncordon", "protected-0"},
 		{"cordon", "protected-0"},
 		{"taint", "node", "od-1", "team=night:NoSchedule"},
-		{"patch", "deployment", "-n", "shop", "app-0", "--type=merge", "-p", `{"spec":{"template":{"spec":{"tolerations":[{"key":"scheduling.cast.ai/paused-cluster","operator":"Exists","effect":"NoSchedule"}]}}}}`},
+		{"patch", "deployment", "-n", "shop", "app-0", "--type=merge", "-p",
+			`{"spec":{"template":{"spec":{"tolerations":[{"key":"scheduling.cast.ai/paused-cluster","operator":"Exists","effect":"NoSchedule"}]}}}}`},
 	} {
 		_, err := server.Kubectl(t.Context(), args...)
 		check(t, err)
@@ -90,7 +95,8 @@ func TestRepair(t *testing.T) {
 		found = append(found, l.Object.String())
 	}
 	slices.Sort(found)
-	want := []string{"Deployment.apps/kube-system/coredns", "Deployment.apps/shop/ingress", "Node/od-0", "Node/od-1", "Node/spot-0"}
+	want := []string{"Deployment.apps/kube-system/coredns", "Deployment.apps/shop/ingress", "Node/od-0", "Node/od-1",
+		"Node/spot-0"}
 	if !slices.Equal(found, want) {
 		t.Errorf("the status lists %v", found)
 	}
@@ -117,7 +123,8 @@ func TestRepair(t *testing.T) {
 
 	// And a pause goes on with it, and knows that the autoscaler was on.
 	vendorsPause(t)
-	if r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled")...); !strings.Contains(r.Stdout, "takes it over") {
+	if r := hibernate(t, 0, known("pause", "--yes", "--protect-removal-disabled")...); !strings.Contains(r.Stdout,
+		"takes it over") {
 		t.Errorf("it does not say so: %s", r)
 	}
 	w.addNodes(t, fresh(4))

@@ -72,8 +72,10 @@ func namespace(name string) string {
 // essentials run through every pause: with a toleration of their own, of another
 // list, and without any.
 func essentials() string {
-	daemons := strings.NewReplacer("  replicas: 0\n", "", "  serviceName: netd\n", "").Replace(workload("DaemonSet", "kube-system", "netd", 0, "      tolerations: [{operator: Exists}]"))
-	proxy := strings.NewReplacer("  replicas: 0\n", "", "  serviceName: logs\n", "").Replace(workload("DaemonSet", "monitoring", "logs", 0, "      priorityClassName: system-node-critical"))
+	daemons := strings.NewReplacer("  replicas: 0\n", "", "  serviceName: netd\n",
+		"").Replace(workload("DaemonSet", "kube-system", "netd", 0, "      tolerations: [{operator: Exists}]"))
+	proxy := strings.NewReplacer("  replicas: 0\n", "", "  serviceName: logs\n",
+		"").Replace(workload("DaemonSet", "monitoring", "logs", 0, "      priorityClassName: system-node-critical"))
 	deployment := func(text string) string {
 		var out []string
 		for line := range strings.Lines(text) {
@@ -84,9 +86,12 @@ func essentials() string {
 		return strings.Join(out, "")
 	}
 	return namespace("castai-agent") + namespace("monitoring") + namespace("shop") + namespace("batch") +
-		deployment(workload("Deployment", "kube-system", "coredns", 2, "      tolerations: [{key: CriticalAddonsOnly, operator: Exists}]")) +
-		ours(deployment(workload("Deployment", "castai-agent", "castai-agent", 1, "      priorityClassName: system-cluster-critical")), "agent") +
-		ours(deployment(workload("Deployment", "castai-agent", "castai-cluster-controller", 2, "      priorityClassName: system-cluster-critical")), "cluster-controller") +
+		deployment(workload("Deployment", "kube-system", "coredns", 2,
+			"      tolerations: [{key: CriticalAddonsOnly, operator: Exists}]")) +
+		ours(deployment(workload("Deployment", "castai-agent", "castai-agent", 1,
+			"      priorityClassName: system-cluster-critical")), "agent") +
+		ours(deployment(workload("Deployment", "castai-agent", "castai-cluster-controller", 2,
+			"      priorityClassName: system-cluster-critical")), "cluster-controller") +
 		deployment(workload("Deployment", "shop", "ingress", 1, "      priorityClassName: system-cluster-critical")) +
 		workload("StatefulSet", "monitoring", "prometheus", 1, "") + daemons + proxy
 }
@@ -165,28 +170,29 @@ func (w world) console(t *testing.T) {
 func (w world) settled(t *testing.T) {
 	t.Helper()
 	var problem error
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
-		pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return false, err
-		}
-		running := 0
-		for _, p := range pods.Items {
-			if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
-				running++
-				continue
-			}
-			problem = fmt.Errorf("pod %s/%s is %s", p.Namespace, p.Name, p.Status.Phase)
-			if err := collect(ctx, &p); err != nil {
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 2*time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+			if err != nil {
 				return false, err
 			}
-		}
-		if running != len(pods.Items) || running < w.pods {
-			problem = errors.Join(problem, fmt.Errorf("%d of %d pods run, want %d", running, len(pods.Items), w.pods))
-			return false, nil
-		}
-		return true, nil
-	})
+			running := 0
+			for _, p := range pods.Items {
+				if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+					running++
+					continue
+				}
+				problem = fmt.Errorf("pod %s/%s is %s", p.Namespace, p.Name, p.Status.Phase)
+				if err := collect(ctx, &p); err != nil {
+					return false, err
+				}
+			}
+			if running != len(pods.Items) || running < w.pods {
+				problem = errors.Join(problem, fmt.Errorf("%d of %d pods run, want %d", running, len(pods.Items), w.pods))
+				return false, nil
+			}
+			return true, nil
+		})
 	if err != nil {
 		t.Fatalf("%v: %v", err, problem)
 	}
@@ -222,7 +228,8 @@ func (w world) remove(t *testing.T) {
 		group.Go(func() error {
 			return errors.Join(
 				remove(workloads+",cronjobs,jobs,secrets,roles,rolebindings,leases", "--all", "-n", ns),
-				remove("configmaps,serviceaccounts", "--field-selector=metadata.name!=default,metadata.name!=kube-root-ca.crt", "-n", ns),
+				remove("configmaps,serviceaccounts", "--field-selector=metadata.name!=default,metadata.name!=kube-root-ca.crt",
+					"-n", ns),
 			)
 		})
 	}
@@ -234,15 +241,17 @@ func (w world) remove(t *testing.T) {
 		t.Error(err)
 	}
 	// Whoever had the pods made is gone. What a controller has just made goes, too.
-	err := wait.PollUntilContextTimeout(context.Background(), 200*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		for _, ns := range []string{"kube-system", "castai-agent", "monitoring", "shop", "batch"} {
-			if err := client.CoreV1().Pods(ns).DeleteCollection(ctx, *metav1.NewDeleteOptions(0), metav1.ListOptions{}); err != nil {
-				return false, err
+	err := wait.PollUntilContextTimeout(context.Background(), 200*time.Millisecond, time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			for _, ns := range []string{"kube-system", "castai-agent", "monitoring", "shop", "batch"} {
+				if err := client.CoreV1().Pods(ns).DeleteCollection(ctx, *metav1.NewDeleteOptions(0),
+					metav1.ListOptions{}); err != nil {
+					return false, err
+				}
 			}
-		}
-		pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
-		return err == nil && len(pods.Items) == 0, err
-	})
+			pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+			return err == nil && len(pods.Items) == 0, err
+		})
 	if err != nil {
 		t.Error(err)
 	}
@@ -284,7 +293,8 @@ func written(t *testing.T) map[string]map[string]any {
 	check(t, err)
 	for i := range all.Items {
 		// The node controller says with a taint, a little later, what spec.unschedulable says.
-		all.Items[i].Spec.Taints = slices.DeleteFunc(all.Items[i].Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnschedulable })
+		all.Items[i].Spec.Taints = slices.DeleteFunc(all.Items[i].Spec.Taints,
+			func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnschedulable })
 		if len(all.Items[i].Spec.Taints) == 0 {
 			all.Items[i].Spec.Taints = nil
 		}

@@ -30,7 +30,8 @@ func TestAnswersThatAreLost(t *testing.T) {
 		{APIVersion: "v1", Kind: "Namespace", Name: system.GetName(), UID: system.GetUID()},
 		{APIVersion: "apps/v1", Kind: "Deployment", Name: agent.GetName(), UID: agent.GetUID()},
 	})
-	if _, err := api.Resource(budgets).Namespace(budget.GetNamespace()).Update(t.Context(), budget, metav1.UpdateOptions{}); err != nil {
+	if _, err := api.Resource(budgets).Namespace(budget.GetNamespace()).Update(t.Context(), budget,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	ids, err := fixtures.OwnedRefs(fixtures.Small)
@@ -38,7 +39,8 @@ func TestAnswersThatAreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It is not compared as a whole: the UID of an owner is another one afterwards.
-	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "PodDisruptionBudget.policy/castai-agent/castai-agent" })
+	ids = slices.DeleteFunc(ids,
+		func(id string) bool { return id == "PodDisruptionBudget.policy/castai-agent/castai-agent" })
 	before, installed := contents(t, ids), server.Settled(t)
 	dir := filepath.Join(t.TempDir(), "backup")
 	offboard(t, dir)
@@ -67,13 +69,15 @@ func TestAnswersThatAreLost(t *testing.T) {
 		t.Errorf("%d creations of %d kinds were sent: the first of each kind not twice", creates, len(kinds))
 	}
 	for id, o := range restored {
-		byUs := slices.ContainsFunc(o.ManagedFields, func(m metav1.ManagedFieldsEntry) bool { return m.Manager == "kubectl-castai" })
+		byUs := slices.ContainsFunc(o.ManagedFields,
+			func(m metav1.ManagedFieldsEntry) bool { return m.Manager == "kubectl-castai" })
 		if _, was := installed[id]; byUs && !was {
 			t.Errorf("%s is new", id)
 		}
 	}
 	owners := ofAgent(t, budgets).GetOwnerReferences()
-	if len(owners) != 2 || owners[0].UID != system.GetUID() || owners[1].UID != ofAgent(t, deployments).GetUID() || owners[1].UID == agent.GetUID() {
+	if len(owners) != 2 || owners[0].UID != system.GetUID() || owners[1].UID != ofAgent(t, deployments).GetUID() ||
+		owners[1].UID == agent.GetUID() {
 		t.Errorf("the owners are %+v", owners)
 	}
 
@@ -85,7 +89,8 @@ func TestAnswersThatAreLost(t *testing.T) {
 
 	// What is there, and differs, stays, and can't be created: that it was once is no answer.
 	patch := []byte(`{"spec": {"replicas": 0}}`)
-	if _, err := api.Resource(deployments).Namespace(agent.GetNamespace()).Patch(t.Context(), agent.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := api.Resource(deployments).Namespace(agent.GetNamespace()).Patch(t.Context(), agent.GetName(),
+		types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	server.Settled(t)

@@ -87,7 +87,8 @@ func contents(t *testing.T, ids []string) map[string]map[string]any {
 			if !ok {
 				return fmt.Errorf("unexpected %T", item)
 			}
-			if id := fixtures.ID(schema.GroupKind{Group: resource.Group, Kind: kind}, u.GetNamespace(), u.GetName()); wanted[id] {
+			if id := fixtures.ID(schema.GroupKind{Group: resource.Group, Kind: kind}, u.GetNamespace(),
+				u.GetName()); wanted[id] {
 				out[id] = written(u)
 			}
 			return nil
@@ -102,7 +103,8 @@ func contents(t *testing.T, ids []string) map[string]map[string]any {
 // written returns what people and programs have written of an object.
 func written(u *unstructured.Unstructured) map[string]any {
 	for _, path := range [][]string{
-		{"status"}, {"metadata", "uid"}, {"metadata", "resourceVersion"}, {"metadata", "generation"}, {"metadata", "creationTimestamp"},
+		{"status"}, {"metadata", "uid"}, {"metadata", "resourceVersion"}, {"metadata", "generation"}, {"metadata",
+			"creationTimestamp"},
 		{"metadata", "managedFields"}, {"metadata", "annotations", "deployment.kubernetes.io/revision"},
 		{"metadata", "annotations", "deprecated.daemonset.template.generation"},
 	} {

@@ -37,7 +37,8 @@ func TestBackupThatCannotBeMade(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{filepath.Join(file, "backup"), filepath.Join(parent, "no", "backup"), parent, file, "/proc/backup"} {
+	for _, dir := range []string{filepath.Join(file, "backup"), filepath.Join(parent, "no", "backup"), parent, file,
+		"/proc/backup"} {
 		server.Unchanged(t, func() {
 			r := admin.Expect(t, 3, "offboard", "--yes", "--backup-dir", dir)
 			if !strings.Contains(r.Stderr, "nothing was changed") || strings.Count(strings.TrimSpace(r.Stderr), "\n") > 0 {
@@ -104,7 +105,8 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin.Expect(t, 0, "restore", dir, "--yes", "--accept-edits")
-	u, err := api.Resource(configMaps).Namespace("castai-agent").Get(t.Context(), "castai-agent-metadata", metav1.GetOptions{})
+	u, err := api.Resource(configMaps).Namespace("castai-agent").Get(t.Context(), "castai-agent-metadata",
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,8 @@ func edit(file, old, text string) func(dir string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(path, bytes.Replace(raw, []byte(old), []byte(text), 1), 0o600) //nolint:gosec // in a temporary folder
+		return os.WriteFile(path, bytes.Replace(raw, []byte(old), []byte(text), 1),
+			0o600) //nolint:gosec // in a temporary folder
 	}
 }
 
@@ -220,7 +223,8 @@ func kill(t *testing.T, dir string, lines int) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
-	if raw, err = os.ReadFile(filepath.Join(dir, backup.ReportName)); err != nil || bytes.Contains(raw, []byte(`"type":"ended"`)) {
+	if raw, err = os.ReadFile(filepath.Join(dir, backup.ReportName)); err != nil ||
+		bytes.Contains(raw, []byte(`"type":"ended"`)) {
 		t.Logf("it was over before it was killed, %v", err)
 	}
 }
@@ -267,13 +271,15 @@ func TestRestoreAfterAKill(t *testing.T) {
 // accepts in an update, but not in a server-side apply.
 func duplicate(t *testing.T) {
 	t.Helper()
-	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/spec/template/spec/containers/0/env", "value": []map[string]string{
-		{"name": "TWICE", "value": "1"}, {"name": "TWICE", "value": "2"},
-	}}})
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/spec/template/spec/containers/0/env",
+		"value": []map[string]string{
+			{"name": "TWICE", "value": "1"}, {"name": "TWICE", "value": "2"},
+		}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = api.Resource(deployments).Namespace("castai-agent").Patch(t.Context(), "castai-agent", types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: "helm"})
+	_, err = api.Resource(deployments).Namespace("castai-agent").Patch(t.Context(), "castai-agent", types.JSONPatchType,
+		patch, metav1.PatchOptions{FieldManager: "helm"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,11 +47,14 @@ func TestCompletion(t *testing.T) {
 		want  []string // among what is offered
 		not   string
 	}{
-		{"commands", []string{""}, []string{"offboard\tTake Cast AI out of the cluster, completely and safely", "unstick-ns\tExplain why namespaces are stuck in Terminating, and free them"}, ""},
+		{"commands", []string{""}, []string{"offboard\tTake Cast AI out of the cluster, completely and safely",
+			"unstick-ns\tExplain why namespaces are stuck in Terminating, and free them"}, ""},
 		{"stuck namespaces", []string{"unstick-ns", ""}, []string{"castai-stuck"}, "default"},
 		{"a stuck namespace", []string{"unstick-ns", "castai-stuck", ""}, nil, "castai-stuck"},
-		{"finalizers", []string{"unstick-ns", "castai-stuck", "--finalizer", "example.com/"}, []string{"example.com/hold"}, ""},
-		{"finalizers of all that is stuck", []string{"unstick-ns", "--finalizer", ""}, []string{"example.com/hold"}, "kubernetes"},
+		{"finalizers", []string{"unstick-ns", "castai-stuck", "--finalizer", "example.com/"}, []string{"example.com/hold"},
+			""},
+		{"finalizers of all that is stuck", []string{"unstick-ns", "--finalizer", ""}, []string{"example.com/hold"},
+			"kubernetes"},
 		{"API services that answer", []string{"unstick-ns", "castai-stuck", "--remove-apiservice", ""}, nil, "v1.apps"},
 		{"time zones", []string{"hibernate", "install", "--time-zone", "U"}, []string{"UTC"}, "Europe/Vilnius"},
 		{"formats", []string{"verify", "-o", ""}, []string{"json", "yaml"}, "wide"},
@@ -59,11 +62,16 @@ func TestCompletion(t *testing.T) {
 		{"dry runs", []string{"offboard", "--dry-run="}, []string{"client", "server"}, ""},
 		{"contexts", []string{"status", "--context", ""}, []string{"castai-test"}, ""},
 		{"namespaces", []string{"status", "-n", "kube-"}, []string{"kube-system"}, "default"},
-		{"owned kinds", []string{"offboard", "--exclude", "ClusterRole"}, []string{"ClusterRole.rbac.authorization.k8s.io/", "ClusterRoleBinding.rbac.authorization.k8s.io/"}, ""},
-		{"owned objects", []string{"offboard", "--exclude", "ClusterRole/castai-ag"}, []string{"ClusterRole/castai-agent"}, "ClusterRole/castai-evictor"},
-		{"unclear objects", []string{"offboard", "--include", "CustomResourceDefinition/"}, []string{"CustomResourceDefinition/things.pod.cast.ai"}, "CustomResourceDefinition/rebalancers.live.cast.ai"},
-		{"objects to ask about", []string{"status", "ClusterRole.rbac.authorization.k8s.io/castai-ag"}, []string{"ClusterRole.rbac.authorization.k8s.io/castai-agent"}, ""},
-		{"nothing more to ask about", []string{"status", "ClusterRole/castai-agent", ""}, nil, "ClusterRole.rbac.authorization.k8s.io/"},
+		{"owned kinds", []string{"offboard", "--exclude", "ClusterRole"},
+			[]string{"ClusterRole.rbac.authorization.k8s.io/", "ClusterRoleBinding.rbac.authorization.k8s.io/"}, ""},
+		{"owned objects", []string{"offboard", "--exclude", "ClusterRole/castai-ag"}, []string{"ClusterRole/castai-agent"},
+			"ClusterRole/castai-evictor"},
+		{"unclear objects", []string{"offboard", "--include", "CustomResourceDefinition/"},
+			[]string{"CustomResourceDefinition/things.pod.cast.ai"}, "CustomResourceDefinition/rebalancers.live.cast.ai"},
+		{"objects to ask about", []string{"status", "ClusterRole.rbac.authorization.k8s.io/castai-ag"},
+			[]string{"ClusterRole.rbac.authorization.k8s.io/castai-agent"}, ""},
+		{"nothing more to ask about", []string{"status", "ClusterRole/castai-agent", ""}, nil,
+			"ClusterRole.rbac.authorization.k8s.io/"},
 		{"shells", []string{"completion", ""}, []string{"bash", "kubectl"}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -88,7 +96,8 @@ func stuck(t *testing.T, name string) {
 	}
 	t.Cleanup(func() {
 		ctx := context.Background() // that of the test is over
-		if _, err := cluster.Kubectl(ctx, "-n", name, "patch", "configmap", "held", "--type=merge", "--patch={\"metadata\":{\"finalizers\":null}}"); err != nil {
+		if _, err := cluster.Kubectl(ctx, "-n", name, "patch", "configmap", "held", "--type=merge",
+			"--patch={\"metadata\":{\"finalizers\":null}}"); err != nil {
 			t.Error(err)
 		}
 		if _, err := cluster.Kubectl(ctx, "wait", "--for=delete", "namespace/"+name, "--timeout=60s"); err != nil {
@@ -111,7 +120,8 @@ func TestCompletionWithoutCluster(t *testing.T) {
 		"a broken kubeconfig":           user.Kubeconfig(broken),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, words := range [][]string{{"unstick-ns", ""}, {"offboard", "--accept", ""}, {"status", "ClusterRole/"}, {"status", "-n", ""}} {
+			for _, words := range [][]string{{"unstick-ns", ""}, {"offboard", "--accept", ""}, {"status", "ClusterRole/"},
+				{"status", "-n", ""}} {
 				start := time.Now()
 				if got := completed(t, away, words...); len(got) > 0 {
 					t.Errorf("%q is completed to %q", words, got)

@@ -27,7 +27,8 @@ func linked(t *testing.T, name string) string {
 	if err := os.Symlink(plugin, filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Join([]string{dir, filepath.Dir(cluster.Bin().Kubectl), "/usr/bin", "/bin"}, string(filepath.ListSeparator))
+	return strings.Join([]string{dir, filepath.Dir(cluster.Bin().Kubectl), "/usr/bin", "/bin"},
+		string(filepath.ListSeparator))
 }
 
 // unreachable writes a kubeconfig for a server at an address.
@@ -79,10 +80,12 @@ func TestOtherName(t *testing.T) {
 	if err != nil || r.Code != 0 {
 		t.Fatalf("%v, %s", err, r)
 	}
-	if !strings.Contains(r.Stdout, "kubectl cast-ai offboard --dry-run=server") || strings.Contains(r.Stdout, "kubectl castai") {
+	if !strings.Contains(r.Stdout, "kubectl cast-ai offboard --dry-run=server") ||
+		strings.Contains(r.Stdout, "kubectl castai") {
 		t.Errorf("%s", r)
 	}
-	if r, err = user.Kubectl(t.Context(), "cast-ai", "offboard", "--force-it"); err != nil || r.Code != 2 || !strings.HasPrefix(r.Stderr, "kubectl cast-ai: ") {
+	if r, err = user.Kubectl(t.Context(), "cast-ai", "offboard", "--force-it"); err != nil || r.Code != 2 ||
+		!strings.HasPrefix(r.Stderr, "kubectl cast-ai: ") {
 		t.Errorf("%v, %s", err, r)
 	}
 }
@@ -91,7 +94,8 @@ func TestOtherName(t *testing.T) {
 func TestPluginList(t *testing.T) {
 	user := completing(t)
 	r, err := user.Kubectl(t.Context(), "plugin", "list")
-	if err != nil || r.Code != 0 || !strings.Contains(r.Stdout, "kubectl-castai") || strings.Contains(r.Stdout+r.Stderr, "warning") {
+	if err != nil || r.Code != 0 || !strings.Contains(r.Stdout, "kubectl-castai") ||
+		strings.Contains(r.Stdout+r.Stderr, "warning") {
 		t.Errorf("%v, %s", err, r)
 	}
 }

@@ -22,8 +22,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(driver.Main(m, driver.Options{Bin: "../../../bin", Timeout: commandTimeout}, func(ctx context.Context, c *driver.Cluster) error {
-		cluster, admin = c, c.Admin
-		return fixtures.Install(ctx, c.Config, fixtures.Agent, fixtures.Foreign)
-	}))
+	os.Exit(driver.Main(m, driver.Options{Bin: "../../../bin", Timeout: commandTimeout},
+		func(ctx context.Context, c *driver.Cluster) error {
+			cluster, admin = c, c.Admin
+			return fixtures.Install(ctx, c.Config, fixtures.Agent, fixtures.Foreign)
+		}))
 }

@@ -11,7 +11,8 @@ import (
 // what was done, and how it ended, each on lines of their own.
 func TestInterrupt(t *testing.T) {
 	stuck(t, "castai-held")
-	cmd := admin.With("TERM=xterm-256color").Command(t.Context(), "unstick-ns", "castai-held", "--yes", "--no-backup", "--patience=30s")
+	cmd := admin.With("TERM=xterm-256color").Command(t.Context(), "unstick-ns", "castai-held", "--yes", "--no-backup",
+		"--patience=30s")
 	screen, err := terminal.Start(cmd, 80, 60)
 	if err != nil {
 		t.Fatal(err)

@@ -278,7 +278,10 @@ func TestLoadBalancer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(saved.Index.Objects, func(e backup.Entry) bool { return e.Kind == "Service" && e.Name == "lb" }) {
+	if !slices.ContainsFunc(saved.Index.Objects, func(e backup.Entry) bool {
+		return e.Kind == "Service" &&
+			e.Name == "lb"
+	}) {
 		t.Errorf("saved: %+v", saved.Index.Objects)
 	}
 	if err := saved.Close(); err != nil {

@@ -24,21 +24,26 @@ func TestBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	was := state(t, namespaces, "", ns) + state(t, configMaps, ns, "held")
-	if r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--backup-dir="+blocked); !strings.Contains(r.Stderr, "nothing was changed") {
+	if r := admin.Expect(t, 3, "unstick-ns", ns, "--yes", "--backup-dir="+blocked); !strings.Contains(r.Stderr,
+		"nothing was changed") {
 		t.Errorf("without a place for the backup: %s", r)
 	}
 	if now := state(t, namespaces, "", ns) + state(t, configMaps, ns, "held"); now != was {
 		t.Errorf("changed without a backup: %s, was %s", now, was)
 	}
 
-	if r := admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s", "--backup-dir="+dir); !strings.Contains(r.Stderr, dir) {
+	if r := admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s",
+		"--backup-dir="+dir); !strings.Contains(r.Stderr, dir) {
 		t.Errorf("it does not say where the backup is: %s", r)
 	}
 	saved, err := backup.Open(dir, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	held := slices.IndexFunc(saved.Index.Objects, func(e backup.Entry) bool { return e.Kind == "ConfigMap" && e.Name == "held" })
+	held := slices.IndexFunc(saved.Index.Objects, func(e backup.Entry) bool {
+		return e.Kind == "ConfigMap" &&
+			e.Name == "held"
+	})
 	if held < 0 || !slices.Equal(saved.Index.Objects[held].Finalizers, []string{hold}) {
 		t.Fatalf("saved: %+v", saved.Index.Objects)
 	}
@@ -58,7 +63,8 @@ func TestBackup(t *testing.T) {
 		t.Error("the report in the backup does not name the finalizer")
 	}
 
-	if r := admin.Expect(t, 0, "restore", dir, "--yes"); !strings.Contains(r.Stdout, "it was being deleted already when the backup was made") {
+	if r := admin.Expect(t, 0, "restore", dir, "--yes"); !strings.Contains(r.Stdout,
+		"it was being deleted already when the backup was made") {
 		t.Errorf("restore: %s", r)
 	}
 	if get(t, namespaces, "", ns) != nil {

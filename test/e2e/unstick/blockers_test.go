@@ -51,7 +51,8 @@ func failing(t *testing.T, name, groupVersion string) {
 	})
 	eventually(t, func(ctx context.Context) (bool, error) {
 		snap, err := client.Snapshot(ctx, cluster.Scope{Namespaces: []string{"kube-public"}})
-		return err == nil && slices.ContainsFunc(snap.Unreadable, func(u cluster.Unreadable) bool { return u.GroupVersion == groupVersion }), err
+		return err == nil && slices.ContainsFunc(snap.Unreadable,
+			func(u cluster.Unreadable) bool { return u.GroupVersion == groupVersion }), err
 	})
 }
 
@@ -62,7 +63,8 @@ func TestDeadAPIOfCastAI(t *testing.T) {
 	create(t, configMaps, ns, "a", nil)
 	begin(t, ns)
 	r := unstick(t, finalize.Options{Owned: named(name)}, ns)
-	if c := r.before[0].Causes[0]; c.Type != finalize.UnavailableAPI || c.Action != finalize.RemoveAPIService || c.API.Service != "nowhere/adapter" {
+	if c := r.before[0].Causes[0]; c.Type != finalize.UnavailableAPI || c.Action != finalize.RemoveAPIService ||
+		c.API.Service != "nowhere/adapter" {
 		t.Errorf("%+v", c)
 	}
 	r.freed(t)
@@ -129,7 +131,8 @@ func TestDeadAPIThatHidesCustomResources(t *testing.T) {
 	if err := server.Apply(t.Context(), definition(gadgets.Group, gadgets.Resource, "Gadget")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := server.Kubectl(t.Context(), "wait", "--for=condition=Established", "crd/gadgets.hidden.example.com"); err != nil {
+	if _, err := server.Kubectl(t.Context(), "wait", "--for=condition=Established",
+		"crd/gadgets.hidden.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, apiServices, "v1.hidden.example.com", func(u *unstructured.Unstructured) bool { return u != nil })
@@ -160,7 +163,8 @@ func TestDeadAPIThatHidesCustomResources(t *testing.T) {
 	if !r.did(engine.StripFinalizers, "Gadget", "g") {
 		t.Error("the hidden object was not found")
 	}
-	if list, err := api.Resource(gadgets).Namespace(ns).List(t.Context(), metav1.ListOptions{}); err != nil || len(list.Items) > 0 {
+	if list, err := api.Resource(gadgets).Namespace(ns).List(t.Context(), metav1.ListOptions{}); err != nil ||
+		len(list.Items) > 0 {
 		t.Errorf("the hidden object: %v, %v", list, err)
 	}
 }
@@ -178,7 +182,8 @@ func TestConditionsThatLie(t *testing.T) {
 	create(t, configMaps, ns, "a", nil, hold)
 	begin(t, ns)
 	r := unstick(t, finalize.Options{Owned: named(name)}, ns)
-	expectCauses(t, r.before[0], "UnavailableAPI remove-apiservice", "LostPods delete-pods", "NotDeleting wait", "Finalizer wait")
+	expectCauses(t, r.before[0], "UnavailableAPI remove-apiservice", "LostPods delete-pods", "NotDeleting wait",
+		"Finalizer wait")
 	wrong := 0
 	for _, c := range r.before[0].Conditions {
 		if c.Wrong != "" {
@@ -206,7 +211,8 @@ func failWebhook(t *testing.T, name, ns string) {
 	remove(t, validating, name)
 	// It works once it rejects something.
 	eventually(t, func(ctx context.Context) (bool, error) {
-		_, err := api.Resource(configMaps).Namespace(ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+		_, err := api.Resource(configMaps).Namespace(ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"data":{"a":"b"}}`),
+			metav1.PatchOptions{DryRun: []string{"All"}})
 		return err != nil && strings.Contains(err.Error(), "failed calling webhook"), nil
 	})
 }
@@ -239,7 +245,8 @@ func TestWebhookOfOthers(t *testing.T) {
 
 	// Somebody tries all the same: it fails, and says why.
 	r := unstick(t, finalize.Options{Partial: true}, ns)
-	if r.after[0].Freed(r.before[0]) || len(r.failures) == 0 || !strings.Contains(r.failures[0], "failed calling webhook") {
+	if r.after[0].Freed(r.before[0]) || len(r.failures) == 0 ||
+		!strings.Contains(r.failures[0], "failed calling webhook") {
 		t.Errorf("failures %q", r.failures)
 	}
 	if get(t, validating, "", "theirs") == nil {
@@ -293,9 +300,11 @@ func putBack(t *testing.T, ns string) (stop func()) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		patch := base64.StdEncoding.EncodeToString([]byte(`[{"op":"add","path":"/metadata/finalizers","value":["` + hold + `"]}]`))
+		patch := base64.StdEncoding.EncodeToString([]byte(`[{"op":"add","path":"/metadata/finalizers","value":["` + hold +
+			`"]}]`))
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":%q,"allowed":true,"patchType":"JSONPatch","patch":%q}}`,
+		_, _ = fmt.Fprintf(w,
+			`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":%q,"allowed":true,"patchType":"JSONPatch","patch":%q}}`,
 			review.Request.UID, patch)
 	}))
 	hook.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
@@ -303,16 +312,18 @@ func putBack(t *testing.T, ns string) (stop func()) {
 	t.Cleanup(hook.Close)
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: hook.Certificate().Raw})
 	create(t, mutating, "", "put-back-"+ns, map[string]any{"webhooks": []any{map[string]any{
-		"name": "put-back.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": []any{"v1"},
-		"clientConfig":      map[string]any{"url": hook.URL, "caBundle": base64.StdEncoding.EncodeToString(authority)},
-		"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": ns}},
+		"name": "put-back.example.com", "failurePolicy": "Fail", "sideEffects": "None",
+		"admissionReviewVersions": []any{"v1"},
+		"clientConfig":            map[string]any{"url": hook.URL, "caBundle": base64.StdEncoding.EncodeToString(authority)},
+		"namespaceSelector":       map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": ns}},
 		"rules": []any{map[string]any{
 			"operations": []any{"UPDATE"}, "apiGroups": []any{""}, "apiVersions": []any{"v1"}, "resources": []any{"configmaps"},
 		}},
 	}}})
 	remove(t, mutating, "put-back-"+ns)
 	eventually(t, func(ctx context.Context) (bool, error) {
-		u, err := api.Resource(configMaps).Namespace(ns).Patch(ctx, "a", types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+		u, err := api.Resource(configMaps).Namespace(ns).Patch(ctx, "a", types.MergePatchType,
+			[]byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{DryRun: []string{"All"}})
 		return err == nil && len(u.GetFinalizers()) == 1, nil
 	})
 	return func() {
@@ -320,7 +331,8 @@ func putBack(t *testing.T, ns string) (stop func()) {
 			t.Fatal(err)
 		}
 		eventually(t, func(ctx context.Context) (bool, error) {
-			u, err := api.Resource(configMaps).Namespace(ns).Patch(ctx, "b", types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{DryRun: []string{"All"}})
+			u, err := api.Resource(configMaps).Namespace(ns).Patch(ctx, "b", types.MergePatchType,
+				[]byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{DryRun: []string{"All"}})
 			return err == nil && len(u.GetFinalizers()) == 0, nil
 		})
 	}

@@ -21,7 +21,8 @@ func TestCommand(t *testing.T) {
 		begin(t, ns)
 	}
 
-	if r := admin.Expect(t, 0, "__complete", "unstick-ns", ""); !strings.Contains(r.Stdout, a+"\n") || !strings.Contains(r.Stdout, b+"\n") || strings.Contains(r.Stdout, c+"\n") {
+	if r := admin.Expect(t, 0, "__complete", "unstick-ns", ""); !strings.Contains(r.Stdout, a+"\n") ||
+		!strings.Contains(r.Stdout, b+"\n") || strings.Contains(r.Stdout, c+"\n") {
 		t.Errorf("completion: %s", r)
 	}
 	was := state(t, namespaces, "", a) + state(t, configMaps, a, "a", "b")
@@ -30,7 +31,8 @@ func TestCommand(t *testing.T) {
 		if args[0] == "--diagnose" {
 			code = 4 // something is stuck
 		}
-		if r := admin.Expect(t, code, append([]string{"unstick-ns", a}, args...)...); !strings.Contains(r.Stdout, "ConfigMap b waits for the finalizer example.com/other") {
+		if r := admin.Expect(t, code, append([]string{"unstick-ns", a}, args...)...); !strings.Contains(r.Stdout,
+			"ConfigMap b waits for the finalizer example.com/other") {
 			t.Errorf("%s: %s", args, r)
 		}
 	}
@@ -40,7 +42,8 @@ func TestCommand(t *testing.T) {
 	var doc printer.Diagnosis
 	r := admin.Expect(t, 4, "unstick-ns", "ns/"+a, "namespaces/"+b, "--diagnose", "-o", "json")
 	r.Document(t, &doc)
-	if doc.Kind != "Diagnosis" || len(doc.Namespaces) != 2 || len(doc.Phases) != 2 || len(doc.Phases[0].Actions) != 4 || doc.Phases[1].Name != "finish" {
+	if doc.Kind != "Diagnosis" || len(doc.Namespaces) != 2 || len(doc.Phases) != 2 || len(doc.Phases[0].Actions) != 4 ||
+		doc.Phases[1].Name != "finish" {
 		t.Errorf("diagnosis: %s", r)
 	}
 	admin.Expect(t, 3, "unstick-ns", c, "kube-system", "--diagnose", "-o", "json").Document(t, &printer.Diagnosis{})
@@ -48,14 +51,16 @@ func TestCommand(t *testing.T) {
 		t.Errorf("changed: %s, was %s", now, was)
 	}
 	for _, args := range [][]string{
-		{}, {a, "--all"}, {a, "--force", "--finalizer=x"}, {a, "--timeout=0s"}, {a, "--patience=-1s"}, {a, "--dry-run=maybe"}, {a, "-o", "wide"}, {""},
+		{}, {a, "--all"}, {a, "--force", "--finalizer=x"}, {a, "--timeout=0s"}, {a, "--patience=-1s"}, {a,
+			"--dry-run=maybe"}, {a, "-o", "wide"}, {""},
 	} {
 		admin.Expect(t, 2, append([]string{"unstick-ns"}, args...)...)
 	}
 
 	// One finalizer only: the other one is left, and named.
 	r = admin.Expect(t, 4, "unstick-ns", a, "--yes", "--finalizer="+hold, "--patience=2s")
-	if get(t, configMaps, a, "a") != nil || get(t, configMaps, a, "b") == nil || !strings.Contains(r.Stderr, "example.com/other") {
+	if get(t, configMaps, a, "a") != nil || get(t, configMaps, a, "b") == nil ||
+		!strings.Contains(r.Stderr, "example.com/other") {
 		t.Errorf("with one finalizer: %s", r)
 	}
 	var report printer.Report

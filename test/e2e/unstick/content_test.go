@@ -80,7 +80,8 @@ func TestLostPods(t *testing.T) {
 	begin(t, ns)
 	r := unstick(t, finalize.Options{}, ns)
 	d := r.before[0]
-	if got := causes(d); len(got) != 3 || got[0] != "LostPods delete-pods" || got[1] != "LostPods delete-pods" || got[2] != "NotDeleting wait" {
+	if got := causes(d); len(got) != 3 || got[0] != "LostPods delete-pods" || got[1] != "LostPods delete-pods" ||
+		got[2] != "NotDeleting wait" {
 		t.Fatalf("causes %q: %s", got, d.Summary)
 	}
 	if !d.Causes[0].Node.Missing || d.Causes[1].Node.Missing {
@@ -138,7 +139,8 @@ func patch(t *testing.T, ns string, metadata map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := api.Resource(namespaces).Patch(t.Context(), ns, types.MergePatchType, data, metav1.PatchOptions{}); err != nil {
+	if _, err := api.Resource(namespaces).Patch(t.Context(), ns, types.MergePatchType, data,
+		metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -147,7 +149,8 @@ func patch(t *testing.T, ns string, metadata map[string]any) {
 func TestSpecFinalizers(t *testing.T) {
 	t.Parallel()
 	const ns = "case-spec-finalizers"
-	create(t, namespaces, "", ns, map[string]any{"spec": map[string]any{"finalizers": []any{"kubernetes", "example.com/spec"}}})
+	create(t, namespaces, "", ns,
+		map[string]any{"spec": map[string]any{"finalizers": []any{"kubernetes", "example.com/spec"}}})
 	create(t, configMaps, ns, "a", nil)
 	begin(t, ns)
 	until(t, namespaces, ns, func(u *unstructured.Unstructured) bool {
@@ -195,7 +198,8 @@ func TestRefusals(t *testing.T) {
 		expectRefused(t, diagnose(t, o, "no-such-namespace"), o, finalize.NotFound)
 	}
 	was := state(t, namespaces, "", ns) + state(t, configMaps, ns, "a")
-	for _, args := range [][]string{{ns}, {ns, "--force"}, {"kube-node-lease"}, {"kube-node-lease", "--force"}, {"no-such-namespace"}} {
+	for _, args := range [][]string{{ns}, {ns, "--force"}, {"kube-node-lease"}, {"kube-node-lease", "--force"},
+		{"no-such-namespace"}} {
 		r, err := admin.Castai(t.Context(), append([]string{"unstick-ns", "--yes"}, args...)...)
 		if err != nil {
 			t.Fatal(err)

@@ -32,7 +32,8 @@ func TestOneObject(t *testing.T) {
 	}
 	was := state(t, widgets, ns, "other") + state(t, namespaces, "", ns)
 	r := admin.Expect(t, 4, "unstick", "widget/w", "-n", ns, "--diagnose")
-	if !strings.Contains(r.Stdout, "Widget.example.com/"+ns+"/w: its deletion began") || !strings.Contains(r.Stdout, hold) {
+	if !strings.Contains(r.Stdout, "Widget.example.com/"+ns+"/w: its deletion began") ||
+		!strings.Contains(r.Stdout, hold) {
 		t.Errorf("%s", r)
 	}
 	admin.Expect(t, 0, "unstick", "widgets.example.com", "w", "-n", ns, "--dry-run=server")
@@ -183,11 +184,14 @@ func TestOneOwnerInTheForeground(t *testing.T) {
 	ns := fresh(t)
 	owner := create(t, configMaps, ns, "owner", nil)
 	blocks := true
-	create(t, configMaps, ns, "dependent", map[string]any{"metadata": map[string]any{"ownerReferences": []any{map[string]any{
-		"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": string(owner.GetUID()), "blockOwnerDeletion": blocks,
-	}}}}, hold)
+	create(t, configMaps, ns, "dependent",
+		map[string]any{"metadata": map[string]any{"ownerReferences": []any{map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": string(owner.GetUID()),
+			"blockOwnerDeletion": blocks,
+		}}}}, hold)
 	policy := metav1.DeletePropagationForeground
-	if err := resource(configMaps, ns).Delete(t.Context(), "owner", metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
+	if err := resource(configMaps, ns).Delete(t.Context(), "owner",
+		metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func(context.Context) (bool, error) {

@@ -32,7 +32,8 @@ func TestOrdinary(t *testing.T) {
 			"blockOwnerDeletion": true},
 	}}}, hold)
 	policy := metav1.DeletePropagationForeground
-	if err := resource(configMaps, ns).Delete(t.Context(), "owner", metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
+	if err := resource(configMaps, ns).Delete(t.Context(), "owner",
+		metav1.DeleteOptions{PropagationPolicy: &policy}); err != nil {
 		t.Fatal(err)
 	}
 	// The definition changes: the value is not allowed any more, and another version is

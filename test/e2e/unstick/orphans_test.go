@@ -57,8 +57,10 @@ func TestOrphans(t *testing.T) {
 	create(t, widgets, ns, "w", nil, hold)
 	begin(t, ns)
 	finalizeByHand(t, ns)
-	_, err := api.Resource(configMaps).Namespace(ns).Patch(t.Context(), "a", types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{})
-	target := cluster.Target{Ref: cluster.Ref{Kind: "ConfigMap", Namespace: ns, Name: "a"}, Version: "v1", Resource: "configmaps"}
+	_, err := api.Resource(configMaps).Namespace(ns).Patch(t.Context(), "a", types.MergePatchType,
+		[]byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{})
+	target := cluster.Target{Ref: cluster.Ref{Kind: "ConfigMap", Namespace: ns, Name: "a"}, Version: "v1",
+		Resource: "configmaps"}
 	if err == nil || !strings.Contains(err.Error(), "namespaces") || cluster.IsGone(err, target) {
 		t.Errorf("the answer to an update of an orphan is %v; gone: %t", err, cluster.IsGone(err, target))
 	}

@@ -240,9 +240,11 @@ func invalid(t *testing.T, rule, says string) {
 	if now := get(t, definitions, "", crd); now.GetResourceVersion() != was.GetResourceVersion() {
 		t.Errorf("it was changed, though it was not named: %v", now.Object)
 	}
-	r = admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s", "--relax-crd="+crd, "--backup-dir="+t.TempDir()+"/b")
+	r = admin.Expect(t, 0, "unstick-ns", ns, "--yes", "--patience=2s", "--relax-crd="+crd, "--backup-dir="+t.TempDir()+
+		"/b")
 	now := get(t, definitions, "", crd)
-	if !reflect.DeepEqual(now.Object["spec"], was.Object["spec"]) || now.GetAnnotations()[finalize.RelaxedAnnotation] != "" {
+	if !reflect.DeepEqual(now.Object["spec"], was.Object["spec"]) ||
+		now.GetAnnotations()[finalize.RelaxedAnnotation] != "" {
 		t.Errorf("it is not what it was: %v\n%s", now.Object, r)
 	}
 	if get(t, namespaces, "", ns) != nil || !strings.Contains(r.Stdout, "it back") {

@@ -58,7 +58,8 @@ func TestWithoutRights(t *testing.T) {
 	}
 	was := state(t, namespaces, "", ns) + state(t, configMaps, ns, "a")
 	r, err := admin.Kubeconfig(kubeconfig).Castai(t.Context(), "unstick-ns", ns, "--yes")
-	if err != nil || r.Code != 3 || !strings.Contains(r.Stderr, "kind: ClusterRole") || !strings.Contains(r.Stderr, "namespaces/finalize") {
+	if err != nil || r.Code != 3 || !strings.Contains(r.Stderr, "kind: ClusterRole") ||
+		!strings.Contains(r.Stderr, "namespaces/finalize") {
 		t.Errorf("%v %s", err, r)
 	}
 	if now := state(t, namespaces, "", ns) + state(t, configMaps, ns, "a"); now != was {
@@ -70,7 +71,8 @@ func TestWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err = admin.Kubeconfig(kubeconfig).Castai(t.Context(), "unstick-ns", ns, "--yes")
-	if err != nil || r.Code == 0 || strings.Contains(r.Stderr, "there is no namespace") || !strings.Contains(r.Stderr, "can't be listed") {
+	if err != nil || r.Code == 0 || strings.Contains(r.Stderr, "there is no namespace") ||
+		!strings.Contains(r.Stderr, "can't be listed") {
 		t.Errorf("%v %s", err, r)
 	}
 	unstick(t, o, ns).freed(t)

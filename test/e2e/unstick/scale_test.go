@@ -42,7 +42,8 @@ func TestManyObjects(t *testing.T) {
 
 	start := time.Now()
 	each(t, func(ctx context.Context, name string) error {
-		_, err := api.Resource(configMaps).Namespace(bare).Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{})
+		_, err := api.Resource(configMaps).Namespace(bare).Patch(ctx, name, types.MergePatchType,
+			[]byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{})
 		return err
 	})
 	patches := time.Since(start)
@@ -92,7 +93,8 @@ func TestManyObjects(t *testing.T) {
 	if lines := strings.Count(stderr.String(), "\n"); lines > 200 {
 		t.Errorf("%d lines of progress", lines)
 	}
-	t.Logf("%d objects: %d bare PATCHes took %s; unstick-ns took %s in all, and %d MiB", many, many, patches.Round(time.Millisecond), all.Round(time.Millisecond), memory>>20)
+	t.Logf("%d objects: %d bare PATCHes took %s; unstick-ns took %s in all, and %d MiB", many, many,
+		patches.Round(time.Millisecond), all.Round(time.Millisecond), memory>>20)
 	for _, p := range report.Phases {
 		t.Logf("%s: %.1f s", p.Title, p.Seconds)
 	}

@@ -17,7 +17,8 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 		"test/fakecastai/contract/oapi-codegen.yaml": "test/fakecastai/contract/server.gen.go",
 	} {
 		made := filepath.Join(t.TempDir(), "made.go")
-		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=hack/tools/oapi-codegen/go.mod", "oapi-codegen", "-config", config, "-o", made, "internal/castai/openapi.yaml")
+		cmd := exec.CommandContext(t.Context(), "go", "tool", "-modfile=hack/tools/oapi-codegen/go.mod", "oapi-codegen",
+			"-config", config, "-o", made, "internal/castai/openapi.yaml")
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)

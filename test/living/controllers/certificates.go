@@ -35,7 +35,8 @@ type certificates struct {
 	ca []byte
 }
 
-// rotate waits until the certificate is in the pod. Whoever finds none makes one and returns nil: the operator ends, and
+// rotate waits until the certificate is in the pod. Whoever finds none makes one and returns nil: the operator ends,
+// and
 // restarts once at its first start.
 func rotate(ctx context.Context) (*certificates, error) {
 	config, err := ctrl.GetConfig()
@@ -129,7 +130,8 @@ func issue(host string) (map[string][]byte, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true, IsCA: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true,
+		IsCA:        true,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -47,7 +47,8 @@ func ClusterController(ctx context.Context) error {
 	return lead(ctx, "castai-cluster-controller", time.Second, keep())
 }
 
-// Outside is a program of Cast AI's that does the same from outside of the cluster, as whoever it is run by: it ends with
+// Outside is a program of Cast AI's that does the same from outside of the cluster, as whoever it is run by: it ends
+// with
 // nothing in the cluster.
 func Outside(ctx context.Context) error {
 	config, err := ctrl.GetConfig()
@@ -128,8 +129,9 @@ func CRDUpgrade(ctx context.Context) error {
 	result := context.DeadlineExceeded
 	every(made, 200*time.Millisecond, func() {
 		o := &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "autoscaling.cast.ai/v1", "kind": "EvictorConfig", "metadata": map[string]any{"name": "evictor-config"},
-			"spec": map[string]any{"evictionConfig": []any{}},
+			"apiVersion": "autoscaling.cast.ai/v1", "kind": "EvictorConfig",
+			"metadata": map[string]any{"name": "evictor-config"},
+			"spec":     map[string]any{"evictionConfig": []any{}},
 		}}
 		data, err := o.MarshalJSON()
 		if err == nil {

@@ -30,7 +30,8 @@ const (
 	cleanUp = "castware.cast.ai/cleanup-helm"
 	// patience is how long a release may stay pending before the operator looks for a revision to roll back to.
 	patience = 10 * time.Minute
-	// operatorManager is the name under which the operator writes: that of its program, as of every other one that kubebuilder
+	// operatorManager is the name under which the operator writes: that of its program, as of every other one that
+	// kubebuilder
 	// has begun.
 	operatorManager = "manager"
 	// drift is how often the operator looks whether all of a release is still there.

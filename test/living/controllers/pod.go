@@ -80,7 +80,8 @@ func newManager(lease string, change func(*ctrl.Options)) (manager.Manager, erro
 }
 
 // lead runs work again and again, in one of the replicas. Its errors are logged: the next time may be better.
-func lead(ctx context.Context, lease string, period time.Duration, work func(ctx context.Context, c client.Client) error) error {
+func lead(ctx context.Context, lease string, period time.Duration,
+	work func(ctx context.Context, c client.Client) error) error {
 	m, err := newManager(lease, nil)
 	if err != nil {
 		return err

@@ -128,7 +128,8 @@ func up(ctx context.Context, out io.Writer, clusters string, args []string) erro
 		return fmt.Errorf("create the folder for clusters: %w", err)
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("cluster %s is being started, or its start was interrupted; if so, clean up with: %s: %w", name, downHint(name), err)
+		return fmt.Errorf("cluster %s is being started, or its start was interrupted; if so, clean up with: %s: %w", name,
+			downHint(name), err)
 	}
 	cluster, err := controlplane.Start(ctx, controlplane.Options{Dir: dir, ContextName: name, Detached: true, Quick: true})
 	if err != nil {

@@ -42,11 +42,13 @@ func TestUpListDown(t *testing.T) {
 		t.Errorf("up: got %q, want %q", rest, want)
 	}
 	script := strings.TrimPrefix(export, "Use it:   ") + " && kubectl get nodes --output=name"
-	out, err := exec.CommandContext(t.Context(), "sh", "-c", script).CombinedOutput() //nolint:gosec // what a person would paste
+	out, err := exec.CommandContext(t.Context(), "sh", "-c",
+		script).CombinedOutput() //nolint:gosec // what a person would paste
 	if err != nil || string(out) != "node/node-1\nnode/node-2\n" {
 		t.Errorf("%s: got %q, %v", script, out, err)
 	}
-	if err := run(t.Context(), &bytes.Buffer{}, []string{"up", "one"}); err == nil || !strings.Contains(err.Error(), "running already") {
+	if err := run(t.Context(), &bytes.Buffer{}, []string{"up", "one"}); err == nil ||
+		!strings.Contains(err.Error(), "running already") {
 		t.Errorf("up again: got %v", err)
 	}
 	if got := do("list"); !strings.Contains(got, "one    running   ") {
@@ -58,7 +60,8 @@ func TestUpListDown(t *testing.T) {
 	if got := do("list"); strings.Contains(got, "one") {
 		t.Errorf("list: got %q", got)
 	}
-	if err := run(t.Context(), &bytes.Buffer{}, []string{"down", "one"}); err == nil || !strings.Contains(err.Error(), "there is no cluster one") {
+	if err := run(t.Context(), &bytes.Buffer{}, []string{"down", "one"}); err == nil ||
+		!strings.Contains(err.Error(), "there is no cluster one") {
 		t.Errorf("down again: got %v", err)
 	}
 }

@@ -30,7 +30,8 @@ func main() {
 	http.HandleFunc("/ready", func(http.ResponseWriter, *http.Request) {})
 	http.HandleFunc("/see", func(w http.ResponseWriter, _ *http.Request) {
 		hostname, _ := os.Hostname()
-		seen := map[string]string{"hostname": hostname, "NAME": os.Getenv("NAME"), "LEVEL": os.Getenv("LEVEL"), "IP": os.Getenv("IP")}
+		seen := map[string]string{"hostname": hostname, "NAME": os.Getenv("NAME"), "LEVEL": os.Getenv("LEVEL"),
+			"IP": os.Getenv("IP")}
 		for name, path := range map[string]string{
 			"setting": "/etc/settings/level", "token": "/var/run/secrets/kubernetes.io/serviceaccount/token",
 			"namespace": "/var/run/secrets/kubernetes.io/serviceaccount/namespace",
