@@ -62,7 +62,8 @@ func stage(r cluster.Ref) int {
 		name = PhaseAPIs
 	case "apps", "batch", "autoscaling":
 		name = PhaseWorkloads
-	case "", "storage.k8s.io", "node.k8s.io", "scheduling.k8s.io", "networking.k8s.io", "policy", "discovery.k8s.io", "security.openshift.io":
+	case "", "storage.k8s.io", "node.k8s.io", "scheduling.k8s.io", "networking.k8s.io", "policy",
+		"discovery.k8s.io", "security.openshift.io":
 		name = PhaseConfiguration
 		switch r.Kind {
 		case "Namespace":

@@ -315,7 +315,7 @@ func addToleration(o *cluster.Object) (map[string]any, error) {
 	taint := resumingTaint()
 	list := append(listAt(o, tolerations...), map[string]any{"key": taint.Key, "operator": "Equal", "value": taint.Value,
 		"effect": string(taint.Effect)})
-	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": list}}}}, nil
+	return map[string]any{"spec": podTolerations(list)}, nil
 }
 
 // Tolerating lets the components run on the node that wakes the cluster.

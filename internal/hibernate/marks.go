@@ -271,8 +271,14 @@ var tolerations = []string{"spec", "template", "spec", "tolerations"}
 func tolerationsPatch(annotations map[string]any, list any) map[string]any {
 	return map[string]any{
 		"metadata": map[string]any{"annotations": annotations},
-		"spec":     map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": list}}},
+		"spec":     podTolerations(list),
 	}
+}
+
+// podTolerations returns the spec of a workload that gives its pods these
+// tolerations, for a merge patch.
+func podTolerations(list any) map[string]any {
+	return map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": list}}}
 }
 
 // tolerate returns the patch that lets a workload's pods run on the node that the

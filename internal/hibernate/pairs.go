@@ -296,7 +296,8 @@ func (in *Installation) Clashes(name string, s Schedule, now time.Time, accepted
 		for i := 1; i < len(all); i++ {
 			if e, before := all[i], all[i-1]; e.pair != before.pair && e.at.Sub(before.at) < apart {
 				return fmt.Errorf("the pairs overlap: %s of %s comes %s after %s of %s (%s): leave %s between them",
-					e.name(), (&Pair{Name: e.pair}), e.at.Sub(before.at), before.name(), (&Pair{Name: before.pair}), before.at.Format("Mon 15:04 MST"), apart)
+					e.name(), (&Pair{Name: e.pair}), e.at.Sub(before.at), before.name(), (&Pair{Name: before.pair}),
+					before.at.Format("Mon 15:04 MST"), apart)
 			}
 		}
 		if slices.Contains(accepted, OverlappingPairs) {
@@ -304,7 +305,8 @@ func (in *Installation) Clashes(name string, s Schedule, now time.Time, accepted
 		}
 		if a, b, cross := crossing(mine.forecast(now).stretches, theirs); cross {
 			return fmt.Errorf("the pairs overlap: %s has the cluster sleep from %s to %s, and %s from %s to %s: whichever resumes first wakes all of it. If that is meant, pass --accept=%s",
-				(&Pair{Name: name}), a.From.Format("Mon 15:04"), a.To.Format("Mon 15:04 MST"), other, b.From.Format("Mon 15:04"), b.To.Format("Mon 15:04 MST"), OverlappingPairs)
+				(&Pair{Name: name}), a.From.Format("Mon 15:04"), a.To.Format("Mon 15:04 MST"),
+				other, b.From.Format("Mon 15:04"), b.To.Format("Mon 15:04 MST"), OverlappingPairs)
 		}
 	}
 	return nil

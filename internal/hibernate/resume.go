@@ -294,7 +294,7 @@ func vendorWithdraw(o *cluster.Object) (map[string]any, error) {
 	if !changed {
 		return map[string]any{}, nil
 	}
-	return map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": orNull(rest)}}}}, nil
+	return map[string]any{"spec": podTolerations(orNull(rest))}, nil
 }
 
 // Repair returns the phase that takes back what earlier runs left; ok is false if

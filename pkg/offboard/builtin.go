@@ -15,17 +15,18 @@ var userFacing = []string{"cluster-admin", "admin", "edit", "view"}
 // controllers are the ServiceAccounts that kube-controller-manager makes in
 // kube-system for its controllers (controller_policy.go in the same folder).
 var controllers = strings.Fields(`
-	attachdetach-controller bootstrap-signer certificate-controller clusterrole-aggregation-controller cronjob-controller
-	daemon-set-controller deployment-controller device-taint-eviction-controller disruption-controller endpoint-controller
-	endpointslice-controller endpointslicemirroring-controller ephemeral-volume-controller expand-controller
-	generic-garbage-collector horizontal-pod-autoscaler job-controller kube-apiserver-serving-clustertrustbundle-publisher
-	legacy-service-account-token-cleaner namespace-controller node-controller persistent-volume-binder pod-garbage-collector
-	podcertificaterequestcleaner podgroup-protection-controller pv-protection-controller pvc-protection-controller
-	replicaset-controller replication-controller resource-claim-controller resourcepoolstatusrequest-controller
-	resourcequota-controller root-ca-cert-publisher route-controller selinux-warning-controller service-account-controller
-	service-cidrs-controller service-controller statefulset-controller storage-version-garbage-collector
-	storage-version-migrator-controller taint-eviction-controller token-cleaner ttl-after-finished-controller ttl-controller
-	validatingadmissionpolicy-status-controller volumeattributesclass-protection-controller`)
+	attachdetach-controller bootstrap-signer certificate-controller clusterrole-aggregation-controller cronjob-
+	controller daemon-set-controller deployment-controller device-taint-eviction-controller disruption-controller
+	endpoint-controller endpointslice-controller endpointslicemirroring-controller ephemeral-volume-controller
+	expand-controller generic-garbage-collector horizontal-pod-autoscaler job-controller kube-apiserver-serving-
+	clustertrustbundle-publisher legacy-service-account-token-cleaner namespace-controller node-controller
+	persistent-volume-binder pod-garbage-collector podcertificaterequestcleaner podgroup-protection-controller pv-
+	protection-controller pvc-protection-controller replicaset-controller replication-controller resource-claim-
+	controller resourcepoolstatusrequest-controller resourcequota-controller root-ca-cert-publisher route-
+	controller selinux-warning-controller service-account-controller service-cidrs-controller service-controller
+	statefulset-controller storage-version-garbage-collector storage-version-migrator-controller taint-eviction-
+	controller token-cleaner ttl-after-finished-controller ttl-controller validatingadmissionpolicy-status-
+	controller volumeattributesclass-protection-controller`)
 
 // BuiltIn tells whether Kubernetes itself makes the object in every cluster, or
 // an object of another kind under such a name: nothing may remove it, whoever

@@ -105,9 +105,10 @@ func tolerationMark(o *cluster.Object) Mark {
 	if !found {
 		return Mark{}
 	}
+	spec := map[string]any{"tolerations": rest}
 	return Mark{
 		Text:  "its pods tolerate the taint of a hibernated cluster (" + pausedCluster + "), which no node will have again",
-		Patch: map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"tolerations": rest}}}},
+		Patch: map[string]any{"spec": map[string]any{"template": map[string]any{"spec": spec}}},
 	}
 }
 
