@@ -89,8 +89,8 @@ func (t tools) run(ctx context.Context, env []string, dir string, stdout *string
 	if err := os.RemoveAll(report); err != nil {
 		return page.Sample{}, err
 	}
-	cmd := exec.CommandContext(ctx, t.measured, append([]string{report},
-		command...)...) //nolint:gosec // the purpose of this function
+	args := append([]string{report}, command...)
+	cmd := exec.CommandContext(ctx, t.measured, args...) //nolint:gosec // the purpose of this function
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Env, cmd.Dir = env, dir
 	var stderr bytes.Buffer

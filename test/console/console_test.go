@@ -336,8 +336,8 @@ func TestARemovedClusterThatIsForgotten(t *testing.T) {
 func TestTheScriptOverwritesNothing(t *testing.T) {
 	w := newWorld(t, nil)
 	o := w.options()
-	if err := os.WriteFile(o.CleanupScript, []byte("precious"),
-		0o644); err != nil { //nolint:gosec // as a user's files are
+	err := os.WriteFile(o.CleanupScript, []byte("precious"), 0o644) //nolint:gosec // as a user's files are
+	if err != nil {
 		t.Fatal(err)
 	}
 	e := w.run(t.Context(), o, func() { t.Error("everything seems to be well") })

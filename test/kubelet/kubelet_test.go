@@ -82,8 +82,8 @@ spec: {template: {spec: {restartPolicy: Never, containers: [{name: once, image: 
 func start(t *testing.T, o kubelet.Options) (*controlplane.Cluster, *kubelet.Kubelet) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "server")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin,
-		"./testdata/server") //nolint:gosec // a path of the test
+	//nolint:gosec // a path of the test
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./testdata/server")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -70,8 +70,8 @@ func Write(root string, results []Result) error {
 		return err
 	}
 	docs := filepath.Join(root, "docs")
-	if err := os.WriteFile(filepath.Join(docs, "versions.json"), append(content, '\n'),
-		0o644); err != nil { //nolint:gosec // a page
+	err = os.WriteFile(filepath.Join(docs, "versions.json"), append(content, '\n'), 0o644) //nolint:gosec // a page
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(docs, "versions.md"), []byte(Page(results)), 0o644) //nolint:gosec // a page

@@ -60,8 +60,8 @@ func (p *Page) Write(dir string) error {
 	text, files := p.Markdown()
 	files["benchmarks.md"], files["benchmarks.json"] = text, string(data)+"\n"
 	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content),
-			0o644); err != nil { //nolint:gosec // a page that everybody may read
+		//nolint:gosec // a page that everybody may read
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			return err
 		}
 	}

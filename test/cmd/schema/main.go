@@ -25,6 +25,6 @@ func write(args []string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(args[0], "docs", "schema", "v1alpha1.json"), content,
-		0o600) //nolint:gosec // the caller's folder
+	path := filepath.Join(args[0], "docs", "schema", "v1alpha1.json")
+	return os.WriteFile(path, content, 0o600) //nolint:gosec // the caller's folder
 }

@@ -123,8 +123,8 @@ func edit(file, old, text string) func(dir string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(path, bytes.Replace(raw, []byte(old), []byte(text), 1),
-			0o600) //nolint:gosec // in a temporary folder
+		changed := bytes.Replace(raw, []byte(old), []byte(text), 1)
+		return os.WriteFile(path, changed, 0o600) //nolint:gosec // in a temporary folder
 	}
 }
 

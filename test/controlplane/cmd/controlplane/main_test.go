@@ -42,8 +42,8 @@ func TestUpListDown(t *testing.T) {
 		t.Errorf("up: got %q, want %q", rest, want)
 	}
 	script := strings.TrimPrefix(export, "Use it:   ") + " && kubectl get nodes --output=name"
-	out, err := exec.CommandContext(t.Context(), "sh", "-c",
-		script).CombinedOutput() //nolint:gosec // what a person would paste
+	paste := exec.CommandContext(t.Context(), "sh", "-c", script) //nolint:gosec // what a person would paste
+	out, err := paste.CombinedOutput()
 	if err != nil || string(out) != "node/node-1\nnode/node-2\n" {
 		t.Errorf("%s: got %q, %v", script, out, err)
 	}
