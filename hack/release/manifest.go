@@ -135,7 +135,8 @@ func render(source, tag string, sums map[string]string) ([]byte, error) {
 		}
 		return fmt.Sprintf("uri: %s\n    sha256: %s", full.String(), sum), nil
 	}
-	t, err := template.New("manifest").Funcs(template.FuncMap{"addURIAndSha": addURIAndSha}).Option("missingkey=error").Parse(source)
+	functions := template.FuncMap{"addURIAndSha": addURIAndSha}
+	t, err := template.New("manifest").Funcs(functions).Option("missingkey=error").Parse(source)
 	if err != nil {
 		return nil, err
 	}
