@@ -365,7 +365,7 @@ func (t *Text) totals(r *engine.Report) {
 	for _, c := range []struct {
 		result engine.Result
 		words  string
-	}{{engine.ResultGone, "gone before"}, {engine.ResultLeft, "left"}, {engine.ResultKept, "kept"},
+	}{{engine.ResultGone, "already gone"}, {engine.ResultLeft, "left"}, {engine.ResultKept, "kept"},
 		{engine.ResultFailed, "failed"}, {engine.ResultSkipped, "not started"}} {
 		if n := r.Count(c.result); n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n, c.words))

@@ -10,9 +10,11 @@ import (
 )
 
 // finish says of what was not seen to go when its phase ended what became of it
-// later, so that outcomes and inventory agree. It drops what was only waited for.
-// What can't be read afterwards keeps its outcome: nobody knows.
-func finish(r *engine.Report, after *ownership.Inventory) {
+// later, so that outcomes and inventory agree. It drops what was only waited for,
+// and adds what the plan that was shown deletes and somebody else deleted first,
+// so that the plan's count is the report's. What can't be read afterwards keeps its
+// outcome: nobody knows.
+func finish(r *engine.Report, shown *engine.Plan, after *ownership.Inventory) {
 	there := map[cluster.Ref]bool{}
 	for _, o := range after.Objects() {
 		there[o.Ref()] = true
@@ -34,7 +36,24 @@ func finish(r *engine.Report, after *ownership.Inventory) {
 		case engine.ResultDone, engine.ResultGone, engine.ResultSkipped:
 		}
 	}
+	told := map[cluster.Ref]bool{}
+	for _, o := range r.Outcomes {
+		told[o.Object] = told[o.Object] || removes(o.Verb)
+	}
+	for _, phase := range shown.Phases {
+		for _, a := range phase.Actions {
+			o := engine.Outcome{Phase: phase.Name, Verb: a.Verb, Object: a.Target.Ref,
+				Result: engine.ResultGone, Message: others}
+			if a.Verb == engine.Delete && !told[o.Object] && gone(o) {
+				told[o.Object] = true
+				r.Outcomes = append(r.Outcomes, o)
+			}
+		}
+	}
 }
+
+// others is what became of an object that this run did not delete.
+const others = "a controller of Cast AI's, Kubernetes or a person removed it during the run"
 
 // Unfinished returns what a run was to delete, or to take back in objects of users,
 // and did not: with it nothing is clean, whoever the object seems to belong to by

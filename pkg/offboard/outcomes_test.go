@@ -35,13 +35,37 @@ func TestOutcomesAgreeWithTheLastLook(t *testing.T) {
 		{outcome("", engine.ResultLeft, "away.test"), engine.ResultLeft},
 	} {
 		r := &engine.Report{Outcomes: []engine.Outcome{test.before}}
-		if finish(r, after); len(r.Outcomes) != 1 || r.Outcomes[0].Result != test.want {
+		if finish(r, &engine.Plan{}, after); len(r.Outcomes) != 1 || r.Outcomes[0].Result != test.want {
 			t.Errorf("%s %s of %s: %+v, not %s", test.before.Verb, test.before.Result, test.before.Object, r.Outcomes, test.want)
 		}
 	}
 	r := &engine.Report{Outcomes: []engine.Outcome{outcome("", engine.ResultLeft, "gone.test")}}
-	if finish(r, after); len(r.Outcomes) > 0 {
+	if finish(r, &engine.Plan{}, after); len(r.Outcomes) > 0 {
 		t.Errorf("what was only waited for, and is gone, is reported: %+v", r.Outcomes)
+	}
+}
+
+// What the plan deletes and a controller deletes first is in the report, too: an
+// operator that cleans up after itself leaves no gap between the two counts.
+func TestWhatOthersDeletedIsInTheReport(t *testing.T) {
+	act := func(verb engine.Verb, group string) engine.Action {
+		return engine.Action{Verb: verb, Target: cluster.Target{Ref: cluster.Ref{Group: group, Kind: "Thing", Name: "a"}}}
+	}
+	shown := &engine.Plan{Phases: []engine.Phase{
+		{Name: PhaseContents, Actions: []engine.Action{
+			act(engine.Delete, "done.test"), act(engine.Delete, "gone.test"), act(engine.Delete, "forbidden.test"),
+			act(engine.Patch, "stopped.test"),
+		}},
+		{Name: PhaseRoots, Actions: []engine.Action{act(engine.Delete, "gone.test")}},
+	}}
+	after := &ownership.Inventory{Unreadable: []cluster.Unreadable{{What: "things.forbidden.test"}}}
+	r := &engine.Report{Outcomes: []engine.Outcome{
+		{Phase: PhaseContents, Verb: engine.Delete, Object: act("", "done.test").Target.Ref, Result: engine.ResultDone},
+	}}
+	finish(r, shown, after)
+	if len(r.Outcomes) != 2 || r.Outcomes[1].Object.Group != "gone.test" || r.Outcomes[1].Result != engine.ResultGone ||
+		r.Outcomes[1].Message == "" {
+		t.Errorf("the report has %+v, not what was deleted and what was gone, once each", r.Outcomes)
 	}
 }
 

@@ -63,7 +63,7 @@ func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) 
 	}
 	if result.After != nil {
 		result.Returned = Returned(result.After, m.seen...)
-		finish(m.report, result.After)
+		finish(m.report, plan, result.After)
 	}
 	if err == nil && r.Console != nil {
 		err = r.Console.Finish(ctx, m.report, result.After)
