@@ -208,6 +208,7 @@ type Controller struct {
 
 	builtIn bool // a part of the control plane
 	doomed  bool // it lives, but is itself being deleted
+	awaited bool // it may live: it gets its time before anybody is asked
 }
 
 // Liveness tells whether a controller still works.

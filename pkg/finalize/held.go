@@ -65,11 +65,11 @@ func (e *examination) addFinalizer(finalizer string, allowed, later bool, object
 func (e *examination) decide(c *Cause, allowed, later bool) {
 	k, _ := lookUp(c.Finalizer, e.options.Known)
 	owner, named := c.Controller, allowed && e.options.named(c.objects[0], c.Finalizer)
-	if e.options.Force && owner.Alive == AliveUnsure && !owner.Outside {
-		named = allowed // or it would be orphaned for good
-	}
 	untilPatience := c.Since.Add(e.options.controllerPatience())
 	young := e.options.now().Before(untilPatience)
+	if e.options.Force && owner.Alive == AliveUnsure && !owner.Outside && !(owner.awaited && young) {
+		named = allowed // or it would be orphaned for good
+	}
 	protects := ""
 	if owner.Guards != "" {
 		protects = "; it protects " + owner.Guards
@@ -96,7 +96,7 @@ func (e *examination) decide(c *Cause, allowed, later bool) {
 		c.Action, c.later = Wait, owner.doomed
 		c.Remedy = fmt.Sprintf("wait for %s, which is alive; only --finalizer=%s removes it by force%s", owner.Name,
 			c.Finalizer, protects)
-	case owner.Outside && young:
+	case (owner.Outside || owner.awaited) && young:
 		c.Action = Wait
 		if !later {
 			c.Until = untilPatience
@@ -170,6 +170,9 @@ func (e *examination) decideNamespace(c *Cause) {
 		c.Action = Wait
 		c.Remedy = fmt.Sprintf("wait for %s, which is alive; only --finalizer=%s removes it by force", owner.Name,
 			c.Finalizer)
+	case owner.awaited && e.options.now().Before(c.Since.Add(e.options.controllerPatience())):
+		c.Action, c.Until = Wait, c.Since.Add(e.options.controllerPatience())
+		c.Remedy = fmt.Sprintf("wait for %s, at least until %s", owner.Name, c.Until.UTC().Format("15:04:05 MST"))
 	case owner.Outside, owner.Alive == AliveUnsure:
 		c.Action, c.Asks = Nothing, true
 		c.Remedy = fmt.Sprintf("let %s remove it, or if it is gone for good, pass --finalizer=%s", owner.Name, c.Finalizer)

@@ -53,14 +53,14 @@ func (o *Observation) findLoose(ctx context.Context, c Reader) error {
 	return nil
 }
 
-// runs tells whether a pod may be ready: of Jobs, a cluster may keep hundreds that have
+// runs tells whether a pod may be ready, or get ready: of Jobs, a cluster may keep hundreds that have
 // ended (k8s.io/api/core/v1, PodPhase).
 func runs(pod *cluster.Object) bool {
 	phase, _, _ := unstructured.NestedString(pod.Body, "status", "phase")
-	return !slices.Contains([]string{"Pending", "Succeeded", "Failed"}, phase)
+	return !slices.Contains([]string{"Succeeded", "Failed"}, phase)
 }
 
-// loosePods picks the pods that may be ready and that no workload of the group apps stands
+// loosePods picks the pods that may be or get ready and that no workload of the group apps stands
 // for.
 func loosePods(objects []*cluster.Object) []*cluster.Object {
 	workloads := map[types.UID]bool{} // ReplicaSets that a Deployment makes

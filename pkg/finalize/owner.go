@@ -1,7 +1,6 @@
 package finalize
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,20 +37,6 @@ type owners struct {
 	known []Known
 }
 
-// workload is one that may be a controller.
-type workload struct {
-	*cluster.Object
-	ready    int64
-	account  string // namespace/name
-	names    []string
-	doomed   bool // it is being deleted, or its namespace is
-	evidence string
-}
-
-func (w *workload) String() string {
-	return fmt.Sprintf("%s %s/%s", w.Resource.Kind, w.Namespace, w.Name)
-}
-
 // of says who should remove a finalizer from these objects, and whether it still
 // can, with the evidence for it.
 func (s *owners) of(finalizer string, objects []*cluster.Object) *Controller {
@@ -69,7 +54,7 @@ func (s *owners) of(finalizer string, objects []*cluster.Object) *Controller {
 		}
 	}
 	found := s.candidates(k, finalizer, objects, writes)
-	if len(found) > 0 && !known {
+	if len(found) > 0 && !known && !found[0].vague {
 		c.Name = found[0].Name
 	}
 	s.judge(c, k, finalizer, found, writes, objects)
@@ -79,62 +64,75 @@ func (s *owners) of(finalizer string, objects []*cluster.Object) *Controller {
 // judge decides whether the controller is alive.
 func (s *owners) judge(c *Controller, k Known, finalizer string, found []*workload, writes []Write,
 	objects []*cluster.Object) {
-	var last string
-	if by := managers(writes); len(by) > 0 {
-		last = "last written by " + enumerate(by[:min(len(by), 3)])
-	}
-	var doubt string
+	best := verdict{alive: Gone}
 	for _, w := range found {
-		if w.ready == 0 {
-			continue
+		best = best.or(s.weigh(w, objects))
+	}
+	if best.alive != Alive {
+		best = best.or(s.lease(finalizer, found, slices.Concat(managers(writes), k.Workloads, spoken(finalizer)), objects))
+	}
+	if best.alive != Alive {
+		best = s.gone(k, finalizer, best, writes, objects)
+		if by := managers(writes); len(by) > 0 {
+			last := "last written by " + enumerate(by[:min(len(by), 3)])
+			best.evidence = strings.TrimPrefix(best.evidence+"; "+last, "; ")
 		}
-		evidence := fmt.Sprintf("%s has %d ready pods, and %s", w, w.ready, w.evidence)
-		if w.Resource.Kind == "Pod" {
-			evidence = fmt.Sprintf("%s is ready, and %s", w, w.evidence)
+	}
+	c.Alive, c.Evidence, c.doomed, c.awaited = best.alive, best.evidence, best.doomed, best.awaited
+}
+
+// verdict is what something says of a controller. The zero value says nothing.
+type verdict struct {
+	alive    Liveness
+	evidence string
+	doomed   bool // see Controller
+	awaited  bool // see Controller
+}
+
+// or returns the verdict that counts for more: what speaks for life counts for more than what does not, and
+// of two that do not settle it, the one that asks for time.
+func (v verdict) or(other verdict) verdict {
+	rank := func(v verdict) int {
+		switch {
+		case v.alive == Alive:
+			return 4
+		case v.alive == AliveUnsure && v.awaited:
+			return 3
+		case v.alive == AliveUnsure:
+			return 2
+		case v.evidence != "":
+			return 1
 		}
-		why := s.unable(w.account, objects)
-		if why == "" || w.doomed && w.Namespace == objects[0].Namespace { // its roles may go before it
-			c.Alive, c.Evidence, c.doomed = Alive, evidence, w.doomed
-			return
-		}
-		doubt = cmp.Or(doubt, evidence+", but "+why)
+		return 0
 	}
-	lease, why := s.lease(finalizer, found, slices.Concat(managers(writes), k.Workloads, spoken(finalizer)), objects)
-	if lease != "" && why == "" {
-		c.Alive, c.Evidence = Alive, lease
-		return
+	if rank(other) > rank(v) {
+		return other
 	}
-	if lease != "" {
-		doubt = cmp.Or(doubt, lease+", but "+why)
-	}
-	c.Alive, c.Evidence = s.gone(k, finalizer, found, writes, objects, doubt)
-	if last != "" {
-		c.Evidence = strings.TrimPrefix(c.Evidence+"; "+last, "; ")
-	}
+	return v
 }
 
 // gone tells whether nobody is left who is known to be able to remove a finalizer, and
-// from what that follows. doubt is what speaks for somebody of whom it can't be said.
-func (s *owners) gone(k Known, finalizer string, found []*workload, writes []Write, objects []*cluster.Object,
-	doubt string) (Liveness, string) {
+// from what that follows. found is what workloads and Leases say.
+func (s *owners) gone(k Known, finalizer string, found verdict, writes []Write, objects []*cluster.Object) verdict {
 	if sign := signOfLife(writes); sign != "" {
-		return AliveUnsure, sign
+		return verdict{alive: AliveUnsure, evidence: sign, awaited: true}
 	}
+	unsure := func(why string) verdict { return verdict{alive: AliveUnsure, evidence: why} }
 	switch {
-	case doubt != "":
-		return AliveUnsure, doubt
+	case found.alive == AliveUnsure:
+		return found
 	case !s.sawAll():
-		return AliveUnsure, "not everything that tells could be read"
-	case len(found) > 0:
-		return Gone, fmt.Sprintf("%s has no ready pod, and %s", found[0], found[0].evidence)
+		return unsure("not everything that tells could be read")
 	case s.untracked(finalizer, objects) && k.By == "":
-		return AliveUnsure, "the objects do not say who wrote them"
+		return unsure("the objects do not say who wrote them")
+	case found.evidence != "":
+		return found
 	case len(k.Workloads) > 0:
-		return Gone, "no workload named " + strings.Join(k.Workloads, " or ") + " is in the cluster"
+		return verdict{alive: Gone, evidence: "no workload named " + strings.Join(k.Workloads, " or ") + " is in the cluster"}
 	case k.By != "":
-		return AliveUnsure, "" // the control plane of a cloud runs elsewhere
+		return unsure("") // the control plane of a cloud runs elsewhere
 	}
-	return Gone, "no workload, Lease or role of the cluster points to one"
+	return verdict{alive: Gone, evidence: "no workload, Lease or role of the cluster points to one"}
 }
 
 // writes returns those of the samples of the objects, the last first.
@@ -208,42 +206,6 @@ func (s *owners) sawAll() bool {
 	return !s.obs.LooseUnreadable && s.obs.Owners != nil && sawAll(s.obs.Owners, ownersScope().Kinds...)
 }
 
-// generic are names that say nothing: what a framework calls its binary or container.
-var generic = []string{"manager", "controller", "operator", "controller-manager", "main", "server", "app", "default",
-	"finalizer", "cleanup", "protection", "hold"}
-
-// candidates returns the workloads that something points to, the living first.
-func (s *owners) candidates(k Known, finalizer string, objects []*cluster.Object, writes []Write) []*workload {
-	by := managers(writes)
-	var out []*workload
-	for _, w := range s.workloads() {
-		switch name := matching(w.names, by); {
-		case slices.Contains(k.Workloads, w.Name):
-			w.evidence = "it is known to remove this finalizer"
-		case name != "":
-			w.evidence = name + " is a writer of the objects"
-		case matching(w.names, spoken(finalizer)) != "":
-			w.evidence = "the finalizer bears its name"
-		default:
-			w.evidence = s.mayPatch(w, finalizer, objects)
-		}
-		if w.evidence != "" {
-			out = append(out, w)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b *workload) int { return int(min(b.ready, 1) - min(a.ready, 1)) })
-	return out
-}
-
-// spoken are the names that a finalizer itself tells: what is behind its domain.
-func spoken(finalizer string) []string {
-	_, path, _ := strings.Cut(finalizer, "/")
-	if len(path) < 4 {
-		return nil
-	}
-	return []string{path}
-}
-
 // untracked tells whether one of the objects does not say who wrote it.
 func (s *owners) untracked(finalizer string, objects []*cluster.Object) bool {
 	return slices.ContainsFunc(objects, func(o *cluster.Object) bool {
@@ -252,76 +214,12 @@ func (s *owners) untracked(finalizer string, objects []*cluster.Object) bool {
 	})
 }
 
-// matching returns the first name that is in both lists and says something.
-func matching(names, managers []string) string {
-	for _, n := range names {
-		if slices.Contains(managers, n) && !slices.Contains(generic, n) {
-			return n
-		}
-	}
-	return ""
-}
-
-// workloads returns those of the snapshot that may be controllers.
-func (s *owners) workloads() []*workload {
-	going := map[string]bool{}
-	for _, o := range s.obs.Objects {
-		if isNamespace(o) && o.Terminating() {
-			going[o.Name] = true
-		}
-	}
-	var out []*workload
-	for _, o := range s.obs.Objects {
-		field, is := readyField[o.Resource.Kind]
-		if o.Resource.Group != "apps" || !is {
-			continue
-		}
-		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace]}
-		w.ready, _, _ = unstructured.NestedInt64(o.Body, "status", field)
-		w.runs("spec", "template", "spec")
-		out = append(out, w)
-	}
-	for _, o := range s.obs.Loose {
-		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace]}
-		if owner := o.Controller(); owner != nil {
-			w.names = append(w.names, owner.Name)
-		}
-		if isReady(o) {
-			w.ready = 1
-		}
-		w.runs("spec")
-		out = append(out, w)
-	}
-	return out
-}
-
-// runs reads from the specification of its pods as whom a workload runs, and how its
-// containers are called.
-func (w *workload) runs(pod ...string) {
-	account, _, _ := unstructured.NestedString(w.Body, append(slices.Clone(pod), "serviceAccountName")...)
-	if account != "" {
-		w.names = append(w.names, account)
-	}
-	w.account = w.Namespace + "/" + cmp.Or(account, "default") // as the admission plugin ServiceAccount fills it in
-	containers, _, _ := unstructured.NestedSlice(w.Body, append(slices.Clone(pod), "containers")...)
-	for _, item := range containers {
-		if m, ok := item.(map[string]any); ok {
-			name, _ := m["name"].(string)
-			w.names = append(w.names, name)
-		}
-	}
-}
-
-// readyField is where a kind counts its ready pods.
-var readyField = map[string]string{"Deployment": "readyReplicas", "StatefulSet": "readyReplicas",
-	"DaemonSet": "numberReady"}
-
-// lease returns the evidence that somebody holds a Lease that a candidate, a writer
-// or the domain of the finalizer points to, and why who writes Leases there can't remove
-// a finalizer of the objects: anybody may call a Lease as he likes.
-func (s *owners) lease(finalizer string, found []*workload, by []string, objects []*cluster.Object) (held, but string) {
+// lease returns what it says of the controller that somebody holds a Lease to which a
+// candidate, a writer or the domain of the finalizer points. It proves life only if who writes
+// Leases there can remove a finalizer of the objects: anybody may call a Lease as he likes.
+func (s *owners) lease(finalizer string, found []*workload, by []string, objects []*cluster.Object) (v verdict) {
 	if s.obs.Owners == nil {
-		return "", ""
+		return v
 	}
 	domain, _, _ := strings.Cut(finalizer, "/")
 	var names []string
@@ -346,19 +244,18 @@ func (s *owners) lease(finalizer string, found []*workload, by []string, objects
 			points = points || o.Name == n || strings.HasPrefix(o.Name, n+"-") || holder == n ||
 				strings.HasPrefix(holder, n+"-") || strings.HasPrefix(holder, n+"_")
 		}
-		if points {
-			at, _, _ := unstructured.NestedString(o.Body, "spec", "renewTime")
-			evidence := fmt.Sprintf("%s holds the Lease %s/%s, renewed at %s", holder, o.Namespace, o.Name, at)
-			why := s.unableAll(o.Namespace, objects)
-			if why == "" {
-				return evidence, ""
-			}
-			if held == "" {
-				held, but = evidence, why
-			}
+		if !points {
+			continue
 		}
+		at, _, _ := unstructured.NestedString(o.Body, "spec", "renewTime")
+		evidence := fmt.Sprintf("%s holds the Lease %s/%s, renewed at %s", holder, o.Namespace, o.Name, at)
+		if why := s.unableAll(o.Namespace, objects); why != "" {
+			v = v.or(verdict{alive: AliveUnsure, evidence: evidence + ", but " + why})
+			continue
+		}
+		return verdict{alive: Alive, evidence: evidence}
 	}
-	return held, but
+	return v
 }
 
 // renewed tells whether a Lease is held at a time.

@@ -32,7 +32,25 @@ func TestOwners(t *testing.T) {
 		{"a writer whose Deployment is not ready", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.operator("tools", "widget-operator", "default", 0)
-		}, Gone, "has no ready pod"},
+		}, AliveUnsure, "Deployment tools/widget-operator has no ready pod yet, and widget-operator is a writer"},
+		{"a writer whose Deployment is scaled down", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.scaled(w.operator("tools", "widget-operator", "default", 0), 0)
+			w.grant("tools", "default", "*", "*")
+		}, AliveUnsure, "Deployment tools/widget-operator is scaled down to 0, and widget-operator is a writer"},
+		{"a writer whose Deployment is being deleted and has no pods", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			deleting(w.operator("tools", "widget-operator", "default", 0))
+			w.grant("tools", "default", "*", "*")
+		}, Gone, "Deployment tools/widget-operator is being deleted, has no ready pod"},
+		{"a writer whose DaemonSet wants no pods now", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.daemon("tools", "widget-operator", 0, 0)
+		}, AliveUnsure, "DaemonSet tools/widget-operator is scaled down to 0"},
+		{"a writer whose DaemonSet has no ready pod", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.daemon("tools", "widget-operator", 3, 0)
+		}, AliveUnsure, "DaemonSet tools/widget-operator has no ready pod yet"},
 		{"a writer that is not in the cluster", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 		}, Gone, "last written by widget-operator"},
@@ -46,6 +64,32 @@ func TestOwners(t *testing.T) {
 			w.wrote(o, "manager", day)
 			w.operator("tools", "other", "other", 1)
 		}, Gone, ""},
+		{"a framework's name for a binary, of a container that may not write", func(w *world, o *cluster.Object) {
+			w.wrote(o, "manager", day)
+			w.operator("tools", "other", "other", 1)
+			w.grant("tools", "other", "other.io", "*")
+		}, Gone, ""},
+		{"a framework's name for a binary, of a container that may write everything", func(w *world, o *cluster.Object) {
+			w.wrote(o, "manager", day)
+			w.operator("tools", "other", "other", 1)
+			w.grant("tools", "other", "*", "*")
+		}, AliveUnsure, "Deployment tools/other has 1 ready pods, may write widgets.example.com, and manager, which is a " +
+			"writer of the objects, is one of its names"},
+		{"a framework's name for a binary, of a container that is not ready", func(w *world, o *cluster.Object) {
+			w.wrote(o, "manager", day)
+			w.operator("tools", "other", "other", 0)
+			w.grant("tools", "other", "*", "*")
+		}, AliveUnsure, "Deployment tools/other has no ready pod yet"},
+		{"a framework's name that a command bears", func(w *world, o *cluster.Object) {
+			w.wrote(o, "operator", day)
+			w.runsCommand(w.operator("tools", "other", "other", 1), "/usr/bin/operator", "--leader-elect")
+			w.grant("tools", "other", "*", "*")
+		}, AliveUnsure, "operator, which is a writer of the objects, is one of its names"},
+		{"a command that bears the name of the writer", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.runsCommand(w.operator("tools", "other", "other", 1), "/widget-operator")
+			w.grant("tools", "other", "*", "*")
+		}, Alive, "widget-operator is a writer of the objects"},
 		{"a role that names the group", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
 			w.lets("example.com", "widgets")
@@ -61,7 +105,7 @@ func TestOwners(t *testing.T) {
 		{"a role of somebody who does not run", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 0)
 			w.lets("example.com", "widgets")
-		}, Gone, "has no ready pod"},
+		}, AliveUnsure, "Deployment tools/x has no ready pod yet"},
 		{"a Lease that is held, named after the writer", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("widget-operator-leader", "somewhere", 5*time.Second)
@@ -138,7 +182,7 @@ func TestOwners(t *testing.T) {
 		{"a bare pod that is not ready", func(w *world, _ *cluster.Object) {
 			w.loose("widget-ctl", "", false)
 			w.lets("example.com", "widgets")
-		}, Gone, "has no ready pod"},
+		}, AliveUnsure, "Pod tools/widget-ctl is not ready yet"},
 		{"pods that can't be read", func(w *world, _ *cluster.Object) { w.unseen = true }, AliveUnsure, "not everything"},
 		{"a Lease of somebody else", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
@@ -192,6 +236,101 @@ func TestOwners(t *testing.T) {
 				t.Errorf("named: %s", c.Action)
 			}
 		})
+	}
+}
+
+// TestDeadDeploymentOfATenant holds that what a tenant lets die under the name of a finalizer does not
+// turn what nobody knows into something certain.
+func TestDeadDeploymentOfATenant(t *testing.T) {
+	for name, bear := range map[string]func(w *world, o *cluster.Object){
+		"no ready pod":  func(*world, *cluster.Object) {},
+		"scaled down":   func(w *world, o *cluster.Object) { w.scaled(o, 0) },
+		"being deleted": func(_ *world, o *cluster.Object) { deleting(o) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			w.namespace("x")
+			o := w.add("widgets", "x", "a", deleting, held("example.com/hold-s3"))
+			w.samples[classOf(o, "example.com/hold-s3")] = Sample{Object: o.Ref(), Untracked: true}
+			bear(w, w.operator("shop", "hold-s3", "", 0))
+			if c := diagnose(t, w, "x", options()).Causes[0]; c.Controller.Alive != AliveUnsure || !c.Asks {
+				t.Errorf("%s: %s", c.Controller.Alive, c.Controller.Evidence)
+			}
+		})
+	}
+}
+
+// TestStartingOwner holds that a controller that is only starting gets its time before anybody is asked,
+// also if it is not certain to be the one, and that one without the rights gets none.
+func TestStartingOwner(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		build  func(w *world, o *cluster.Object)
+		waited bool
+	}{
+		{"starting", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", time.Hour)
+			w.operator("tools", "widget-operator", "default", 0)
+			w.grant("tools", "default", "*", "*")
+		}, true},
+		{"starting, without rights", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", time.Hour)
+			w.operator("tools", "widget-operator", "default", 0)
+		}, false},
+		{"scaled down", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", time.Hour)
+			w.scaled(w.operator("tools", "widget-operator", "default", 0), 0)
+			w.grant("tools", "default", "*", "*")
+		}, false},
+		{"a framework's name", func(w *world, o *cluster.Object) {
+			w.wrote(o, "manager", time.Hour)
+			w.operator("tools", "other", "default", 1)
+			w.grant("tools", "default", "*", "*")
+		}, true},
+		{"a sign of life from elsewhere", func(w *world, o *cluster.Object) {
+			w.wrote(o, "elsewhere", 30*time.Second)
+		}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld()
+			w.namespace("x", deletingSince(time.Minute))
+			o := w.add("widgets", "x", "a", deletingSince(time.Minute), held("example.com/hold"))
+			tc.build(w, o)
+			d := diagnose(t, w, "x", options())
+			c := d.Causes[0]
+			if c.Controller.Alive != AliveUnsure || (c.Action == Wait) != tc.waited || c.Asks == tc.waited {
+				t.Fatalf("%s, asks: %t, %s", c.Action, c.Asks, c.Controller.Evidence)
+			}
+			if want := noon.Add(4 * time.Minute); tc.waited && (!c.Until.Equal(want) || d.Stuck()) {
+				t.Errorf("until %s, want %s; stuck: %t", c.Until, want, d.Stuck())
+			}
+			o2 := options()
+			o2.Force = true
+			if refused := Refuse(diagnose(t, w, "x", o2), o2) != nil; refused != tc.waited {
+				t.Errorf("refused by force: %t", refused)
+			}
+			late := options()
+			late.Now = func() time.Time { return noon.Add(4 * time.Minute) }
+			if c := diagnose(t, w, "x", late).Causes[0]; !c.Asks || c.Action != Nothing {
+				t.Errorf("after 5 minutes: %s, asks: %t", c.Action, c.Asks)
+			}
+		})
+	}
+}
+
+// TestStartingOwnerOfNamespace holds the same of a finalizer of the namespace itself.
+func TestStartingOwnerOfNamespace(t *testing.T) {
+	w := newWorld()
+	w.namespace("x", deletingSince(time.Minute), held("example.com/widget-operator"))
+	w.operator("tools", "widget-operator", "default", 0)
+	w.grant("tools", "default", "*", "*")
+	if c := diagnose(t, w, "x", options()).Causes[0]; c.Action != Wait || !c.Until.Equal(noon.Add(4*time.Minute)) {
+		t.Errorf("%s until %s: %s", c.Action, c.Until, c.Summary)
+	}
+	late := options()
+	late.Now = func() time.Time { return noon.Add(4 * time.Minute) }
+	if c := diagnose(t, w, "x", late).Causes[0]; !c.Asks {
+		t.Errorf("%s: %s", c.Action, c.Summary)
 	}
 }
 

@@ -124,7 +124,7 @@ func refuseForce(d *Diagnosis) *Refusal {
 		if c.Controller == nil || c.Controller.builtIn || c.Action == ClearFinalizers || c.Action == Finalize {
 			continue
 		}
-		if c.Controller.Alive == Alive || c.Controller.Outside {
+		if c.Controller.Alive == Alive || c.Controller.Outside || c.Controller.awaited && c.Action == Wait {
 			whys = append(whys, c.Summary+": "+c.Remedy)
 		}
 	}

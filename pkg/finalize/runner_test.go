@@ -278,3 +278,21 @@ func TestPodsThatHaveEnded(t *testing.T) {
 		}
 	})
 }
+
+// TestBarePodThatIsPending holds that a controller which runs as a bare pod and has no node yet
+// is not gone.
+func TestBarePodThatIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pod := clustertest.Object("v1", "Pod", "tools", "hold-up")
+		pod.Object["status"] = map[string]any{"phase": "Pending"}
+		server := clustertest.Serve(t, pod,
+			deleted(clustertest.Object("v1", "Namespace", "", "shop")),
+			deleted(clustertest.Object("v1", "ConfigMap", "shop", "a"), "example.com/hold-up"),
+		)
+		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
+		c := judged(t, r)[0].Causes[0].Controller
+		if c.Alive != finalize.AliveUnsure || !strings.HasPrefix(c.Evidence, "Pod tools/hold-up is not ready yet") {
+			t.Errorf("%+v", c)
+		}
+	})
+}

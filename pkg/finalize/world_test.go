@@ -43,6 +43,7 @@ func newWorld() *world {
 		{Version: "v1", Name: "persistentvolumeclaims", Kind: "PersistentVolumeClaim", Namespaced: true},
 		{Version: "v1", Name: "persistentvolumes", Kind: "PersistentVolume"},
 		{Group: "apps", Version: "v1", Name: "deployments", Kind: "Deployment", Namespaced: true},
+		{Group: "apps", Version: "v1", Name: "daemonsets", Kind: "DaemonSet", Namespaced: true},
 		{Group: "example.com", Version: "v1", Name: "widgets", Kind: "Widget", Namespaced: true},
 		{Group: "apiregistration.k8s.io", Version: "v1", Name: "apiservices", Kind: "APIService"},
 		{Group: "apiextensions.k8s.io", Version: "v1", Name: "customresourcedefinitions", Kind: "CustomResourceDefinition"},
@@ -212,6 +213,22 @@ func (w *world) operator(ns, name, account string, ready int64) *cluster.Object 
 			"serviceAccountName": account, "containers": []any{map[string]any{"name": "manager"}},
 		}}}),
 		body("status", map[string]any{"readyReplicas": ready}))
+}
+
+// scaled says how many pods a Deployment is to have.
+func (w *world) scaled(o *cluster.Object, replicas int64) {
+	o.Body["spec"].(map[string]any)["replicas"] = replicas
+}
+
+// runsCommand says what the container of a Deployment runs.
+func (w *world) runsCommand(o *cluster.Object, command ...any) {
+	pod := o.Body["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
+	pod["containers"] = []any{map[string]any{"name": "c", "command": command}}
+}
+
+// daemon adds a DaemonSet.
+func (w *world) daemon(ns, name string, wanted, ready int64) {
+	w.add("daemonsets", ns, name, body("status", map[string]any{"desiredNumberScheduled": wanted, "numberReady": ready}))
 }
 
 // loose adds a pod in tools, of the ServiceAccount gadgets, that no workload of the
