@@ -125,6 +125,11 @@ func (s *owners) gone(k Known, finalizer string, found verdict, writes []Write, 
 		return unsure("not everything that tells could be read")
 	case s.untracked(finalizer, objects) && k.By == "":
 		return unsure("the objects do not say who wrote them")
+	}
+	if outside := s.outsider(finalizer, managers(writes), objects); outside != "" {
+		return verdict{alive: AliveUnsure, evidence: outside, awaited: true}
+	}
+	switch {
 	case found.evidence != "":
 		return found
 	case len(k.Workloads) > 0:
@@ -132,7 +137,7 @@ func (s *owners) gone(k Known, finalizer string, found verdict, writes []Write, 
 	case k.By != "":
 		return unsure("") // the control plane of a cloud runs elsewhere
 	}
-	return verdict{alive: Gone, evidence: "no workload, Lease or role of the cluster points to one"}
+	return verdict{alive: Gone, evidence: s.nobody(finalizer, objects)}
 }
 
 // writes returns those of the samples of the objects, the last first.

@@ -163,6 +163,57 @@ func TestOwners(t *testing.T) {
 			w.operator("tools", "widget-operator", "", 1)
 			w.owners.Unreadable = []cluster.Unreadable{{What: "rolebindings.rbac.authorization.k8s.io", Forbidden: true}}
 		}, AliveUnsure, "rolebindings.rbac.authorization.k8s.io can't be read"},
+		{"a writer outside of the cluster, as a user", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.grantTo("User", "ops@example.com", "example.com", "widgets")
+		}, AliveUnsure, "ClusterRole writes-example.com lets User ops@example.com write widgets.example.com, and " +
+			"widget-operator, a writer of the objects, is not in this cluster"},
+		{"a writer outside of the cluster, in a group", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.grantTo("Group", "operators", "example.com", "*")
+		}, AliveUnsure, "lets Group operators write"},
+		{"a writer outside of the cluster that is called like a user who may write everything",
+			func(w *world, o *cluster.Object) {
+				w.wrote(o, "widget-operator", day)
+				w.grantTo("User", "oidc:widget-operator@example.com", "*", "*")
+			}, AliveUnsure, "lets User oidc:widget-operator@example.com write"},
+		{"a writer that is gone, and users who may write everything", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.grantTo("User", "alice", "*", "*")
+		}, Gone, "no workload, Lease or role of the cluster points to one"},
+		{"a writer that is gone, and administrators", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.grantTo("Group", "system:masters", "example.com", "*")
+		}, Gone, ""},
+		{"a writer that is gone, and users elsewhere", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.grantTo("User", "bob", "example.com", "widgets")
+			b := w.owners.Objects[1]
+			b.Resource, b.Namespace = w.resources["rolebindings"], "shop"
+		}, Gone, ""},
+		{"a writer that is gone, and users who may only read", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.grantTo("User", "bob", "example.com", "widgets")
+			w.owners.Objects[0].Body["rules"].([]any)[0].(map[string]any)["verbs"] = []any{"get", "list"}
+		}, Gone, ""},
+		{"what a person wrote, and users who may write it", func(w *world, o *cluster.Object) {
+			w.wrote(o, "kubectl-edit", day)
+			w.grantTo("Group", "developers", "example.com", "widgets")
+		}, Gone, "no workload or Lease of the cluster points to one"},
+		{"a user outside of the cluster, and a tenant's Deployment that ends", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			deleting(w.operator("x", "widget-operator", "", 0))
+			w.grantTo("User", "ops@example.com", "example.com", "widgets")
+		}, AliveUnsure, "lets User ops@example.com write"},
+		{"a ServiceAccount as which nothing runs", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.lets("example.com", "widgets")
+		}, Gone, "no workload runs as ServiceAccount tools/gadgets, which ClusterRole writes-example.com lets write " +
+			"widgets.example.com"},
+		{"a writer whose Deployment is being deleted and may not write", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			deleting(w.operator("shop", "widget-operator", "default", 0))
+		}, AliveUnsure, "but no role lets its ServiceAccount shop/default write"},
 		{"a Lease that was held", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.lease("widget-operator-leader", "widget-operator-1", time.Hour)
@@ -243,9 +294,10 @@ func TestOwners(t *testing.T) {
 // turn what nobody knows into something certain.
 func TestDeadDeploymentOfATenant(t *testing.T) {
 	for name, bear := range map[string]func(w *world, o *cluster.Object){
-		"no ready pod":  func(*world, *cluster.Object) {},
-		"scaled down":   func(w *world, o *cluster.Object) { w.scaled(o, 0) },
-		"being deleted": func(_ *world, o *cluster.Object) { deleting(o) },
+		"no ready pod":          func(*world, *cluster.Object) {},
+		"scaled down":           func(w *world, o *cluster.Object) { w.scaled(o, 0) },
+		"being deleted":         func(_ *world, o *cluster.Object) { deleting(o) },
+		"being deleted with it": func(_ *world, o *cluster.Object) { deleting(o); o.Namespace = "x" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()

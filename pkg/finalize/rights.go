@@ -2,6 +2,7 @@ package finalize
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -18,22 +19,102 @@ func (s *owners) mayPatch(w *workload, finalizer string, objects []*cluster.Obje
 		return ""
 	}
 	domain, _, _ := strings.Cut(finalizer, "/")
-	for _, b := range s.obs.Owners.Objects {
-		if !strings.HasSuffix(b.Resource.Kind, "RoleBinding") || !binds(b, w.account) {
+	for b, role := range s.bound(objects) {
+		if !binds(b, w.account) || slices.Contains(forPeople, role.Name) {
 			continue
 		}
-		if b.Namespace != "" && !slices.ContainsFunc(objects,
-			func(o *cluster.Object) bool { return o.Namespace == b.Namespace }) {
-			continue
+		if group := writable(role, objects[0].Resource, domain); group != "" {
+			return fmt.Sprintf("%s %s lets it write %s", role.Resource.Kind, role.Name, group)
 		}
-		role := s.role(b)
-		if role == nil || slices.Contains(forPeople, role.Name) {
-			continue
-		}
-		for _, o := range objects[:1] {
-			if group := writable(role, o.Resource, domain); group != "" {
-				return fmt.Sprintf("%s %s lets it write %s", role.Resource.Kind, role.Name, group)
+	}
+	return ""
+}
+
+// outsider says who outside of the cluster may be the controller: the objects have a writer that is
+// not in the cluster, and a role that names their kind, or the group of the finalizer, is held by a
+// user or a group of somebody's, or any role that suffices by a user who is called like the writer. by
+// are the writers that may be controllers, none of which is in the cluster. Empty: nobody.
+func (s *owners) outsider(finalizer string, by []string, objects []*cluster.Object) string {
+	if s.obs.Owners == nil || len(by) == 0 {
+		return ""
+	}
+	domain, _, _ := strings.Cut(finalizer, "/")
+	for b, role := range s.bound(objects) {
+		for _, subject := range subjectsOf(b) {
+			if subject.kind != "User" && subject.kind != "Group" || strings.HasPrefix(subject.name, builtIn) {
+				continue
 			}
+			points := pointsTo(role, objects[0].Resource, domain)
+			if points == "" && alike(subject.name, by) && lets(role, objects[0].Resource) {
+				points = objects[0].Resource.GroupResource().String()
+			}
+			if points != "" {
+				return fmt.Sprintf("%s %s lets %s %s write %s, and %s, a writer of the objects, is not in this cluster",
+					role.Resource.Kind, role.Name, subject.kind, subject.name, points, by[0])
+			}
+		}
+	}
+	return ""
+}
+
+// builtIn begins the names of Kubernetes' own users and groups
+// (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-subjects).
+const builtIn = "system:"
+
+// alike tells whether a user is called like one of the writers, as in oidc:WRITER@example.com.
+func alike(user string, by []string) bool {
+	name, _, _ := strings.Cut(user[strings.LastIndexAny(user, ":/")+1:], "@")
+	return slices.Contains(by, name) && !slices.Contains(generic, name)
+}
+
+// nobody says that nothing in the cluster can be the controller: if a role lets somebody write the
+// objects, it says so.
+func (s *owners) nobody(finalizer string, objects []*cluster.Object) string {
+	domain, _, _ := strings.Cut(finalizer, "/")
+	said := "no workload, Lease or role of the cluster points to one"
+	for b, role := range s.bound(objects) {
+		points := pointsTo(role, objects[0].Resource, domain)
+		if points == "" {
+			continue
+		}
+		for _, subject := range subjectsOf(b) {
+			if subject.kind == "ServiceAccount" {
+				return fmt.Sprintf("no workload runs as ServiceAccount %s/%s, which %s %s lets write %s", subject.namespace,
+					subject.name, role.Resource.Kind, role.Name, points)
+			}
+			said = "no workload or Lease of the cluster points to one"
+		}
+	}
+	return said
+}
+
+// bound goes through the bindings that count for the objects, each with its role.
+func (s *owners) bound(objects []*cluster.Object) iter.Seq2[*cluster.Object, *cluster.Object] {
+	return func(yield func(binding, role *cluster.Object) bool) {
+		for _, b := range s.obs.Owners.Objects {
+			here := func(o *cluster.Object) bool { return o.Namespace == b.Namespace }
+			if !strings.HasSuffix(b.Resource.Kind, "RoleBinding") || b.Namespace != "" && !slices.ContainsFunc(objects, here) {
+				continue
+			}
+			if role := s.role(b); role != nil && !yield(b, role) {
+				return
+			}
+		}
+	}
+}
+
+// pointsTo is writable for those who are no workload: they may be meant by a role that names a kind of
+// Kubernetes' own, too.
+func pointsTo(role *cluster.Object, r *cluster.Resource, domain string) string {
+	if slices.Contains(forPeople, role.Name) {
+		return ""
+	}
+	if what := writable(role, r, domain); what != "" {
+		return what
+	}
+	for _, p := range rulesOf(role) {
+		if p.writes() && slices.Contains(p.groups, r.Group) && slices.Contains(p.resources, r.Name) {
+			return r.GroupResource().String()
 		}
 	}
 	return ""
@@ -86,15 +167,8 @@ func (s *owners) unreadableRights(objects []*cluster.Object) string {
 // mayWrite tells whether one of the bindings that are asked for lets somebody patch one
 // of the objects.
 func (s *owners) mayWrite(objects []*cluster.Object, asked func(*cluster.Object) bool) bool {
-	for _, b := range s.obs.Owners.Objects {
-		if !strings.HasSuffix(b.Resource.Kind, "RoleBinding") || !asked(b) {
-			continue
-		}
-		role := s.role(b)
-		if role == nil {
-			continue
-		}
-		if slices.ContainsFunc(objects, func(o *cluster.Object) bool {
+	for b, role := range s.bound(objects) {
+		if asked(b) && slices.ContainsFunc(objects, func(o *cluster.Object) bool {
 			return (b.Namespace == "" || b.Namespace == o.Namespace) && lets(role, o.Resource)
 		}) {
 			return true
@@ -105,15 +179,30 @@ func (s *owners) mayWrite(objects []*cluster.Object, asked func(*cluster.Object)
 
 // lets tells whether a role lets one patch or update a kind.
 func lets(role *cluster.Object, r *cluster.Resource) bool {
-	rules, _ := role.Body["rules"].([]any)
-	return slices.ContainsFunc(rules, func(item any) bool {
-		rule, _ := item.(map[string]any)
-		has := func(field string, wanted ...string) bool {
-			list, _, _ := unstructured.NestedStringSlice(rule, field)
-			return slices.ContainsFunc(list, func(s string) bool { return s == "*" || slices.Contains(wanted, s) })
-		}
-		return has("verbs", "patch", "update") && has("apiGroups", r.Group) && has("resources", r.Name)
+	has := func(list []string, wanted string) bool {
+		return slices.Contains(list, "*") || slices.Contains(list, wanted)
+	}
+	return slices.ContainsFunc(rulesOf(role), func(p permission) bool {
+		return p.writes() && has(p.groups, r.Group) && has(p.resources, r.Name)
 	})
+}
+
+// permission is one rule of a role.
+type permission struct{ groups, resources, verbs []string }
+
+func (p permission) writes() bool {
+	return slices.ContainsFunc(p.verbs, func(v string) bool { return v == "*" || v == "update" || v == "patch" })
+}
+
+func rulesOf(role *cluster.Object) []permission {
+	var out []permission
+	items, _ := role.Body["rules"].([]any)
+	for _, item := range items {
+		m, _ := item.(map[string]any)
+		list := func(field string) []string { s, _, _ := unstructured.NestedStringSlice(m, field); return s }
+		out = append(out, permission{list("apiGroups"), list("resources"), list("verbs")})
+	}
+	return out
 }
 
 // binds tells whether a binding is for a ServiceAccount, namespace/name.
@@ -145,12 +234,21 @@ func groupsOf(ns string) []string {
 
 // hasSubject tells whether one of the subjects of a binding is asked for.
 func hasSubject(b *cluster.Object, is func(kind, namespace, name string) bool) bool {
-	subjects, _ := b.Body["subjects"].([]any)
-	return slices.ContainsFunc(subjects, func(item any) bool {
+	return slices.ContainsFunc(subjectsOf(b), func(h holder) bool { return is(h.kind, h.namespace, h.name) })
+}
+
+// holder is one subject of a binding.
+type holder struct{ kind, namespace, name string }
+
+func subjectsOf(b *cluster.Object) []holder {
+	var out []holder
+	items, _ := b.Body["subjects"].([]any)
+	for _, item := range items {
 		m, _ := item.(map[string]any)
 		text := func(key string) string { s, _ := m[key].(string); return s }
-		return is(text("kind"), text("namespace"), text("name"))
-	})
+		out = append(out, holder{text("kind"), text("namespace"), text("name")})
+	}
+	return out
 }
 
 // role returns the role of a binding, or nil.
@@ -168,21 +266,14 @@ func (s *owners) role(b *cluster.Object) *cluster.Object {
 // writable returns what of interest a role lets one write: the resource in its own
 // group, if it is a custom one, or anything in the group that a finalizer names.
 func writable(role *cluster.Object, r *cluster.Resource, domain string) string {
-	rules, _ := role.Body["rules"].([]any)
-	for _, item := range rules {
-		rule, ok := item.(map[string]any)
-		if !ok {
+	for _, p := range rulesOf(role) {
+		if !p.writes() {
 			continue
 		}
-		list := func(field string) []string { s, _, _ := unstructured.NestedStringSlice(rule, field); return s }
-		verbs, resources := list("verbs"), list("resources")
-		if !slices.Contains(verbs, "*") && !slices.Contains(verbs, "update") && !slices.Contains(verbs, "patch") {
-			continue
-		}
-		for _, group := range list("apiGroups") {
-			own := custom(group) && group == r.Group &&
-				(slices.Contains(resources, "*") || slices.Contains(resources, r.Name) || slices.Contains(resources,
-					r.Name+"/finalizers"))
+		for _, group := range p.groups {
+			own := custom(group) && group == r.Group && slices.ContainsFunc(p.resources, func(s string) bool {
+				return s == "*" || s == r.Name || s == r.Name+"/finalizers"
+			})
 			if own {
 				return r.GroupResource().String()
 			}

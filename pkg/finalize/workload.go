@@ -80,14 +80,12 @@ func (s *owners) point(w *workload, k Known, finalizer string, objects []*cluste
 // or wait for a node; one that somebody has scaled down may be started again.
 func (s *owners) weigh(w *workload, objects []*cluster.Object) verdict {
 	v := verdict{alive: AliveUnsure, evidence: fmt.Sprintf("%s %s, and %s", w, w.state(), w.evidence)}
-	if w.ready == 0 && w.doomed {
-		v.alive = Gone
-		return v
-	}
 	why := s.unable(w.account, objects)
 	switch {
 	case why != "" && !(w.doomed && w.Namespace == objects[0].Namespace): // its roles may go before it
 		v.evidence += ", but " + why
+	case w.ready == 0 && w.doomed:
+		v.alive = Gone
 	case w.ready == 0:
 		v.awaited = w.wanted
 	case w.vague:

@@ -268,6 +268,12 @@ func (w *world) grant(ns, account, group, resource string) {
 		}})
 }
 
+// grantTo adds a ClusterRole that lets a user or a group write something.
+func (w *world) grantTo(kind, name, group, resource string) {
+	w.grant("", "", group, resource)
+	w.owners.Objects[len(w.owners.Objects)-1].Body["subjects"] = []any{map[string]any{"kind": kind, "name": name}}
+}
+
 // lease adds a Lease in namespace tools that was renewed some time ago.
 func (w *world) lease(name, holder string, ago time.Duration) {
 	w.owners.Objects = append(w.owners.Objects, w.leaseOf("tools", name, holder, ago))
