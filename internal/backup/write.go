@@ -166,7 +166,7 @@ func vacant(dir string) (string, error) {
 		return "", err
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("%s is there already, and is no folder", dir)
+		return "", fmt.Errorf("%s exists, and is not a folder", dir)
 	}
 	list, err := os.ReadDir(dir)
 	if err == nil && len(list) > 0 {

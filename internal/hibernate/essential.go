@@ -42,7 +42,7 @@ func pausedTaint() *corev1.Taint {
 }
 
 // tolerates tells whether pods with the tolerations may run on that node. The
-// list is one of a body; what is no toleration in it tolerates nothing.
+// list is one of a body; what is not a toleration in it tolerates nothing.
 func tolerates(list []any) bool {
 	raw, err := json.Marshal(list)
 	if err != nil {

@@ -74,7 +74,7 @@ func bytesOf(body io.Reader) ([]byte, error) {
 	return io.ReadAll(body)
 }
 
-// decodeJSON reads a list of whatever kind. What is no list is an error, and not
+// decodeJSON reads a list of whatever kind. What is not a list is an error, and not
 // one with nothing in it.
 func decodeJSON(content []byte, r *Resource, p pool) ([]*Object, string, error) {
 	var list struct {
@@ -86,7 +86,7 @@ func decodeJSON(content []byte, r *Resource, p pool) ([]*Object, string, error) 
 		return nil, "", err
 	}
 	if list.Kind == "" || list.APIVersion == "" || list.Items == nil {
-		return nil, "", fmt.Errorf("it is no list but %q", list.Kind)
+		return nil, "", fmt.Errorf("the answer is a %q, not a list", list.Kind)
 	}
 	var items []metav1.PartialObjectMetadata
 	if err := json.Unmarshal(list.Items, &items); err != nil {

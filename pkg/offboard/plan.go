@@ -290,7 +290,7 @@ func (p *planner) stop(i *ownership.Item) (phase string, a engine.Action, ok boo
 }
 
 // stopPatch returns the patch that stops a workload in the state that it is in,
-// nil if it is no workload or stopped already.
+// nil if it is not a workload or stopped already.
 func stopPatch(o *cluster.Object) map[string]any {
 	switch o.Ref().GroupKind().String() {
 	case "Deployment.apps", "StatefulSet.apps":

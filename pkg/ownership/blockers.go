@@ -127,7 +127,7 @@ func (j *judgement) blockers() []Blocker {
 }
 
 // blocks names the blockers that an object is a reason for. What is in a
-// namespace that is no home is none, but for kube-system: whoever may write
+// namespace that is not a home is none, but for kube-system: whoever may write
 // there must not hold up an offboarding of everything else.
 func (j *judgement) blocks(o *cluster.Object) []string {
 	if !j.counts(o.Namespace) {

@@ -113,7 +113,7 @@ func LoadCatalogue() (*Catalogue, error) {
 	}
 	for _, home := range c.Namespaces {
 		if _, err := path.Match(home.Name, ""); err != nil || home.Source == "" {
-			return nil, fmt.Errorf("catalogue.yaml: namespace %q lacks a source or is no pattern", home.Name)
+			return nil, fmt.Errorf("catalogue.yaml: namespace %q lacks a source or is not a pattern", home.Name)
 		}
 	}
 	c.index()

@@ -61,7 +61,7 @@ func (r *reader) within() *reader {
 	return &out
 }
 
-// chart reads the label helm.sh/chart; an alias is no label. The chart of a third
+// chart reads the label helm.sh/chart; an alias is not a label. The chart of a third
 // party that others rely on is none, whatever its release is called, and that of
 // the RuntimeClass that only omni has is Cast AI's, even where it is all that is left.
 func (r *reader) chart(o *cluster.Object) charted {

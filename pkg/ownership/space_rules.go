@@ -97,7 +97,7 @@ func (v *spaceView) markable() bool {
 }
 
 // judgeBindings: a RoleBinding all of whose subjects are Cast AI's. In a
-// namespace that is no home it must say itself that it is Cast AI's, by the
+// namespace that is not a home it must say itself that it is Cast AI's, by the
 // label of a chart or a name of the catalogue, where that can be believed.
 func (v *spaceView) judgeBindings() {
 	for _, b := range v.bindings {
@@ -173,7 +173,7 @@ func (v *spaceView) judgeRoles() {
 	}
 }
 
-// judgeOutside: a Role in a namespace that is no home, where only administrators
+// judgeOutside: a Role in a namespace that is not a home, where only administrators
 // write, has the label of one of Cast AI's charts and Helm's mark of a release in
 // a home.
 func (v *spaceView) judgeOutside() {

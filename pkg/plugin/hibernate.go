@@ -139,7 +139,7 @@ func (a *access) runner(client *cluster.Client, api *castai.Client) *hibernate.R
 		Tell: func(message string) { printer.NewText(a.ErrOut).Message(message) },
 	}
 	if api != nil {
-		r.API = api // a nil client in an interface is no nil interface
+		r.API = api // a nil client in an interface is not a nil interface
 	}
 	return r
 }
