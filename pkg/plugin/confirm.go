@@ -66,9 +66,10 @@ func ask(ctx context.Context, in io.Reader, out io.Writer, question, word string
 }
 
 // shortName is what a person types for a cluster: the last part of the names
-// that EKS gives (arn:aws:eks:eu-west-1:1234:cluster/prod), others as they are.
+// that EKS gives (arn:aws:eks:eu-west-1:1234:cluster/prod). All other words are typed
+// as they are: of a finalizer, the last part says little.
 func shortName(word string) string {
-	if i := strings.LastIndex(word, "/"); i >= 0 && i < len(word)-1 {
+	if i := strings.LastIndex(word, "/"); strings.HasPrefix(word, "arn:") && i >= 0 && i < len(word)-1 {
 		return word[i+1:]
 	}
 	return word

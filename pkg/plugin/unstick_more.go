@@ -29,23 +29,36 @@ func (o *unstickOptions) askNames(ctx context.Context, ds []*finalize.Diagnosis)
 	if o.yes || o.diagnose || o.dryRun != dryRunNone || !(term.TTY{In: o.In}).IsTerminalIn() {
 		return ds, nil
 	}
+	names, err := named(ds, func(question, finalizer string) error { return o.confirm(ctx, false, question, finalizer) })
+	if err != nil || len(names) == 0 {
+		return ds, err
+	}
+	o.rules.Named = append(o.rules.Named, names...)
+	return o.judge(namesOf(ds))
+}
+
+// named asks about each finalizer that is removed only if it is named, and returns those
+// that were. Another answer leaves the finalizer; that nobody answers is an error.
+func named(ds []*finalize.Diagnosis, ask func(question, finalizer string) error) ([]string, error) {
 	asked := map[string]bool{}
+	var names []string
 	for _, d := range ds {
 		for _, c := range d.Asked() {
 			if asked[c.Finalizer] {
 				continue
 			}
 			asked[c.Finalizer] = true
-			question := fmt.Sprintf("%s: %s.\nTo remove it all the same, name it; anything else leaves it.", c.Summary, c.Remedy)
-			if o.confirm(ctx, false, question, c.Finalizer) == nil {
-				o.rules.Named = append(o.rules.Named, c.Finalizer)
+			err := ask(fmt.Sprintf("%s: %s.\nTo remove it all the same, name it; anything else leaves it.", c.Summary, c.Remedy),
+				c.Finalizer)
+			switch {
+			case err == nil:
+				names = append(names, c.Finalizer)
+			case ExitCode(err) != ExitRefused:
+				return nil, err
 			}
 		}
 	}
-	if len(o.rules.Named) == 0 {
-		return ds, nil
-	}
-	return o.judge(namesOf(ds))
+	return names, nil
 }
 
 func namesOf(ds []*finalize.Diagnosis) []string {
