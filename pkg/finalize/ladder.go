@@ -120,7 +120,10 @@ func (l *ladder) next(ctx context.Context, left []cluster.Target) (*engine.Step,
 	}
 	snap, err := l.look(ctx)
 	if err != nil {
-		if l.failed++; l.failed >= maxLooks || ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause // which says what to do, and the request's error does not
+		}
+		if l.failed++; l.failed >= maxLooks {
 			return nil, fmt.Errorf("can't look again: %w", err)
 		}
 		return &engine.Step{Title: "Look again in a moment: " + err.Error(), Patience: l.options.patience()}, nil
