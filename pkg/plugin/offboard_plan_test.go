@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/castai/kubectl-castai/internal/audit"
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 )
@@ -79,9 +80,6 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	dir := t.TempDir()
-	t.Setenv("HOME", dir)
-	t.Chdir(dir)
 	s := clustertest.ServeManifest(t, role("castai-agent")+binding("castai-agent")+installation)
 	home := cluster.Ref{Kind: "Namespace", Name: "castai-agent"}
 	s.Before(func(*clustertest.Request) clustertest.Fault { // the namespace controller
@@ -95,6 +93,18 @@ func newSite(t *testing.T) *site {
 		}
 		return clustertest.Fault{}
 	})
+	return siteOf(t, s)
+}
+
+// siteOf is where an administrator of a cluster works: a folder of its own, without
+// the environment's API key.
+func siteOf(t *testing.T, s *clustertest.Server) *site {
+	t.Helper()
+	dir := t.TempDir()
+	for name, value := range map[string]string{"HOME": dir, castai.EnvKey: "", castai.EnvToken: ""} {
+		t.Setenv(name, value)
+	}
+	t.Chdir(dir)
 	return &site{s, t, s.Kubeconfig(), dir}
 }
 
