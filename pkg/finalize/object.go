@@ -54,15 +54,13 @@ func ObserveObject(ctx context.Context, c Reader, t cluster.Target) (*Observatio
 			return nil, err
 		}
 	}
-	samples := map[Class]*cluster.Object{}
+	samples := &classes{}
 	for _, obj := range inside(o, t) {
 		for _, f := range obj.Finalizers {
-			if class := classOf(obj, f); samples[class] == nil && len(samples) < maxSamples {
-				samples[class] = obj
-			}
+			samples.add(classOf(obj, f), obj)
 		}
 	}
-	if len(samples) == 0 {
+	if len(samples.order) == 0 {
 		return o, nil
 	}
 	if err := o.findOwners(ctx, c); err != nil {

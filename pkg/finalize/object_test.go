@@ -264,7 +264,7 @@ func TestDiagnoseObject(t *testing.T) {
 			name: "an update that is refused",
 			build: func(w *world) *cluster.Object {
 				o := w.add("persistentvolumes", "", "pv", deleting, held("example.com/hold"))
-				w.samples[classOf(o, "example.com/hold")] = Sample{Object: o.Ref(), Untracked: true,
+				w.samples[classOf(o, "example.com/hold")] = Sample{Untracked: true,
 					Refused: `ValidatingAdmissionPolicy 'keep' with binding 'keeps' denied request: no`}
 				return o
 			},

@@ -1,6 +1,7 @@
 package finalize
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -114,8 +115,12 @@ func (v verdict) or(other verdict) verdict {
 // gone tells whether nobody is left who is known to be able to remove a finalizer, and
 // from what that follows. found is what workloads and Leases say.
 func (s *owners) gone(k Known, finalizer string, found verdict, writes []Write, objects []*cluster.Object) verdict {
-	if sign := signOfLife(writes); sign != "" {
-		return verdict{alive: AliveUnsure, evidence: sign, awaited: true}
+	sign := signOfLife(writes)
+	switch {
+	case sign != "" && found.evidence != "":
+		return verdict{alive: AliveUnsure, evidence: found.evidence + "; " + sign, awaited: true}
+	case sign != "":
+		return verdict{alive: AliveUnsure, evidence: sign + ", and is not in this cluster", awaited: true}
 	}
 	unsure := func(why string) verdict { return verdict{alive: AliveUnsure, evidence: why} }
 	switch {
@@ -127,6 +132,9 @@ func (s *owners) gone(k Known, finalizer string, found verdict, writes []Write, 
 		return unsure("the objects do not say who wrote them")
 	}
 	if outside := s.outsider(finalizer, managers(writes), objects); outside != "" {
+		if found.evidence != "" {
+			outside = found.evidence + ", but " + outside
+		}
 		return verdict{alive: AliveUnsure, evidence: outside, awaited: true}
 	}
 	switch {
@@ -196,8 +204,8 @@ func managers(writes []Write) []string {
 func signOfLife(writes []Write) string {
 	for _, w := range writes {
 		if w.After && !isClient(w.Manager) {
-			return fmt.Sprintf("%s wrote it at %s, after its deletion, and is not found in this cluster",
-				w.Manager, w.At.UTC().Format(time.RFC3339))
+			return fmt.Sprintf("%s wrote %s at %s, after its deletion", w.Manager, cmp.Or(w.Of, "it"),
+				w.At.UTC().Format(time.RFC3339))
 		}
 	}
 	return ""

@@ -167,7 +167,7 @@ func TestOwners(t *testing.T) {
 			w.wrote(o, "widget-operator", day)
 			w.grantTo("User", "ops@example.com", "example.com", "widgets")
 		}, AliveUnsure, "ClusterRole writes-example.com lets User ops@example.com write widgets.example.com, and " +
-			"widget-operator, a writer of the objects, is not in this cluster"},
+			"nothing that runs in this cluster is widget-operator, a writer of the objects"},
 		{"a writer outside of the cluster, in a group", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.grantTo("Group", "operators", "example.com", "*")
@@ -204,7 +204,8 @@ func TestOwners(t *testing.T) {
 			w.wrote(o, "widget-operator", day)
 			deleting(w.operator("x", "widget-operator", "", 0))
 			w.grantTo("User", "ops@example.com", "example.com", "widgets")
-		}, AliveUnsure, "lets User ops@example.com write"},
+		}, AliveUnsure, "Deployment x/widget-operator is being deleted, has no ready pod, and widget-operator is a writer " +
+			"of the objects, but ClusterRole writes-example.com lets User ops@example.com write"},
 		{"a ServiceAccount as which nothing runs", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.lets("example.com", "widgets")
@@ -240,7 +241,7 @@ func TestOwners(t *testing.T) {
 			w.lease("other", "other-1", time.Second)
 		}, Gone, ""},
 		{"objects that do not say who wrote them", func(w *world, o *cluster.Object) {
-			w.samples[classOf(o, "example.com/hold")] = Sample{Object: o.Ref(), Untracked: true}
+			w.samples[classOf(o, "example.com/hold")] = Sample{Untracked: true}
 		}, AliveUnsure, "do not say who wrote them"},
 		{"roles that can't be read", func(w *world, _ *cluster.Object) {
 			w.owners.Unreadable = []cluster.Unreadable{{What: "clusterroles.rbac.authorization.k8s.io", Forbidden: true}}
@@ -303,7 +304,7 @@ func TestDeadDeploymentOfATenant(t *testing.T) {
 			w := newWorld()
 			w.namespace("x")
 			o := w.add("widgets", "x", "a", deleting, held("example.com/hold-s3"))
-			w.samples[classOf(o, "example.com/hold-s3")] = Sample{Object: o.Ref(), Untracked: true}
+			w.samples[classOf(o, "example.com/hold-s3")] = Sample{Untracked: true}
 			bear(w, w.operator("shop", "hold-s3", "", 0))
 			if c := diagnose(t, w, "x", options()).Causes[0]; c.Controller.Alive != AliveUnsure || !c.Asks {
 				t.Errorf("%s: %s", c.Controller.Alive, c.Controller.Evidence)

@@ -140,7 +140,7 @@ func (e *examination) findRefusals() {
 		}
 		for _, o := range c.objects {
 			s := e.obs.Samples[classOf(o, c.Finalizer)]
-			if s.Refused == "" {
+			if !s.refuses(o) {
 				continue
 			}
 			r := e.readRefusal(s.Refused, o)
@@ -151,7 +151,7 @@ func (e *examination) findRefusals() {
 			seen[k] = true
 			var hit []*cluster.Object
 			for _, other := range c.objects {
-				if other.Resource == o.Resource {
+				if s := e.obs.Samples[classOf(other, c.Finalizer)]; other.Resource == o.Resource && s.refuses(other) {
 					hit = append(hit, other)
 				}
 			}

@@ -49,7 +49,8 @@ func (s *owners) outsider(finalizer string, by []string, objects []*cluster.Obje
 				points = objects[0].Resource.GroupResource().String()
 			}
 			if points != "" {
-				return fmt.Sprintf("%s %s lets %s %s write %s, and %s, a writer of the objects, is not in this cluster",
+				return fmt.Sprintf("%s %s lets %s %s write %s, and nothing that runs in this cluster is %s, a writer of the "+
+					"objects",
 					role.Resource.Kind, role.Name, subject.kind, subject.name, points, by[0])
 			}
 		}

@@ -291,7 +291,6 @@ func (w *world) wrote(o *cluster.Object, manager string, ago time.Duration) {
 	for _, f := range o.Finalizers {
 		class := classOf(o, f)
 		s := w.samples[class]
-		s.Object = o.Ref()
 		s.Writes = append(s.Writes, Write{Manager: manager, At: noon.Add(-ago), Holds: true,
 			After: noon.Add(-ago).After(o.Deleting)})
 		w.samples[class] = s
