@@ -176,6 +176,7 @@ type Cause struct {
 	objects    []*cluster.Object // those to act on
 	definition *cluster.Object   // with the action RelaxSchema: the one whose schema is relaxed
 	later      bool              // to be acted on only when they are being deleted
+	itself     bool              // it goes by itself when what it protects does
 }
 
 // APIService names the one that does not answer, if that is the cause.
@@ -286,7 +287,7 @@ func (d *Diagnosis) Stuck() bool {
 		return true
 	}
 	return slices.ContainsFunc(d.Causes, func(c Cause) bool {
-		return c.Blocks || c.Action != Wait && c.Type != UnreadableContent
+		return !c.itself && (c.Blocks || c.Action != Wait && c.Type != UnreadableContent)
 	})
 }
 

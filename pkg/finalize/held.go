@@ -38,20 +38,16 @@ func (e *examination) addFinalizer(finalizer string, allowed, later bool, object
 		Controller: e.owners.of(finalizer, objects),
 		Command:    stripCommand(objects[0], []string{finalizer}),
 	}
+	e.decide(&c, allowed, later)
 	verb := "wait"
 	if len(objects) == 1 {
 		verb = "waits"
 	}
-	tense := "should have removed"
 	if later {
-		verb, tense = "will wait", "should remove"
+		verb = "will wait"
 	}
-	c.Summary = fmt.Sprintf("%s %s for the finalizer %s, which %s %s", describe(objects), verb, finalizer,
-		c.Controller.Name, tense)
-	if c.Controller.Evidence != "" {
-		c.Summary += " (" + c.Controller.Evidence + ")"
-	}
-	e.decide(&c, allowed, later)
+	c.Summary = fmt.Sprintf("%s %s for the finalizer %s, which %s", describe(objects), verb, finalizer,
+		e.whose(&c, later))
 	if c.Action == ClearFinalizers || c.later {
 		for _, o := range objects {
 			e.may[o] = append(e.may[o], finalizer)
@@ -60,13 +56,32 @@ func (e *examination) addFinalizer(finalizer string, allowed, later bool, object
 	e.add(c)
 }
 
+// whose says whose a finalizer is, and what its controller has not done, with the evidence. later: the objects
+// are not being deleted yet. One who lives, or may live, is not late before its time is over, nor is one who waits
+// for something itself.
+func (e *examination) whose(c *Cause, later bool) string {
+	young := e.options.now().Before(c.Since.Add(e.options.controllerPatience()))
+	tense := "should have removed"
+	switch {
+	case later:
+		tense = "should remove"
+	case c.Action == Wait || c.itself || c.Controller.Alive != Gone && young:
+		tense = "has yet to remove"
+	}
+	out := c.Controller.Name + " " + tense
+	if c.Controller.Evidence != "" {
+		out += " (" + c.Controller.Evidence + ")"
+	}
+	return out
+}
+
 // decide says what is done about a finalizer. later: the objects are not being
 // deleted yet.
 func (e *examination) decide(c *Cause, allowed, later bool) {
 	k, _ := lookUp(c.Finalizer, e.options.Known)
 	owner, named := c.Controller, allowed && e.options.named(c.objects[0], c.Finalizer)
 	untilPatience := c.Since.Add(e.options.controllerPatience())
-	young := e.options.now().Before(untilPatience)
+	young := later || e.options.now().Before(untilPatience)
 	if e.options.Force && owner.Alive == AliveUnsure && !owner.Outside && !(owner.awaited && young) {
 		named = allowed // or it would be orphaned for good
 	}
@@ -98,11 +113,12 @@ func (e *examination) decide(c *Cause, allowed, later bool) {
 			c.Finalizer, protects)
 	case (owner.Outside || owner.awaited) && young:
 		c.Action = Wait
+		c.Remedy = fmt.Sprintf("wait for %s%s", owner.Name, protects)
 		if !later {
 			c.Until = untilPatience
+			c.Remedy = fmt.Sprintf("wait for %s, at least until %s%s", owner.Name,
+				untilPatience.UTC().Format("15:04:05 MST"), protects)
 		}
-		c.Remedy = fmt.Sprintf("wait for %s, at least until %s%s", owner.Name,
-			untilPatience.UTC().Format("15:04:05 MST"), protects)
 	case owner.Outside:
 		c.Action, c.Asks = Nothing, true
 		c.Remedy = fmt.Sprintf("let %s remove it, or if it is certain that it may go, pass --finalizer=%s%s", owner.Name,
@@ -148,12 +164,9 @@ func (e *examination) findNamespaceFinalizers() {
 				Command:    finalizeCommand(e.Namespace), Action: Finalize,
 				Remedy: "finalize the namespace when it is empty",
 			}
-			c.Summary = fmt.Sprintf("the namespace itself has the finalizer %s in %s, which %s should have removed", f,
-				list.field, c.Controller.Name)
-			if c.Controller.Evidence != "" {
-				c.Summary += " (" + c.Controller.Evidence + ")"
-			}
 			e.decideNamespace(&c)
+			c.Summary = fmt.Sprintf("the namespace itself has the finalizer %s in %s, which %s", f, list.field,
+				e.whose(&c, false))
 			e.add(c)
 		}
 	}

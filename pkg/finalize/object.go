@@ -372,11 +372,11 @@ func (e *examination) decideProtected(c *Cause, named bool) bool {
 		c.Action, c.later = Wait, true
 		c.Remedy = fmt.Sprintf("wait: it goes by itself when %s gone", isAre(what))
 	case len(what) > 0 && going && isClaim(what[0]):
-		c.Action, c.later, c.Blocks = Nothing, true, true
+		c.Action, c.later, c.Blocks, c.itself = Nothing, true, true, true
 		c.Remedy = fmt.Sprintf("free the claim first, it goes by itself then: unstick %s%s", typeName(what[0]),
 			inNamespace(what[0].Namespace))
 	case len(what) > 0:
-		c.Action, c.Blocks = Nothing, true
+		c.Action, c.Blocks, c.itself = Nothing, true, true
 		c.Remedy = fmt.Sprintf("it goes by itself when %s gone, or let go of it; it protects %s", isAre(what),
 			c.Controller.Guards)
 	case unknown != "" && !named:

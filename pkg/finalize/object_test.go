@@ -356,3 +356,55 @@ func TestObjectIsAnother(t *testing.T) {
 		t.Errorf("%s: %v", title, actions)
 	}
 }
+
+// TestBeforeItsTime holds that what goes by itself, and has only begun to, is not called late or stuck.
+func TestBeforeItsTime(t *testing.T) {
+	for name, build := range map[string]func(w *world, since edit) *cluster.Object{
+		"a claim that a pod uses": func(w *world, since edit) *cluster.Object {
+			w.add("pods", "x", "web", onNode("n"), mounts("data"))
+			return w.add("persistentvolumeclaims", "x", "data", since, held(pvcProtection))
+		},
+		"a definition with objects": func(w *world, since edit) *cluster.Object {
+			w.add("widgets", "x", "a", since, held("example.com/gadgets-hold"))
+			w.operator("tools", "gadgets-hold", "gadgets", 1)
+			w.lets("example.com", "widgets")
+			return w.add("customresourcedefinitions", "", "widgets.example.com", since, held(cleanUpCustom))
+		},
+		"a machine": func(w *world, since edit) *cluster.Object {
+			return w.add("nodes", "", "n", since, held("karpenter.sh/termination"))
+		},
+	} {
+		for _, tc := range []struct {
+			since time.Duration
+			stuck bool
+		}{{2 * time.Second, false}, {6 * time.Minute, true}} {
+			w := newWorld()
+			w.namespace("x", active)
+			o := build(w, deletingSince(tc.since))
+			d, err := DiagnoseObject(w.obs(), o.Target(), options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Stuck() != tc.stuck || strings.Contains(d.Summary, "is stuck") != tc.stuck {
+				t.Errorf("%s, after %s: stuck: %t; %s", name, tc.since, d.Stuck(), d.Summary)
+			}
+			for _, c := range d.Causes {
+				if !tc.stuck && !strings.Contains(c.Summary, "has yet to remove") {
+					t.Errorf("%s, after %s: %s", name, tc.since, c.Summary)
+				}
+			}
+		}
+	}
+}
+
+// TestNamespaceFinalizerBeforeItsTime holds the same of a finalizer of the namespace itself.
+func TestNamespaceFinalizerBeforeItsTime(t *testing.T) {
+	w := newWorld()
+	w.namespace("x", deletingSince(2*time.Second), held("example.com/widget-operator"))
+	w.operator("tools", "widget-operator", "default", 1)
+	w.grant("tools", "default", "*", "*")
+	d := diagnose(t, w, "x", options())
+	if d.Stuck() || !strings.Contains(d.Causes[0].Summary, "which widget-operator has yet to remove (") {
+		t.Errorf("%+v", d.Causes)
+	}
+}

@@ -371,6 +371,27 @@ func TestStartingOwner(t *testing.T) {
 	}
 }
 
+// TestOwnerOfWhatIsNotDeletedYet holds that nobody is asked about an object that the namespace controller has not got
+// to, if its controller may be starting or guards something outside.
+func TestOwnerOfWhatIsNotDeletedYet(t *testing.T) {
+	for _, finalizer := range []string{"example.com/widget-operator", "service.kubernetes.io/load-balancer-cleanup"} {
+		w := newWorld()
+		w.namespace("x", deletingSince(time.Second))
+		w.add("widgets", "x", "a", held(finalizer))
+		w.operator("tools", "widget-operator", "default", 0)
+		w.grant("tools", "default", "*", "*")
+		d := diagnose(t, w, "x", options())
+		for _, c := range d.Causes {
+			if c.Asks || c.Action != Wait {
+				t.Errorf("%s, asks: %t, %s", c.Action, c.Asks, c.Summary)
+			}
+		}
+		if len(clearActions(d, true)) > 0 {
+			t.Errorf("%s would be removed later", finalizer)
+		}
+	}
+}
+
 // TestStartingOwnerOfNamespace holds the same of a finalizer of the namespace itself.
 func TestStartingOwnerOfNamespace(t *testing.T) {
 	w := newWorld()
