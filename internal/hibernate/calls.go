@@ -14,9 +14,11 @@ import (
 )
 
 // turn sets a switch of the autoscaler and makes sure that it stays so. Others may
-// change the policies at the same time, and then they are read again.
-func (r *Runner) turn(ctx context.Context, name string, on bool) error {
+// change the policies at the same time, and then they are read again. So they are if an
+// answer lacks some of the original ones: what is put replaces all of them.
+func (r *Runner) turn(ctx context.Context, original castai.Policies, name string, on bool) error {
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6}
+	var partial error
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
 		policies, err := r.API.Policies(ctx, r.ClusterID)
 		if err != nil {
@@ -25,6 +27,9 @@ func (r *Runner) turn(ctx context.Context, name string, on bool) error {
 		is, err := switched(policies, name)
 		if err != nil || is == on {
 			return is == on, err
+		}
+		if partial = complete(policies, original); partial != nil {
+			return false, nil
 		}
 		if policies, err = withSwitch(policies, name, on); err != nil {
 			return false, err
@@ -35,6 +40,9 @@ func (r *Runner) turn(ctx context.Context, name string, on bool) error {
 		return false, nil // look whether it has had its effect
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
+		if partial != nil {
+			return partial
+		}
 		return errors.New("the autoscaler's policies do not stay as they are set: somebody else sets them, too")
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,49 @@ func TestPoliciesInPartStay(t *testing.T) {
 			if p, err := withSwitch(castai.Policies(answer), name, true); err == nil {
 				t.Errorf("%s becomes %s", answer, p)
 			}
+		}
+	}
+}
+
+// Nor is one that lacks what the pause has recorded: it is asked for again, and the
+// cluster stays asleep rather than to lose its policies.
+func TestPoliciesInPartAreAskedForAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answers int
+		wakes   bool
+	}{"once": {2, true}, "always": {1000, false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := evening(t)
+				if err := n.pause(t.Context(), options()); err != nil {
+					t.Fatal(err)
+				}
+				n.partly = tc.answers
+				err := n.resume(t.Context(), ResumeOptions{Run: "r", By: "me"})
+				if (err == nil) != tc.wakes || err != nil && !strings.Contains(err.Error(), "without these policies") {
+					t.Errorf("the error is %v", err)
+				}
+				n.partly = 0
+				if n.on() != tc.wakes || !strings.Contains(string(n.policies), "1e3") ||
+					!strings.Contains(string(n.policies), "other") {
+					t.Errorf("the policies are %s", n.policies)
+				}
+			})
+		})
+	}
+}
+
+// What is absent because it has its zero value, and the switch, are no such policies.
+func TestCompletePolicies(t *testing.T) {
+	const was = `{"enabled": true, "isScopedMode": false, "nodeDownscaler": {"enabled": true}, "unschedulablePods": {}}`
+	for is, missing := range map[string]bool{
+		"{}": true, `{"enabled": false}`: true, `{"nodeDownscaler": {"enabled": false}, "more": 1}`: false, "[]": true,
+	} {
+		if err := complete(castai.Policies(is), castai.Policies(was)); (err != nil) != missing {
+			t.Errorf("%s: %v", is, err)
+		}
+		if err := complete(castai.Policies(is), nil); err != nil {
+			t.Errorf("%s, without a record: %v", is, err)
 		}
 	}
 }

@@ -38,6 +38,8 @@ type night struct {
 	// the answer.
 	before func(request string) error
 	asked  []string
+	// partly is how many of the next answers have the policies in part only.
+	partly int
 }
 
 const clusterID = "id"
@@ -212,6 +214,10 @@ func (n *night) Policies(context.Context, string) (castai.Policies, error) {
 		return nil, err
 	}
 	defer n.mu.Unlock()
+	if n.partly > 0 {
+		n.partly--
+		return castai.Policies(`{"enabled": false, "unschedulablePods": {"enabled": true}}`), nil
+	}
 	return slices.Clone(n.policies), nil
 }
 

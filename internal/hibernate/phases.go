@@ -81,7 +81,7 @@ func (r *Runner) prepare(p *Pause) []engine.Phase {
 	phases := []engine.Phase{
 		r.record(p.Journal, "Write down what is about to be done"),
 		{Name: phaseAutoscaler, Title: "Stop the autoscaler", Gate: true, Timeout: r.Step,
-			Actions: []engine.Action{r.switching(p.Journal.Policies.Switch, false)}},
+			Actions: []engine.Action{r.switching(p.Journal.Policies, p.Journal.Policies.Switch, false)}},
 	}
 	if len(node.Actions) > 0 {
 		phases = append(phases, node)
@@ -89,13 +89,14 @@ func (r *Runner) prepare(p *Pause) []engine.Phase {
 	return phases
 }
 
-// switching turns a switch of the autoscaler, unless it stands there.
-func (r *Runner) switching(name string, on bool) engine.Action {
+// switching turns a switch of the autoscaler, whose policies were as recorded, unless it
+// stands there.
+func (r *Runner) switching(was *Policies, name string, on bool) engine.Action {
 	what := map[string]string{SwitchAll: "all policies", SwitchUnschedulable: "the unscheduled pod policy"}[name]
 	return engine.Action{
 		Verb: engine.Call, Target: r.console(), Operation: operationSwitch, Why: fmt.Sprintf("turns %s %s", what,
 			map[bool]string{true: "on", false: "off"}[on]),
-		Do: func(ctx context.Context, _ func(string)) error { return r.turn(ctx, name, on) },
+		Do: func(ctx context.Context, _ func(string)) error { return r.turn(ctx, was.Original, name, on) },
 	}
 }
 
@@ -214,9 +215,9 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 	var start, unmade, phases []engine.Phase
 	if p.Policies != nil {
 		turn := engine.Phase{Name: phaseAutoscaler, Title: "Start the autoscaler", Timeout: r.Step, InOrder: true}
-		turn.Actions = append(turn.Actions, r.switching(p.Policies.Switch, p.Policies.Enabled))
+		turn.Actions = append(turn.Actions, r.switching(p.Policies, p.Policies.Switch, p.Policies.Enabled))
 		for _, name := range p.Also {
-			turn.Actions = append(turn.Actions, r.switching(name, true))
+			turn.Actions = append(turn.Actions, r.switching(p.Policies, name, true))
 		}
 		start = []engine.Phase{turn}
 	}

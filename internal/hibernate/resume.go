@@ -72,6 +72,9 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	// What Cast AI's job pauses had the autoscaler on: it does not pause otherwise.
 	r := &Resume{Journal: &Journal{Run: o.Run, Policies: &Policies{Switch: SwitchAll, Enabled: on || sleep.Who == CastAI &&
 		sleep.Asleep()}}}
+	if s.Console != nil {
+		r.Journal.Policies.Original = s.Console.Policies
+	}
 	switch {
 	case sleep.Who == Service:
 		return nil, refuse("%s", sleep.Clause())

@@ -197,7 +197,7 @@ func (r *Runner) ready(ctx context.Context, p *Pause, o PauseOptions) (*Pause, e
 		return p, err
 	}
 	if waited {
-		if err := r.turn(ctx, p.Journal.Policies.Switch, false); err != nil {
+		if err := r.turn(ctx, p.Journal.Policies.Original, p.Journal.Policies.Switch, false); err != nil {
 			return p, err
 		}
 	}
