@@ -30,7 +30,7 @@ type situation struct {
 func TestSituations(t *testing.T) {
 	all := castAI(t)
 	for _, list := range [][]situation{releaseSituations(), accessSituations(), clusterSituations(), namespaceSituations(),
-		liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations()} {
+		liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations(), insideSituations()} {
 		for _, s := range list {
 			if s.with == nil {
 				s.with = func(testing.TB) *scene { return all.clone() }

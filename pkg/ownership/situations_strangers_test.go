@@ -177,7 +177,7 @@ func TestStrangersBesideCastAI(t *testing.T) {
 func TestOpenShiftsOwnHoldsNoNamespace(t *testing.T) {
 	s := small(t).yaml(t, thing("v1", "ServiceAccount", "castai-agent", "deployer")+
 		thing("v1", "Secret", "castai-agent", "builder-dockercfg-x7k2p",
-			"annotations: {kubernetes.io/service-account.name: builder}"))
+			"annotations: {kubernetes.io/service-account.name: builder}", by("openshift-controller-manager")))
 	for _, openshift := range []bool{false, true} {
 		if openshift {
 			s.yaml(t, thing("security.openshift.io/v1", "SecurityContextConstraints", "", "restricted"))

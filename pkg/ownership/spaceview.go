@@ -258,26 +258,44 @@ func (v *spaceView) called(name string) *Component {
 }
 
 // noise tells whether Kubernetes, or the OpenShift or Istio that is in this
-// cluster, puts such an object into every namespace. One that a person's tool
-// wrote is none, but for the account and the certificates that Kubernetes itself
-// makes again.
+// cluster, puts such an object into every namespace, and nobody wrote anything
+// into it that would be missed: only that is in no backup.
 func (r *reader) noise(o *cluster.Object) bool {
 	switch kind := o.Ref().GroupKind().String(); {
-	case kind == "ConfigMap" && o.Name == "kube-root-ca.crt", kind == "ServiceAccount" && o.Name == defaultAccount:
-		return true
+	case kind == "ConfigMap" && o.Name == "kube-root-ca.crt":
+		return true // kube-controller-manager overwrites what others put into it
 	case slices.ContainsFunc(o.Managers, byHand):
 		return false
 	case kind == "ConfigMap":
-		return o.Name == "openshift-service-ca.crt" && r.openshift || o.Name == "istio-ca-root-cert" && r.istio
+		return onlyBy(o, distributors) && (o.Name == "openshift-service-ca.crt" && r.openshift ||
+			o.Name == "istio-ca-root-cert" && r.istio)
 	case kind == "ServiceAccount":
-		return r.openshift && slices.Contains(openshiftAccounts, o.Name)
+		return bare(o) && (o.Name == defaultAccount || r.openshift && slices.Contains(openshiftAccounts, o.Name))
 	case kind == "Secret":
-		return r.noiseSecret(o)
+		return onlyBy(o, distributors) && r.noiseSecret(o)
 	case kind == "RoleBinding."+rbac:
 		return r.openshift && slices.Contains([]string{"system:deployers", "system:image-builders", "system:image-pullers"},
 			o.Name)
 	}
 	return false
+}
+
+// onlyBy tells whether nobody but these programs wrote an object. An object that
+// does not say who wrote it may be anybody's.
+func onlyBy(o *cluster.Object, programs []string) bool {
+	return len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers,
+		func(m string) bool { return !slices.Contains(programs, m) })
+}
+
+// bare tells whether nobody gave an account labels or annotations, by which clouds
+// and policies know it.
+func bare(o *cluster.Object) bool {
+	for key := range o.Annotations {
+		if key != "openshift.io/internal-registry-pull-secret-ref" { // OpenShift's own, on all of them
+			return false
+		}
+	}
+	return len(o.Labels) == 0
 }
 
 // noiseSecret tells whether a Secret is the token or the pull secret of such an
@@ -296,6 +314,11 @@ func (r *reader) noiseSecret(o *cluster.Object) bool {
 const defaultAccount = "default"
 
 var (
+	// distributors are the field managers that put the same into every namespace: the
+	// controllers of Kubernetes (client-go calls a manager after its binary, so that
+	// those of k3s and MicroK8s have other names), of OpenShift and of Istio.
+	distributors = []string{"kube-controller-manager", "k3s", "k3s-server", "kubelite", "microshift",
+		"openshift-controller-manager", "service-ca-operator", "pilot-discovery"}
 	// openshiftAccounts are those that OpenShift makes in every namespace.
 	openshiftAccounts = []string{"builder", "deployer"}
 	// accountSecret: the random end is that of pkg/storage/names of the API server.
