@@ -25,6 +25,8 @@ type Options struct {
 	// Timeout of one attempt of a request, and Backoff before the second one;
 	// zero: the defaults.
 	Timeout, Backoff time.Duration
+	// Transport sends requests with the key; nil: over the network.
+	Transport http.RoundTripper
 	// Wrap is put around what sends requests, and does not see the key. It may be nil.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }

@@ -41,18 +41,13 @@ type sender struct {
 
 // newSender returns a sender for the host of the URL.
 func newSender(server *url.URL, o Options) *sender {
-	http1 := &http.Protocols{}
-	http1.SetHTTP1(true)
 	s := &sender{key: o.Key, agent: o.UserAgent, timeout: o.Timeout, backoff: o.Backoff}
+	next := o.Transport
+	if next == nil {
+		next = network()
+	}
 	s.http = &http.Client{
-		Transport: &keyed{key: o.Key, server: server, next: &http.Transport{
-			Proxy: http.ProxyFromEnvironment,
-			// GODEBUG=http2debug=2 would print the key.
-			Protocols:           http1,
-			TLSHandshakeTimeout: 10 * time.Second,
-			IdleConnTimeout:     90 * time.Second,
-			MaxIdleConnsPerHost: 4,
-		}},
+		Transport: &keyed{key: o.Key, server: server, next: next},
 		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
 			return fmt.Errorf("it redirects to %s, which the API does not do", req.URL.Host)
 		},
@@ -61,6 +56,20 @@ func newSender(server *url.URL, o Options) *sender {
 		s.http.Transport = o.Wrap(s.http.Transport)
 	}
 	return s
+}
+
+// network returns what sends requests over the network.
+func network() *http.Transport {
+	http1 := &http.Protocols{}
+	http1.SetHTTP1(true)
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		// GODEBUG=http2debug=2 would print the key.
+		Protocols:           http1,
+		TLSHandshakeTimeout: 10 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConnsPerHost: 4,
+	}
 }
 
 // keyed puts the key on requests to its server. The request that callers see,

@@ -26,23 +26,24 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	s := castaitest.Serve(t)
+	s := castaitest.Serve()
 	s.Nodes = []castai.Node{
 		{Id: "n1", Name: "a", ProviderId: "aws:///eu-central-1a/i-1", AddedBy: castAI, State: castai.NodeState{Phase: "ready"}},
 		{Id: "n2", Name: "mine", AddedBy: "user", State: castai.NodeState{Phase: "ready"}},
 		{Id: "n3", Name: "old", AddedBy: castAI, State: castai.NodeState{Phase: nodeDeleted}},
 	}
 	s.Cluster.Anywhere.KubeSystemNamespaceId = "uid-1"
-	return &desk{Server: s, t: t, api: client(t, s.URL(), castaitest.Key)}
+	return &desk{Server: s, t: t, api: client(t, s, castaitest.Key)}
 }
 
-func client(t *testing.T, url, secret string) *castai.Client {
+func client(t *testing.T, s *castaitest.Server, secret string) *castai.Client {
 	t.Helper()
 	key, err := castai.FindKey("-", strings.NewReader(secret), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: "test", Backoff: time.Millisecond})
+	api, err := castai.New(castai.Options{URL: castaitest.URL, Key: key, UserAgent: "test",
+		Backoff: time.Millisecond, Transport: s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func TestObserve(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Observe(t.Context(), client(t, d.URL(), "another-key"), id); !castai.IsStatus(err, 401) {
+	if _, err := Observe(t.Context(), client(t, d.Server, "another-key"), id); !castai.IsStatus(err, 401) {
 		t.Errorf("with another key: %v", err)
 	}
 }

@@ -71,7 +71,7 @@ func (a *apiFlags) client(key castai.Key, id ownership.Identity) (*castai.Client
 		}
 	}
 	client, err := castai.New(castai.Options{URL: url, Key: key, UserAgent: cluster.UserAgent(a.Version.Version),
-		Wrap: a.audit.Wrap})
+		Wrap: a.audit.Wrap, Transport: a.castAI})
 	return client, clusterID, err
 }
 

@@ -128,7 +128,8 @@ func (a *access) reach(ctx context.Context, client *cluster.Client) (*castai.Cli
 
 // api returns a client of the API that the flags, or a look, have said.
 func (a *access) api() (*castai.Client, error) {
-	return castai.New(castai.Options{URL: a.url, Key: a.key, UserAgent: cluster.UserAgent(a.Version.Version)})
+	return castai.New(castai.Options{URL: a.url, Key: a.key, UserAgent: cluster.UserAgent(a.Version.Version),
+		Transport: a.castAI})
 }
 
 // runner returns what pauses and resumes the cluster. api may be nil: then Cast

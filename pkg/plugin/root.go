@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type Root struct {
 	quiet bool
 	logs  *flag.FlagSet
 	audit audit.Record
+	// castAI sends requests to the Cast AI API; nil: over the network.
+	castAI http.RoundTripper
 }
 
 // DisplayName turns the path that the binary was called by into what a user
@@ -65,12 +68,20 @@ func (r *Root) fileName() string {
 
 // New returns the command tree.
 func New(name string, version Version, streams genericiooptions.IOStreams) *cobra.Command {
-	showVersion := false
-	r := &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version,
+	return newRoot(name, version, streams).commands()
+}
+
+func newRoot(name string, version Version, streams genericiooptions.IOStreams) *Root {
+	return &Root{IOStreams: streams, Kube: genericclioptions.NewConfigFlags(true), Name: name, Version: version,
 		logs: logFlags()}
+}
+
+// commands returns the command tree.
+func (r *Root) commands() *cobra.Command {
+	showVersion := false
 	cmd := &cobra.Command{
 		Use:         r.fileName(),
-		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: name},
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: r.Name},
 		Short:       "Take Cast AI out of a cluster, completely and safely",
 		Long: templates.LongDesc(`
 			Takes Cast AI out of a Kubernetes cluster: everything that is Cast AI's and nothing that is not, with the reason
@@ -108,9 +119,9 @@ func New(name string, version Version, streams genericiooptions.IOStreams) *cobr
 		SuggestionsMinimumDistance: 2,
 	}
 	cmd.Flags().BoolVar(&showVersion, "version", false, "Show the version of this plugin")
-	cmd.SetIn(streams.In)
-	cmd.SetOut(streams.Out)
-	cmd.SetErr(streams.ErrOut)
+	cmd.SetIn(r.In)
+	cmd.SetOut(r.Out)
+	cmd.SetErr(r.ErrOut)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w: see %s --help", err, c.CommandPath()))
 	})

@@ -1,7 +1,8 @@
 // Package castaitest stands in for the Cast AI API in unit tests: one cluster of one
 // organization, and the rules that the plugin's steps depend on. What takes time there
 // takes looks here: each request for the cluster, a node or a list of them is a step
-// further, so that no test waits for a clock. test/fakecastai is the whole of the API,
+// further, so that no test waits for a clock. Nodes come and go by the clock of a bubble of
+// testing/synctest, because a cluster's watches see them. test/fakecastai is the whole of the API,
 // beside a real cluster.
 package castaitest
 
@@ -13,7 +14,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
-	"testing"
+	"time"
 
 	"github.com/castai/kubectl-castai/internal/castai"
 )
@@ -45,7 +46,7 @@ type Server struct {
 	Removed func(n castai.Node)
 
 	mu       sync.Mutex
-	http     *httptest.Server
+	handle   http.Handler
 	coming   []func() // one at each look
 	requests []string
 }
@@ -53,10 +54,8 @@ type Server struct {
 // Policies of a cluster that is not paused, with what no client knows.
 const Policies = `{"enabled": true, "unschedulablePods": {"enabled": true}, "newer": 1.50e2}`
 
-// Serve starts a server with a managed cluster that is ready and has no nodes. It ends
-// with the test.
-func Serve(t testing.TB) *Server {
-	t.Helper()
+// Serve returns a server with a managed cluster that is ready and has no nodes.
+func Serve() *Server {
 	managed := true
 	s := &Server{
 		Cluster: castai.Cluster{
@@ -65,13 +64,23 @@ func Serve(t testing.TB) *Server {
 		},
 		Policies: castai.Policies(Policies), Script: "curl -fsSL https://example.com/cleanup.sh | bash\n",
 	}
-	s.http = httptest.NewServer(s.handler())
-	t.Cleanup(s.http.Close)
+	s.handle = s.handler()
 	return s
 }
 
-// URL is the address of the API.
-func (s *Server) URL() string { return s.http.URL }
+// URL is the address of the API for clients that send their requests by RoundTrip.
+const URL = "https://api.cast.ai"
+
+// RoundTrip answers a request without a network, so that clients work in a bubble of
+// testing/synctest.
+func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	answer := httptest.NewRecorder()
+	s.handle.ServeHTTP(answer, r)
+	return answer.Result(), nil
+}
 
 // Update changes what there is, as somebody at the console does.
 func (s *Server) Update(change func()) {
@@ -238,7 +247,13 @@ func (s *Server) part(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// addNode makes a node that is in the cluster at the next look.
+// later is when a node has joined the cluster, or has left it: nobody has to look for it.
+const later = 10 * time.Second
+
+// after lets something happen later.
+func (s *Server) after(do func()) { time.AfterFunc(later, func() { s.Update(do) }) }
+
+// addNode makes a node.
 func (s *Server) addNode(w http.ResponseWriter, r *http.Request) {
 	var config castai.NodeConfig
 	if !s.there(w, r) || !decode(w, r, &config) {
@@ -248,7 +263,10 @@ func (s *Server) addNode(w http.ResponseWriter, r *http.Request) {
 		Labels: config.KubernetesLabels, State: castai.NodeState{Phase: "creating"}}
 	i := len(s.Nodes)
 	s.Nodes = append(s.Nodes, n)
-	s.coming = append(s.coming, func() {
+	s.after(func() {
+		if s.Nodes[i].State.Phase != "creating" {
+			return // it was deleted before it was there
+		}
 		s.Nodes[i].State.Phase = "ready"
 		if s.Added != nil {
 			s.Added(s.Nodes[i], config)
@@ -277,7 +295,7 @@ func (s *Server) node(w http.ResponseWriter, r *http.Request) {
 func (s *Server) deleteNode(w http.ResponseWriter, r *http.Request) {
 	if i := s.nodeOf(w, r); i >= 0 {
 		s.Nodes[i].State.Phase = "draining"
-		s.coming = append(s.coming, func() { s.remove(i) })
+		s.after(func() { s.remove(i) })
 		answer(w, http.StatusOK, castai.DeletedNode{OperationId: "op"})
 	}
 }

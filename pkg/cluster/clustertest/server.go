@@ -42,6 +42,8 @@ type Server struct {
 	// Forbid tells whether the user lacks the right to a request. It answers
 	// SelfSubjectAccessReviews, too. It may be nil.
 	Forbid func(*Request) bool
+	// Logs is what pods have logged, by NAMESPACE/NAME.
+	Logs map[string]string
 
 	t       testing.TB
 	builtIn []*kind
@@ -151,6 +153,10 @@ func (s *Server) Config() *rest.Config {
 	}
 }
 
+// Instead returns Config for whatever cluster the flags of a command select: their
+// WrapConfigFn.
+func (s *Server) Instead(*rest.Config) *rest.Config { return s.Config() }
+
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r, err := parse(req)
@@ -211,6 +217,10 @@ func (s *Server) do(w http.ResponseWriter, req *http.Request, r *Request) *strea
 	})
 	if r.kind != nil && r.Verb == "create" && r.Resource == "pods" && r.Subresource == "eviction" {
 		s.evict(w, r)
+		return nil
+	}
+	if r.kind != nil && r.Verb == "get" && r.Resource == "pods" && r.Subresource == "log" {
+		s.log(w, r)
 		return nil
 	}
 	if r.kind == nil || r.Subresource != "" && !slices.Contains(r.kind.subresources(), r.Subresource) {
@@ -329,6 +339,16 @@ func (s *Server) review(w http.ResponseWriter, r *Request) {
 	}
 	set(review, s.Forbid == nil || !s.Forbid(about), "status", "allowed")
 	s.answer(w, http.StatusCreated, review.Object)
+}
+
+// log sends what a pod has logged, and follows nothing.
+func (s *Server) log(w http.ResponseWriter, r *Request) {
+	if s.objects[key{r.kind.GroupKind(), r.Namespace, r.Name}] == nil {
+		s.fail(w, apierrors.NewNotFound(r.groupResource(), r.Name))
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	_, _ = w.Write([]byte(s.Logs[r.Namespace+"/"+r.Name])) // a client that has gone is none of the server's business
 }
 
 // answer sends a document as JSON.
