@@ -195,10 +195,11 @@ func addresses(o *cluster.Object, inv *ownership.Inventory) bool {
 		inv.IsOwned(cluster.Ref{Kind: "Service", Namespace: o.Namespace, Name: o.Name})
 }
 
-// controlled tells whether a controller makes an object for one that is known.
+// controlled tells whether one of Kubernetes' own controllers makes an object for one
+// that is known. Whoever writes any other kind sets its controller as he likes.
 func controlled(o *cluster.Object, known map[types.UID]bool) bool {
 	c := o.Controller()
-	return c != nil && known[c.UID]
+	return c != nil && known[c.UID] && ownership.MadeAgain(o)
 }
 
 // losesData tells whether a volume goes with a claim in the namespace that

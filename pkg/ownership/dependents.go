@@ -46,14 +46,14 @@ func dependentOn(o *cluster.Object, find func(metav1.OwnerReference) *Item) (dep
 // controller made, and nothing lists, is left to Kubernetes.
 func (d dependence) own(n *notes, cat *Catalogue, o *cluster.Object, unlisted bool) {
 	n.own(o, cat.component(d.owner.Component), d.evidence)
-	if d.made && unlisted && (madeAgain(o) || d.owner.Dependent) {
+	if d.made && unlisted && (MadeAgain(o) || d.owner.Dependent) {
 		n.item(o).Dependent, n.changed = true, true
 	}
 }
 
-// madeAgain tells whether Kubernetes' own controllers make an object of this kind
+// MadeAgain tells whether Kubernetes' own controllers make an object of this kind
 // for its owner, and would make it again: nobody misses it in a backup.
-func madeAgain(o *cluster.Object) bool {
+func MadeAgain(o *cluster.Object) bool {
 	return slices.Contains([]string{
 		"Pod", "ReplicaSet.apps", "ControllerRevision.apps", "Job.batch", "Endpoints", "EndpointSlice.discovery.k8s.io",
 	}, o.Ref().GroupKind().String())
@@ -69,7 +69,7 @@ func holdsMore(o *cluster.Object) bool {
 // attached tells whether somebody else made an object that has an owner: it runs
 // their images, unless a controller made it, or a person's tool wrote it.
 func attached(r *reader, o *cluster.Object) (Evidence, bool) {
-	if madeAgain(o) && o.Controller() != nil {
+	if MadeAgain(o) && o.Controller() != nil {
 		return Evidence{}, false
 	}
 	if spec, ok := podSpec(o); ok && o.Controller() == nil {
