@@ -68,6 +68,7 @@ var (
 )
 
 var kinds = map[schema.GroupVersionResource]string{
+	templates:  "PodTemplate",
 	namespaces: "Namespace", nodes: "Node", pods: "Pod", configMaps: "ConfigMap", secrets: "Secret", widgets: "Widget",
 	deployments: "Deployment", events: "Event", services: "Service", volumeClaims: "PersistentVolumeClaim",
 	volumes: "PersistentVolume", definitions: "CustomResourceDefinition", policies: "ValidatingAdmissionPolicy",

@@ -126,10 +126,7 @@ rules: [{apiGroups: ["*"], resources: [widgets], verbs: [get, list, watch, updat
 // until it is ready.
 func deploy(t *testing.T, ns, name, account string) {
 	t.Helper()
-	if err := server.AddNode(t.Context(), controlplane.Node{Name: "for-" + name}); err != nil {
-		t.Fatal(err)
-	}
-	remove(t, nodes, "for-"+name)
+	node(t, name)
 	create(t, deployments, ns, name, map[string]any{"spec": map[string]any{
 		"replicas": int64(1), "selector": map[string]any{"matchLabels": map[string]any{"app": name}},
 		"template": map[string]any{
@@ -143,6 +140,21 @@ func deploy(t *testing.T, ns, name, account string) {
 			t.Error(err)
 		}
 	})
+	isReady(t, ns, name)
+}
+
+// node adds one for the pod of an operator.
+func node(t *testing.T, name string) {
+	t.Helper()
+	if err := server.AddNode(t.Context(), controlplane.Node{Name: "for-" + name}); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, nodes, "for-"+name)
+}
+
+// isReady waits until the pod of a Deployment is ready.
+func isReady(t *testing.T, ns, name string) {
+	t.Helper()
 	eventually(t, func(ctx context.Context) (bool, error) {
 		u, err := resource(deployments, ns).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
