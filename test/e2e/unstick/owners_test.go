@@ -50,7 +50,8 @@ func TestOwnerThatMayLive(t *testing.T) {
 			begin(t, ns)
 			was := state(t, tc.kind, ns, "w")
 			d := diagnose(t, finalize.Options{}, ns)[0]
-			if c := d.Causes[0]; c.Action != finalize.Wait || d.Stuck() || !strings.Contains(c.Controller.Evidence, tc.evidence) {
+			if c := d.Causes[0]; c.Action != finalize.Wait || d.Stuck() ||
+				!strings.Contains(c.Controller.Evidence, tc.evidence) {
 				t.Fatalf("%s: %s (stuck: %t)", c.Action, c.Summary, d.Stuck())
 			}
 			admin.Expect(t, 0, "unstick-ns", ns, "--diagnose")
