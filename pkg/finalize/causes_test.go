@@ -321,11 +321,12 @@ func TestDiagnoseCauses(t *testing.T) {
 				}
 			},
 			want: []want{
-				{LostPods, DeletePods, false, []string{"that Pod on-broken ended", "is not ready since 2026-03-01T09:00:00Z"}},
 				{LostPods, DeletePods, false, []string{"that Pod on-lost ended", "is unreachable since"}},
 				{LostPods, DeletePods, false, []string{"that Pod on-missing ended", "does not exist"}},
 				{LostPods, DeletePods, false, []string{"Pod on-new", "never reported"}},
 				{LostPods, DeletePods, false, []string{"Pod on-virtual", "is virtual"}},
+				{TerminatingPods, Nothing, true, []string{"kubelet of node broken reports that it is not ready since " +
+					"2026-03-01T09:00:00Z", "that Pod on-broken ended", "kubectl describe node broken"}},
 			},
 		},
 		{

@@ -266,6 +266,9 @@ type Node struct {
 	Missing bool   `json:"missing,omitempty"`
 	Virtual bool   `json:"virtual,omitempty"`
 	Message string `json:"message,omitempty"`
+
+	lost  bool      // nothing comes of its kubelet
+	until time.Time // how long the kubelet gets to come back
 }
 
 // Blocked returns the causes about which a person has to do something before
@@ -423,12 +426,13 @@ func enumerate(parts []string) string {
 	return strings.Join(parts[:last], ", ") + " and " + parts[last]
 }
 
-// oldest returns when the first of the objects was deleted.
+// oldest returns when the deletion of the first of the objects was asked for. The deletion
+// timestamp of a pod is later than that: it is the end of its grace period.
 func oldest(objects []*cluster.Object) time.Time {
 	var out time.Time
 	for _, o := range objects {
-		if o.Terminating() && (out.IsZero() || o.Deleting.Before(out)) {
-			out = o.Deleting
+		if at := o.Deleting.Add(-o.Grace); o.Terminating() && (out.IsZero() || at.Before(out)) {
+			out = at
 		}
 	}
 	return out

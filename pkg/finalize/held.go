@@ -80,7 +80,7 @@ func (e *examination) whose(c *Cause, later bool) string {
 func (e *examination) decide(c *Cause, allowed, later bool) {
 	k, _ := lookUp(c.Finalizer, e.options.Known)
 	owner, named := c.Controller, allowed && e.options.named(c.objects[0], c.Finalizer)
-	untilPatience := c.Since.Add(e.options.controllerPatience())
+	untilPatience := latest(c.objects).Add(e.options.controllerPatience())
 	young := later || e.options.now().Before(untilPatience)
 	if e.options.Force && owner.Alive == AliveUnsure && !owner.Outside && !(owner.awaited && young) {
 		named = allowed // or it would be orphaned for good
@@ -103,7 +103,7 @@ func (e *examination) decide(c *Cause, allowed, later bool) {
 		c.Remedy = "remove this finalizer when they are being deleted, if nobody else does"
 		if !later {
 			c.Until = untilPatience
-			c.Remedy = fmt.Sprintf("wait until %s: its controller may be at it", c.Until.UTC().Format("15:04:05 MST"))
+			c.Remedy = fmt.Sprintf("wait until %s: its controller may be at it", clock(c.Until))
 		}
 	case named:
 		c.Action, c.Remedy = ClearFinalizers, "remove this finalizer"+protects
@@ -117,7 +117,7 @@ func (e *examination) decide(c *Cause, allowed, later bool) {
 		if !later {
 			c.Until = untilPatience
 			c.Remedy = fmt.Sprintf("wait for %s, at least until %s%s", owner.Name,
-				untilPatience.UTC().Format("15:04:05 MST"), protects)
+				clock(untilPatience), protects)
 		}
 	case owner.Outside:
 		c.Action, c.Asks = Nothing, true
@@ -185,7 +185,7 @@ func (e *examination) decideNamespace(c *Cause) {
 			c.Finalizer)
 	case owner.awaited && e.options.now().Before(c.Since.Add(e.options.controllerPatience())):
 		c.Action, c.Until = Wait, c.Since.Add(e.options.controllerPatience())
-		c.Remedy = fmt.Sprintf("wait for %s, at least until %s", owner.Name, c.Until.UTC().Format("15:04:05 MST"))
+		c.Remedy = fmt.Sprintf("wait for %s, at least until %s", owner.Name, clock(c.Until))
 	case owner.Outside, owner.Alive == AliveUnsure:
 		c.Action, c.Asks = Nothing, true
 		c.Remedy = fmt.Sprintf("let %s remove it, or if it is gone for good, pass --finalizer=%s", owner.Name, c.Finalizer)

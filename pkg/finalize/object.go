@@ -254,7 +254,7 @@ func DiagnoseObject(obs *Observation, t cluster.Target, o Options) (*Diagnosis, 
 		return d, nil
 	}
 	s := d.subject
-	d.UID, d.ResourceVersion, d.Since, d.State = s.UID, s.ResourceVersion, s.Deleting, Active
+	d.UID, d.ResourceVersion, d.Since, d.State = s.UID, s.ResourceVersion, oldest([]*cluster.Object{s}), Active
 	if s.Terminating() {
 		d.State = Terminating
 	}

@@ -19,6 +19,11 @@ const namespaceGracePeriod = 5 * time.Second
 // kubeletDelay is what a kubelet may take beyond the grace period of a pod.
 const kubeletDelay = 30 * time.Second
 
+// nodePatience is how long Kubernetes itself waits for a node that has become unreachable
+// (Kubernetes 1.36.3 plugin/pkg/admission/defaulttolerationseconds,
+// default-unreachable-toleration-seconds).
+const nodePatience = 5 * time.Minute
+
 func isPod(o *cluster.Object) bool { return o.Resource.Group == "" && o.Resource.Kind == "Pod" }
 
 // findPods finds the pods that are being deleted and that a kubelet has to
@@ -48,35 +53,49 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 	node := e.node(nodeName)
 	// The deletion timestamp of a pod is the end of its grace period
 	// (k8s.io/apiserver pkg/registry/rest/delete.go, BeforeDelete).
-	end := latest(pods).Add(kubeletDelay)
-	c := Cause{
-		Node: &node, objects: pods, Since: oldest(pods),
-		Command: fmt.Sprintf("kubectl delete pod %s -n %s --grace-period=0 --force", pods[0].Name, e.Namespace),
+	ends := latest(pods)
+	until := ends.Add(kubeletDelay)
+	if node.lost && node.until.After(until) {
+		until = node.until
 	}
-	late := e.options.now().After(end)
+	c := Cause{Node: &node, objects: pods, Since: oldest(pods), Command: "kubectl describe node " + nodeName}
+	late := e.options.now().After(until)
 	switch {
-	case node.Message != "" || node.Virtual && late:
+	case late && (node.lost || node.Virtual):
 		c.Type, c.Action = LostPods, DeletePods
 		why := node.Message
-		if why == "" {
+		if !node.lost {
 			why = "is virtual and has not confirmed it"
 		}
 		c.Summary = fmt.Sprintf("no kubelet will confirm that %s ended, because node %s %s", describe(pods), nodeName, why)
 		c.Remedy = "delete with a grace period of 0; if the machine still runs, so may the containers"
+		c.Command = fmt.Sprintf("kubectl delete pod %s -n %s --grace-period=0 --force", pods[0].Name, e.Namespace)
 	case late:
-		c.Type, c.Action = TerminatingPods, Nothing
-		c.Summary = fmt.Sprintf("the kubelet of node %s is alive, but has not confirmed that %s ended, since %s%s",
-			nodeName, describe(pods), c.Since.UTC().Format(time.RFC3339), e.lostClaims(pods))
-		c.Remedy = fmt.Sprintf("look at the node (kubectl describe node %s); only if the containers are certain to be "+
-			"gone, delete with --grace-period=0 --force", nodeName)
-		c.Blocks = true
+		c.Type, c.Action, c.Blocks = TerminatingPods, Nothing, true
+		is := "is alive"
+		if node.Message != "" {
+			is = "reports that it " + node.Message
+		}
+		c.Summary = fmt.Sprintf("the kubelet of node %s %s, but has not confirmed that %s ended, since %s%s",
+			nodeName, is, describe(pods), ends.UTC().Format(time.RFC3339), e.lostClaims(pods))
+		c.Remedy = "look at the node; only if the containers are certain to be gone, delete the pods with " +
+			"--grace-period=0 --force"
 	default:
-		c.Type, c.Action, c.Until = TerminatingPods, Wait, end
+		c.Type, c.Action, c.Until = TerminatingPods, Wait, until
 		c.Summary = fmt.Sprintf("%s: shutting down on node %s", describe(pods), nodeName)
-		c.Remedy = fmt.Sprintf("wait: the grace period ends at %s", latest(pods).UTC().Format("15:04:05 MST"))
+		if node.Message != "" {
+			c.Summary += ", which " + node.Message
+		}
+		c.Remedy = fmt.Sprintf("wait: the grace period ends at %s", clock(ends))
+		if node.lost {
+			c.Remedy += fmt.Sprintf(", and its kubelet is given up at %s", clock(until))
+		}
 	}
 	e.add(c)
 }
+
+// clock says when something is, on the day of the run.
+func clock(at time.Time) string { return at.UTC().Format("15:04:05 MST") }
 
 // lostClaims names the claims of pods that are gone or have lost their volume, of which a
 // kubelet may not get rid: they begin with "; ". Empty: none, or nobody knows.
@@ -110,7 +129,9 @@ func (e *examination) lostClaims(pods []*cluster.Object) string {
 	return strings.Join(out, "")
 }
 
-// node says what is known about a node. Its message is empty if it is ready.
+// node says what is known about a node. A kubelet that says that its node is not ready
+// lives: only Unknown, which the control plane writes when nothing comes of it, and a node
+// that is not there speak of one that is lost.
 func (e *examination) node(name string) Node {
 	n := Node{Name: name}
 	i := slices.IndexFunc(e.snap.Objects, func(o *cluster.Object) bool {
@@ -118,28 +139,29 @@ func (e *examination) node(name string) Node {
 	})
 	if i < 0 {
 		if sawAll(e.snap, "nodes") {
-			n.Missing, n.Message = true, "does not exist"
+			n.Missing, n.lost, n.Message = true, true, "does not exist"
 		}
 		return n
 	}
 	o := e.snap.Objects[i]
 	n.Virtual = isVirtual(o)
 	list, _, _ := unstructured.NestedSlice(o.Body, "status", "conditions")
-	n.Message = "never reported to be ready"
+	n.lost, n.until, n.Message = true, o.Created.Add(nodePatience), "never reported to be ready"
 	for _, item := range list {
 		m, ok := item.(map[string]any)
 		if !ok || m["type"] != "Ready" {
 			continue
 		}
 		status, _ := m["status"].(string)
-		at, _ := m["lastTransitionTime"].(string)
+		text, _ := m["lastTransitionTime"].(string)
+		at, err := time.Parse(time.RFC3339, text)
 		switch status {
 		case "True":
-			n.Message = ""
+			n.lost, n.Message = false, ""
 		case "Unknown":
-			n.Message = "is unreachable since " + at
+			n.lost, n.until, n.Message = err == nil, at.Add(nodePatience), "is unreachable since "+text
 		default:
-			n.Message = "is not ready since " + at
+			n.lost, n.Message = false, "is not ready since "+text
 		}
 	}
 	return n

@@ -147,9 +147,11 @@ func body(field string, value any) edit {
 
 func onNode(name string) edit { return body("spec", map[string]any{"nodeName": name}) }
 
-func ready(status string) edit {
+func ready(status string) edit { return readySince(status, "2026-03-01T09:00:00Z") }
+
+func readySince(status, at string) edit {
 	return body("status", map[string]any{"conditions": []any{map[string]any{
-		"type": "Ready", "status": status, "lastTransitionTime": "2026-03-01T09:00:00Z",
+		"type": "Ready", "status": status, "lastTransitionTime": at,
 	}}})
 }
 

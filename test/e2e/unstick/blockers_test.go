@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -181,7 +182,8 @@ func TestConditionsThatLie(t *testing.T) {
 	pod(t, ns, "stuck", "mute")
 	create(t, configMaps, ns, "a", nil, hold)
 	begin(t, ns)
-	r := unstick(t, finalize.Options{Owned: named(name)}, ns)
+	later := func() time.Time { return time.Now().Add(6 * time.Minute) } // the kubelet had its time
+	r := unstick(t, finalize.Options{Owned: named(name), Now: later}, ns)
 	expectCauses(t, r.before[0], "UnavailableAPI remove-apiservice", "LostPods delete-pods", "NotDeleting wait",
 		"Finalizer wait")
 	wrong := 0

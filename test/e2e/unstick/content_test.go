@@ -78,7 +78,10 @@ func TestLostPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(t, ns)
-	r := unstick(t, finalize.Options{}, ns)
+	expectCauses(t, diagnose(t, finalize.Options{}, ns)[0], "NotDeleting wait", "TerminatingPods wait",
+		"TerminatingPods wait")
+	later := finalize.Options{Now: func() time.Time { return time.Now().Add(6 * time.Minute) }}
+	r := unstick(t, later, ns)
 	d := r.before[0]
 	if got := causes(d); len(got) != 3 || got[0] != "LostPods delete-pods" || got[1] != "LostPods delete-pods" ||
 		got[2] != "NotDeleting wait" {

@@ -75,7 +75,7 @@ func TestOnePod(t *testing.T) {
 	eventually(t, func(context.Context) (bool, error) { return get(t, nodes, "", node) == nil, nil })
 	discard(t, pods, ns, "p")
 	r := admin.Expect(t, 4, "unstick", "pod/p", "-n", ns, "--diagnose")
-	if !strings.Contains(r.Stdout, "node "+node+" does not exist") || !strings.Contains(r.Stdout, hold) {
+	if !strings.Contains(r.Stdout, "node "+node+", which does not exist") || !strings.Contains(r.Stdout, hold) {
 		t.Errorf("%s", r)
 	}
 	admin.Expect(t, 0, "unstick", "po", "p", "-n", ns, "--yes", "--no-backup", "--patience=2s")
