@@ -55,9 +55,7 @@ func (c *Client) Hold(ctx context.Context, namespace, name, holder string,
 		stop()
 		<-ended
 		cancel(context.Canceled)
-		// Whoever comes next finds no Lease, or one that is not renewed.
-		_ = c.dynamic.Resource(leases).Namespace(namespace).Delete(context.WithoutCancel(ctx), name,
-			metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(h.lease.GetUID()))})
+		h.giveBack(context.WithoutCancel(ctx))
 	}, nil
 }
 
@@ -119,15 +117,28 @@ func (h *hold) acquire(ctx context.Context, tell func(string)) error {
 	})
 }
 
-// renew keeps the Lease until ctx ends. If it can't, or somebody else has it, it
-// ends the work that the Lease is for.
+// giveBack deletes the Lease as it was last written: whoever has taken it over since, by
+// an update, keeps it. Whoever comes next finds no Lease, or one that is not renewed.
+func (h *hold) giveBack(ctx context.Context) {
+	uid, version := h.lease.GetUID(), h.lease.GetResourceVersion()
+	_ = h.client.dynamic.Resource(leases).Namespace(h.namespace).Delete(ctx, h.name,
+		metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
+}
+
+// renew keeps the Lease until ctx ends. If it can't for so long that somebody else may
+// take it, or somebody has, it ends the work that the Lease is for: at that moment, and not
+// when a request that is sent again and again is given up.
 func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 	api := h.client.dynamic.Resource(leases).Namespace(h.namespace)
-	last := time.Now()
+	late := time.AfterFunc(holdFor, func() {
+		cancel(fmt.Errorf("%w: the Lease %s/%s could not be renewed for %s", ErrLost, h.namespace, h.name, holdFor))
+	})
+	defer late.Stop()
 	ctx = urgent(ctx)
 	_ = wait.PollUntilContextCancel(ctx, renewing, false, func(ctx context.Context) (bool, error) {
 		next := h.lease.DeepCopy()
 		next.Object["spec"] = h.content()
+		sent := time.Now()
 		made, err := api.Update(ctx, next, metav1.UpdateOptions{FieldManager: FieldManager})
 		if apierrors.IsConflict(err) {
 			// Of an update whose answer was lost, the second try is in conflict with the first.
@@ -137,12 +148,10 @@ func (h *hold) renew(ctx context.Context, cancel context.CancelCauseFunc) {
 		}
 		switch {
 		case err == nil:
-			h.lease, last = made, time.Now()
+			h.lease = made
+			late.Reset(time.Until(sent.Add(holdFor)))
 		case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 			cancel(fmt.Errorf("%w: somebody else took the Lease %s/%s over: %w", ErrLost, h.namespace, h.name, err))
-			return true, nil
-		case time.Since(last) > holdFor && ctx.Err() == nil:
-			cancel(fmt.Errorf("%w: the Lease %s/%s could not be renewed: %w", ErrLost, h.namespace, h.name, err))
 			return true, nil
 		}
 		return false, nil
