@@ -18,6 +18,9 @@ type Fault struct {
 	Lost, AnswerLost bool
 	// Hang answers nothing until the client gives up.
 	Hang bool
+	// HTML is answered with success, and nothing is done: what stands between the
+	// client and the server, a proxy that wants a login say, answers so.
+	HTML string
 	// EndWatch lets a watch end when it has sent what there is already.
 	EndWatch bool
 }
@@ -100,6 +103,10 @@ func (s *Server) hooked(w http.ResponseWriter, req *http.Request, r *Request) (d
 			case <-s.closed:
 			}
 			panic(http.ErrAbortHandler)
+		case fault.HTML != "":
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte(fault.HTML)) // a client that has gone is none of the server's business
+			return true
 		case fault.Err != nil:
 			s.fail(w, fault.Err)
 			return true
