@@ -237,7 +237,9 @@ func (s *owners) lease(finalizer string, found []*workload, by []string, objects
 	domain, _, _ := strings.Cut(finalizer, "/")
 	var names []string
 	for _, w := range found {
-		names = append(names, w.Name)
+		if !w.vague {
+			names = append(names, w.Name)
+		}
 	}
 	for _, m := range by {
 		if !slices.Contains(generic, m) {

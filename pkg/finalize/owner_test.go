@@ -90,6 +90,33 @@ func TestOwners(t *testing.T) {
 			w.runsCommand(w.operator("tools", "other", "other", 1), "/widget-operator")
 			w.grant("tools", "other", "*", "*")
 		}, Alive, "widget-operator is a writer of the objects"},
+		{"a workload that is called like the domain and may write everything", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "example-controller", "x", 1)
+			w.grant("tools", "x", "*", "*")
+		}, AliveUnsure, "Deployment tools/example-controller has 1 ready pods, may write widgets.example.com, and it is " +
+			"called like example.com"},
+		{"a workload in a namespace that is called like the domain", func(w *world, _ *cluster.Object) {
+			w.operator("example-system", "controller-manager", "x", 1)
+			w.grant("example-system", "x", "*", "*")
+		}, AliveUnsure, "it is called like example.com"},
+		{"a workload that is called like the domain, and its Lease", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "example-controller", "x", 1)
+			w.grant("tools", "x", "*", "*")
+			w.lease("example-controller-leader", "a-pod", time.Second)
+		}, AliveUnsure, "it is called like example.com"},
+		{"a workload that is called like the domain and may not write", func(w *world, _ *cluster.Object) {
+			w.operator("tools", "example-controller", "x", 1)
+		}, Gone, ""},
+		{"a workload that is called nearly like the writer and may write everything", func(w *world, o *cluster.Object) {
+			w.wrote(o, "gizmo-operator", day)
+			w.operator("tools", "gizmo-controller-manager", "x", 1)
+			w.grant("tools", "x", "*", "*")
+		}, AliveUnsure, "it is called like gizmo-operator"},
+		{"a workload that is called otherwise and may write everything", func(w *world, o *cluster.Object) {
+			w.wrote(o, "gizmo-operator", day)
+			w.operator("tools", "gizmos-controller-manager", "operator", 1)
+			w.grant("tools", "operator", "*", "*")
+		}, Gone, ""},
 		{"a role that names the group", func(w *world, _ *cluster.Object) {
 			w.operator("tools", "x", "gadgets", 1)
 			w.lets("example.com", "widgets")

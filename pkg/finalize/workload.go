@@ -68,12 +68,63 @@ func (s *owners) point(w *workload, k Known, finalizer string, objects []*cluste
 	if w.evidence = s.mayPatch(w, finalizer, objects); w.evidence != "" {
 		return
 	}
-	i := slices.IndexFunc(by, func(m string) bool { return slices.Contains(generic, m) && slices.Contains(w.names, m) })
-	if i >= 0 && s.unable(w.account, objects) == "" {
+	if w.evidence = w.alike(k, finalizer, objects[0].Resource.Group, by); w.evidence != "" {
 		w.vague = true
-		w.evidence = fmt.Sprintf("%s, which is a writer of the objects, is one of its names", by[i])
+		if s.unable(w.account, objects) != "" {
+			w.evidence = ""
+		}
 	}
 }
+
+// alike says what of a workload's names is like what is known of the controller, and proves little: a name that a
+// framework gave it, or one that begins as that of a writer, or as the domain of the finalizer or of the kind.
+func (w *workload) alike(k Known, finalizer, group string, by []string) string {
+	for _, m := range by {
+		if slices.Contains(generic, m) && slices.Contains(w.names, m) {
+			return m + ", which is a writer of the objects, is one of its names"
+		}
+	}
+	if k.By != "" {
+		return "" // its names are known
+	}
+	domain, _, _ := strings.Cut(finalizer, "/")
+	for _, like := range append(slices.Clone(by), domain, group) {
+		for _, stem := range stems(like) {
+			if slices.ContainsFunc(append(slices.Clone(w.names), w.Namespace),
+				func(n string) bool { return n == stem || strings.HasPrefix(n, stem+"-") }) {
+				return "it is called like " + like
+			}
+		}
+	}
+	return ""
+}
+
+// stems are the words of a domain, or that by which the name of a program begins, as far as they say something.
+func stems(name string) []string {
+	words := []string{name}
+	if strings.Contains(name, ".") {
+		if !custom(name) {
+			return nil
+		}
+		words = strings.Split(name, ".")
+		words = words[:len(words)-1]
+	}
+	var out []string
+	for _, word := range words {
+		for _, end := range []string{"-manager", "-controller", "-operator"} {
+			word = strings.TrimSuffix(word, end)
+		}
+		if len(word) > 3 && !slices.Contains(generic, word) && !slices.Contains(commonWords, word) {
+			out = append(out, word)
+		}
+	}
+	return out
+}
+
+// commonWords are those of domains that many share.
+var commonWords = []string{"kube", "kubernetes", "cluster", "cloud", "google", "azure", "github", "amazonaws", "test",
+	"core", "apps", "storage", "networking", "network", "system", "services", "service", "finalizers", "finalizer",
+	"infrastructure", "resources", "resource", "apis"}
 
 // weigh says what a workload says of the controller: whether it lives, and whether it can remove a
 // finalizer of the objects. One that is to have pods and has none that is ready may only be starting,
