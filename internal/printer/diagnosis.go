@@ -112,8 +112,13 @@ func (t *Text) cause(n int, c *finalize.Cause) {
 	} else {
 		t.line("     remedy: %s", c.Remedy)
 	}
-	if c.Command != "" {
+	switch each := c.Action == finalize.ClearFinalizers || c.Action == finalize.DeletePods; {
+	case c.Command != "" && each && c.Count() > 1:
+		t.line("     by hand, for each of the %d, as for the first: %s", c.Count(), c.Command)
+	case c.Command != "":
 		t.line("     by hand: %s", c.Command)
+	case c.Look != "":
+		t.line("     to see more: %s", c.Look)
 	}
 }
 

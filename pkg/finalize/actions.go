@@ -18,7 +18,6 @@ const LookAgainAnnotation = "castai.kubectl.dev/look-again"
 // unblockActions remove what keeps the namespace controller from its work.
 func unblockActions(d *Diagnosis) []engine.Action {
 	var out []engine.Action
-	zero := int64(0)
 	for _, c := range d.Causes {
 		switch c.Action {
 		case RemoveAPIService, RemoveWebhook, DeleteContent:
@@ -26,13 +25,32 @@ func unblockActions(d *Diagnosis) []engine.Action {
 				out = append(out, deleteAction(o, c.Summary))
 			}
 		case DeletePods:
-			for _, o := range c.objects {
-				a := deleteAction(o, c.Summary)
-				a.GracePeriodSeconds = &zero
-				a.Command = fmt.Sprintf("kubectl delete pod %s -n %s --grace-period=0 --force", o.Name, o.Namespace)
-				out = append(out, a)
-			}
+			out = append(out, endPods(c)...)
 		}
+	}
+	return out
+}
+
+// laterPods are the pods whose kubelet still has time to confirm that they ended.
+func laterPods(d *Diagnosis) []engine.Action {
+	var out []engine.Action
+	for _, c := range d.Causes {
+		if c.Type == TerminatingPods && c.later {
+			out = append(out, endPods(c)...)
+		}
+	}
+	return out
+}
+
+// endPods delete pods without a grace period.
+func endPods(c Cause) []engine.Action {
+	var out []engine.Action
+	zero := int64(0)
+	for _, o := range c.objects {
+		a := deleteAction(o, c.Summary)
+		a.GracePeriodSeconds = &zero
+		a.Command = fmt.Sprintf("kubectl delete pod %s -n %s --grace-period=0 --force", o.Name, o.Namespace)
+		out = append(out, a)
 	}
 	return out
 }

@@ -43,8 +43,8 @@ func (e *examination) addAPI(u cluster.Unreadable) {
 			Type: UnavailableAPI, API: api, Blocks: true, Since: e.Since, Action: Nothing,
 			Summary: fmt.Sprintf("the API %s does not answer (%s), so the namespace controller can't know what is left in "+
 				"any namespace", u.GroupVersion, u.Message),
-			Remedy:  "repair the API server of that group",
-			Command: "kubectl get --raw /apis/" + u.GroupVersion,
+			Remedy: "repair the API server of that group",
+			Look:   "kubectl get --raw /apis/" + u.GroupVersion,
 		})
 		return
 	}
@@ -74,7 +74,7 @@ func (e *examination) addAPIService(service *cluster.Object, api *API) {
 		c.Action, c.Remedy = RemoveAPIService, fmt.Sprintf("remove the APIService %s, as told", name)
 	default:
 		api.Owner = owner(service)
-		c.Action = Nothing
+		c.Action, c.Command, c.Look = Nothing, "", "kubectl describe apiservice "+name
 		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass "+
 			"unstick-ns --remove-apiservice=%s",
 			e.options.whose(), of(api.Owner), api.Service, name)

@@ -12,6 +12,11 @@ import (
 // typeName returns TYPE[.GROUP]/NAME, as kubectl takes it.
 func typeName(o *cluster.Object) string { return o.Resource.GroupResource().String() + "/" + o.Name }
 
+// describeCommand shows an object with its events.
+func describeCommand(o *cluster.Object) string {
+	return "kubectl describe " + typeName(o) + inNamespace(o.Namespace)
+}
+
 // stripCommand removes the named finalizers of one object and keeps the others.
 func stripCommand(o *cluster.Object, names []string) string {
 	keep := slices.DeleteFunc(slices.Clone(o.Finalizers), func(f string) bool { return slices.Contains(names, f) })
@@ -20,11 +25,7 @@ func stripCommand(o *cluster.Object, names []string) string {
 	}
 	// A list of strings always marshals.
 	list, _ := json.Marshal(keep)
-	where := ""
-	if o.Namespace != "" {
-		where = " -n " + o.Namespace
-	}
-	return fmt.Sprintf(`kubectl patch %s%s --type=merge -p %s`, typeName(o), where,
+	return fmt.Sprintf(`kubectl patch %s%s --type=merge -p %s`, typeName(o), inNamespace(o.Namespace),
 		quote(`{"metadata":{"finalizers":`+string(list)+`}}`))
 }
 

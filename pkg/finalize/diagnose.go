@@ -161,15 +161,7 @@ func (e *examination) unseen() []string {
 // conditions of one that was finalized in part are never written again (Kubernetes
 // 1.36.3 pkg/controller/namespace/deletion, Delete returns at finalized()).
 func (e *examination) findContradiction() {
-	if !e.empty() || !slices.Contains(e.SpecFinalizers, "kubernetes") {
-		return
-	}
-	var says []string
-	for _, c := range e.Conditions {
-		if c.remaining() && !e.known(c) {
-			says = append(says, fmt.Sprintf("%s: %s", c.Type, c.Message))
-		}
-	}
+	says := e.contradictions()
 	if len(says) == 0 {
 		return
 	}
@@ -180,8 +172,22 @@ func (e *examination) findContradiction() {
 			strings.Join(says, "; ")),
 		Remedy: "wait until the namespace controller has looked again: as long as it says so, the namespace is not " +
 			"finalized",
-		Command: fmt.Sprintf("kubectl get namespace %s -o jsonpath={.status.conditions}", e.Namespace),
+		Look: fmt.Sprintf("kubectl get namespace %s -o jsonpath={.status.conditions}", e.Namespace),
 	})
+}
+
+// contradictions are the conditions that name content where none is seen.
+func (e *examination) contradictions() []string {
+	if !e.empty() || !slices.Contains(e.SpecFinalizers, "kubernetes") {
+		return nil
+	}
+	var says []string
+	for _, c := range e.Conditions {
+		if c.remaining() && !e.known(c) {
+			says = append(says, fmt.Sprintf("%s: %s", c.Type, c.Message))
+		}
+	}
+	return says
 }
 
 // known tells whether a condition says no more than what a cause explains: which
@@ -228,7 +234,7 @@ func (e *examination) findUnreadable(read map[string]bool) {
 			c.Summary = fmt.Sprintf("%s can't be listed, not even by the namespace controller: %s", u.What, u.Message)
 			c.Remedy = unreadableRemedy(u)
 		}
-		c.Command = fmt.Sprintf("kubectl get %s -n %s", u.What, e.Namespace)
+		c.Look = fmt.Sprintf("kubectl get %s -n %s", u.What, e.Namespace)
 		e.add(c)
 	}
 }
@@ -297,7 +303,7 @@ func (e *examination) findNotDeleting() {
 	case refused != "":
 		r := e.readRefusal(refused, rest[0])
 		c.Summary = fmt.Sprintf("%s: the namespace controller can't delete them, %s refuses it: %s", what, r.what, refused)
-		c.Remedy, c.Command = r.remedy, r.command
+		c.Remedy, c.Command, c.Look = r.remedy, r.command, r.look
 		if denied {
 			c.Action, c.Blocks = Nothing, true
 		}

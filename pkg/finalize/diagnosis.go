@@ -154,8 +154,11 @@ type Cause struct {
 	// what a person has to do if the action is "none".
 	Action Rung   `json:"action"`
 	Remedy string `json:"remedy"`
-	// Command does the same with kubectl; with many objects, for the first.
+	// Command does the same with kubectl; with many objects, for the first. It is empty where the
+	// remedy is to wait, or for a person to decide.
 	Command string `json:"command,omitempty"`
+	// Look shows more, and changes nothing.
+	Look string `json:"look,omitempty"`
 	// Blocks: as long as this is so, the namespace can't go, whatever else is done.
 	Blocks bool `json:"blocks,omitempty"`
 	// Asks: it is done only if the finalizer is named.

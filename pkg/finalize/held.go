@@ -30,13 +30,31 @@ func (e *examination) findFinalizers() {
 	for _, k := range keys {
 		e.addFinalizer(k.finalizer, k.allowed, k.later, held[k])
 	}
+	e.commandFinalizers()
+}
+
+// commandFinalizers gives the causes whose finalizers are removed the command that does it: one
+// for all that may go from an object, because none that has gone can be put back.
+func (e *examination) commandFinalizers() {
+	may := map[*cluster.Object][]string{}
+	for _, c := range e.Causes {
+		if c.Type == Finalizer && c.Action == ClearFinalizers {
+			for _, o := range c.objects {
+				may[o] = append(may[o], c.Finalizer)
+			}
+		}
+	}
+	for i, c := range e.Causes {
+		if c.Type == Finalizer && c.Action == ClearFinalizers {
+			e.Causes[i].Command, e.Causes[i].Look = stripCommand(c.objects[0], may[c.objects[0]]), ""
+		}
+	}
 }
 
 func (e *examination) addFinalizer(finalizer string, allowed, later bool, objects []*cluster.Object) {
 	c := Cause{
 		Type: Finalizer, Finalizer: finalizer, objects: objects, Since: oldest(objects),
-		Controller: e.owners.of(finalizer, objects),
-		Command:    stripCommand(objects[0], []string{finalizer}),
+		Controller: e.owners.of(finalizer, objects), Look: describeCommand(objects[0]),
 	}
 	e.decide(&c, allowed, later)
 	verb := "wait"
@@ -161,13 +179,29 @@ func (e *examination) findNamespaceFinalizers() {
 			c := Cause{
 				Type: list.kind, Finalizer: f, Since: e.Since, objects: []*cluster.Object{e.object},
 				Controller: e.owners.of(f, []*cluster.Object{e.object}),
-				Command:    finalizeCommand(e.Namespace), Action: Finalize,
-				Remedy: "finalize the namespace when it is empty",
+				Action:     Finalize,
+				Remedy:     "finalize the namespace when it is empty",
+				Look:       describeCommand(e.object),
 			}
 			e.decideNamespace(&c)
 			c.Summary = fmt.Sprintf("the namespace itself has the finalizer %s in %s, which %s", f, list.field,
 				e.whose(&c, false))
 			e.add(c)
+		}
+	}
+	e.commandNamespace()
+}
+
+// commandNamespace gives the causes of the namespace's own finalizers the command that removes
+// those that may go. There is none while something is left in it: that would be orphaned.
+func (e *examination) commandNamespace() {
+	if !e.empty() || len(e.contradictions()) > 0 {
+		return
+	}
+	last := lastActions(e.Diagnosis)
+	for i, c := range e.Causes {
+		if own := c.Type == SpecFinalizer || c.Type == MetadataFinalizer; own && c.Action == Finalize && len(last) > 0 {
+			e.Causes[i].Command, e.Causes[i].Look = last[0].Command, ""
 		}
 	}
 }

@@ -114,7 +114,7 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 			plan.Phases = append(plan.Phases, engine.Phase{Name: name, Title: title, Actions: actions})
 		}
 	}
-	var unblock, clear, later, final, finish, create, sweep []engine.Action
+	var unblock, clear, later, pods, final, finish, create, sweep []engine.Action
 	for _, d := range ds {
 		if d.Refusal != nil {
 			continue
@@ -148,6 +148,7 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 				return check && d.refused(a.Target) // as long as the schema is not relaxed
 			})...)
 			later = append(later, clearActions(d, true)...)
+			pods = append(pods, laterPods(d)...)
 			last := lastActions(d)
 			final = append(final, last...)
 			if len(last) == 0 && d.mayFinish() {
@@ -161,6 +162,7 @@ func preview(ds []*Diagnosis, o Options, check bool) *engine.Plan {
 	add("unblock", "Remove what blocks", unique(unblock))
 	add("clear", "Remove finalizers that nobody else removes", unique(clear))
 	if !check {
+		add("pods", "Delete pods without a grace period once their kubelet is given up", unique(pods))
 		add("later", "Remove finalizers later, if nobody else does", unique(later))
 	}
 	add("finalize", "Finalize", final)

@@ -58,7 +58,7 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 	if node.lost && node.until.After(until) {
 		until = node.until
 	}
-	c := Cause{Node: &node, objects: pods, Since: oldest(pods), Command: "kubectl describe node " + nodeName}
+	c := Cause{Node: &node, objects: pods, Since: oldest(pods), Look: "kubectl describe node " + nodeName}
 	late := e.options.now().After(until)
 	switch {
 	case late && (node.lost || node.Virtual):
@@ -81,7 +81,7 @@ func (e *examination) addPods(nodeName string, pods []*cluster.Object) {
 		c.Remedy = "look at the node; only if the containers are certain to be gone, delete the pods with " +
 			"--grace-period=0 --force"
 	default:
-		c.Type, c.Action, c.Until = TerminatingPods, Wait, until
+		c.Type, c.Action, c.Until, c.later = TerminatingPods, Wait, until, node.lost || node.Virtual
 		c.Summary = fmt.Sprintf("%s: shutting down on node %s", describe(pods), nodeName)
 		if node.Message != "" {
 			c.Summary += ", which " + node.Message

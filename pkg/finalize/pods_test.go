@@ -56,7 +56,9 @@ func TestWhenAKubeletIsLost(t *testing.T) {
 				t.Fatalf("%+v", d.Causes)
 			}
 			c := d.Causes[0]
-			if (c.Type == LostPods) != (tc.action == DeletePods) || c.Action != tc.action || !strings.Contains(c.Summary+c.Remedy+c.Command, tc.says) {
+			said := c.Summary + c.Remedy + c.Command + c.Look
+			if lost := c.Type == LostPods; c.Action != tc.action || lost != (tc.action == DeletePods) ||
+				!strings.Contains(said, tc.says) {
 				t.Errorf("%s → %s: %s. %s. %s", c.Type, c.Action, c.Summary, c.Remedy, c.Command)
 			}
 			if want := noon.Add(tc.until); tc.action == Wait && !c.Until.Equal(want) {
@@ -68,8 +70,12 @@ func TestWhenAKubeletIsLost(t *testing.T) {
 			if forced := strings.Contains(c.Command, "--force"); forced != (tc.action == DeletePods) {
 				t.Errorf("the command is %s", c.Command)
 			}
-			if deleted := Preview([]*Diagnosis{d}, options()).Actions() > 1; deleted != (tc.action == DeletePods) {
-				t.Errorf("it is deleted: %t", deleted)
+			if now := len(unblockActions(d)) > 0; now != (tc.action == DeletePods) {
+				t.Errorf("it is deleted now: %t", now)
+			}
+			shown := Preview([]*Diagnosis{d}, options()).Actions() > 1 // the last one finalizes
+			if want := tc.action == DeletePods || tc.action == Wait && !strings.HasPrefix(name, "not ready"); shown != want {
+				t.Errorf("the preview shows it: %t", shown)
 			}
 		})
 	}

@@ -39,6 +39,7 @@ type refuser struct {
 	what    string // in a sentence: "the ... refuses"
 	remedy  string
 	command string
+	look    string
 	webhook string // the name of the webhook, if it is one
 	policy  string
 	// definition is the one whose schema refuses; offered: it can be relaxed.
@@ -65,7 +66,7 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 	if invalidObject.MatchString(answer) && custom(o.Resource.Group) {
 		return e.schemaRefuser(o)
 	}
-	return refuser{what: "the API server", remedy: "remove what refuses it", command: stripCommand(o, o.Finalizers)}
+	return refuser{what: "the API server", remedy: "remove what refuses it", look: describeCommand(o)}
 }
 
 // refusingWebhook finds the configuration of a webhook and how to leave out the
@@ -98,7 +99,7 @@ func (e *examination) refusingWebhook(name string, silent bool, o *cluster.Objec
 		}
 	}
 	r.remedy = "repair the webhook, or remove its configuration if it is not needed any more"
-	r.command = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+	r.look = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
 	return r
 }
 
@@ -159,7 +160,7 @@ func (e *examination) findRefusals() {
 				Type: RefusedUpdate, Action: Nothing, Blocks: true, Since: c.Since, objects: hit, Finalizer: c.Finalizer,
 				Summary: fmt.Sprintf("%s refuses the removal of the finalizer %s from %s: %s", r.what, c.Finalizer,
 					describe(hit), s.Refused),
-				Remedy: r.remedy, Command: r.command,
+				Remedy: r.remedy, Command: r.command, Look: r.look,
 			}
 			if r.offered && e.options.relaxes(r.definition) {
 				refusal.Action, refusal.Blocks, refusal.definition = RelaxSchema, false, e.obs.Schemas[r.definition]

@@ -23,15 +23,15 @@ func (e *examination) findWebhooks() {
 			continue
 		}
 		webhooks, _ := config.Body["webhooks"].([]any)
-		for _, item := range webhooks {
+		for i, item := range webhooks {
 			if w, ok := item.(map[string]any); ok {
-				e.findWebhook(config, w)
+				e.findWebhook(config, i, w)
 			}
 		}
 	}
 }
 
-func (e *examination) findWebhook(config *cluster.Object, w map[string]any) {
+func (e *examination) findWebhook(config *cluster.Object, index int, w map[string]any) {
 	text := func(path ...string) string { s, _, _ := unstructured.NestedString(w, path...); return s }
 	// The default in admissionregistration.k8s.io/v1 is Fail.
 	if text("failurePolicy") == "Ignore" {
@@ -64,12 +64,12 @@ func (e *examination) findWebhook(config *cluster.Object, w map[string]any) {
 		e.addWebhook(config, hit, &Webhook{
 			Configuration: config.Name, Name: text("name"), Service: ns + "/" + name, Operation: t.operation,
 			Conditional: w["matchConditions"] != nil,
-		})
+		}, leaveOut(config, index, w, namespaceOf(hit[0])))
 		return // one cause for each webhook is enough
 	}
 }
 
-func (e *examination) addWebhook(config *cluster.Object, hit []*cluster.Object, w *Webhook) {
+func (e *examination) addWebhook(config *cluster.Object, hit []*cluster.Object, w *Webhook, pass string) {
 	w.Owned = e.options.owned(config.Ref())
 	c := Cause{
 		Type: BlockingWebhook, Webhook: w, objects: []*cluster.Object{config}, Objects: groups(hit), Since: e.Since,
@@ -88,8 +88,9 @@ func (e *examination) addWebhook(config *cluster.Object, hit []*cluster.Object, 
 	}
 	w.Owner = owner(config)
 	c.Action, c.Blocks = Nothing, !w.Conditional
-	c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service, or remove it if it is not needed any more (%s)",
-		e.options.whose(), of(w.Owner), c.Command)
+	c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service, or let it leave out namespace %s until this is done, or "+
+		"remove it if it is not needed any more (%s)", e.options.whose(), of(w.Owner), namespaceOf(hit[0]), c.Command)
+	c.Command = pass
 	e.add(c)
 }
 

@@ -1,6 +1,7 @@
 package finalize
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -310,12 +311,15 @@ func (w *world) conversion(definition string, namespaces ...string) {
 	w.conversions = append(w.conversions, c)
 }
 
+// destructive is a command that removes something for good.
+var destructive = regexp.MustCompile(`kubectl delete|"finalizers":|/finalize`)
+
 // checkCauses holds that a diagnosis has these causes, in this order.
 func checkCauses(t *testing.T, d *Diagnosis, wanted []want) {
 	t.Helper()
 	var got []string
 	for _, c := range d.Causes {
-		got = append(got, string(c.Type)+" → "+string(c.Action)+": "+c.Summary+". "+c.Remedy+". "+c.Command)
+		got = append(got, string(c.Type)+" → "+string(c.Action)+": "+c.Summary+". "+c.Remedy+". "+c.Command+c.Look)
 	}
 	if len(d.Causes) != len(wanted) {
 		t.Fatalf("%d causes, want %d:\n%s", len(d.Causes), len(wanted), strings.Join(got, "\n"))
@@ -331,7 +335,10 @@ func checkCauses(t *testing.T, d *Diagnosis, wanted []want) {
 				t.Errorf("cause %d does not say %q: %s", i, says, got[i])
 			}
 		}
-		if c.Summary == "" || c.Remedy == "" || (c.Command == "" && c.Type != Progressing && c.Type != NotDeleting) {
+		if forces := destructive.MatchString(c.Command); forces && (c.Action == Wait || c.Action == Nothing) {
+			t.Errorf("cause %d is not to be removed, but is by its command: %s", i, got[i])
+		}
+		if c.Summary == "" || c.Remedy == "" || (c.Command+c.Look == "" && c.Type != Progressing && c.Type != NotDeleting) {
 			t.Errorf("cause %d is incomplete: %+v", i, c)
 		}
 	}
