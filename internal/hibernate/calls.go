@@ -62,7 +62,7 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	if i := slices.IndexFunc(nodes, mine); i >= 0 {
 		j.Node.ID = nodes[i].Id
 	} else {
-		added, err := r.API.AddNode(ctx, r.ClusterID, *p.Make)
+		added, err := r.order(ctx, p, tell)
 		if err != nil {
 			return err
 		}
@@ -82,6 +82,39 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	return r.awaitNode(ctx, tell, func(n *Node) bool {
 		return n.Object.Labels[nodeIDLabel] == j.Node.ID || n.Object.Labels[runLabel] == j.Run
 	})
+}
+
+// order has Cast AI make the node. It is asked once, as twice could make two: if the
+// answer is lost, the label of the run tells which node it is.
+func (r *Runner) order(ctx context.Context, p *Pause, tell func(string)) (castai.AddedNode, error) {
+	added, err := r.API.AddNode(ctx, r.ClusterID, *p.Make)
+	if err == nil || !castai.IsPassing(err) && ctx.Err() == nil {
+		return added, err
+	}
+	p.unheard = true
+	tell("to see whether Cast AI makes the node: there was no answer")
+	if added.NodeId = r.listed(ctx, p.Journal); added.NodeId == "" {
+		return added, err
+	}
+	p.unheard = false
+	return added, nil
+}
+
+// listed waits until Cast AI lists the node of a pause, and returns its id; empty: it has
+// not within a while, or nothing can be asked.
+func (r *Runner) listed(ctx context.Context, j *Journal) (id string) {
+	ctx, cancel := context.WithTimeout(ctx, hearsay)
+	defer cancel()
+	_ = wait.PollUntilContextCancel(ctx, polling, true, func(ctx context.Context) (bool, error) {
+		nodes, err := r.API.Nodes(ctx, r.ClusterID)
+		for _, n := range nodes {
+			if j.isMade(n) && !leaving(n) {
+				id = n.Id
+			}
+		}
+		return id != "" || refusedKey(err), nil
+	})
+	return id
 }
 
 // isMade tells whether a node of Cast AI's is the one that the pause had made. If the

@@ -54,8 +54,7 @@ func (s *State) keptPods(o PauseOptions) map[string][]*Pod {
 		return out
 	}
 	for _, p := range s.Pods {
-		owner := p.Object.Controller()
-		if p.Spec.NodeName == "" || p.Object.Terminating() || owner != nil && owner.Kind == "DaemonSet" || p.static() {
+		if p.Spec.NodeName == "" || p.Object.Terminating() || p.ofItsNode() {
 			continue
 		}
 		if slices.Contains(o.NamespacesToKeep, p.Object.Namespace) {
@@ -110,7 +109,8 @@ func (p *Pause) keepNodes(s *State, o PauseOptions, could []*Node) (going []*Nod
 	if o.Keep == KeepOnePod {
 		return going
 	}
-	awaited := s.awaited(staying, going, o.NamespacesToKeep)
+	awaited, without := s.awaited(staying, going, o.NamespacesToKeep)
+	p.without = without
 	return slices.DeleteFunc(going, func(n *Node) bool {
 		if awaited[n.Object.Name] {
 			p.Keep = append(p.Keep, KeptNode{n, whyWait})
@@ -150,6 +150,11 @@ func (p *Pause) warnKept(s *State, o PauseOptions) {
 	if o.Keep == KeepOnePod && len(o.NamespacesToKeep) > 0 {
 		p.Warnings = append(p.Warnings,
 			"of the workloads of the namespaces to keep one pod each runs through the pause, whatever their replicas and PodDisruptionBudgets say; their pods are replaced now and at resume")
+	}
+	if len(p.without) > 0 {
+		p.Warnings = append(p.Warnings,
+			fmt.Sprintf("these pods of namespaces to keep wait for a node, and nothing makes one during the pause: %s",
+				names(p.without, func(pod *Pod) string { return pod.Object.Namespace + "/" + pod.Object.Name })))
 	}
 	var marked []string
 	for _, n := range p.going() {

@@ -54,6 +54,29 @@ func TestKeptPodsAreNotLost(t *testing.T) {
 	}
 }
 
+// Nothing makes a node for a pod in the night.
+func TestKeptPodsWithoutANodeAreNamed(t *testing.T) {
+	waits := func(name, cpu string) string {
+		pod := strings.Replace(aPod("monitoring/"+name, "x", "w", "{name: c, resources: {requests: {cpu: "+cpu+"}}}", false),
+			`nodeName: "x", `, "", 1)
+		return strings.Replace(pod, "phase: Running", "phase: Pending", 1)
+	}
+	daemon := strings.ReplaceAll(waits("daemon", "64"), "ReplicaSet", "DaemonSet")
+	for name, keep := range map[string][]string{"kept": {"monitoring"}, "not kept": nil} {
+		o := options()
+		o.NamespacesToKeep = keep
+		p := plan(t, situation(t, aNode("a")+aNode("b")+waits("huge", "64")+waits("small", "100m")+daemon), o)
+		said := strings.Join(p.Warnings, "\n")
+		if strings.Contains(said, "monitoring/huge") != (keep != nil) || strings.Contains(said, "monitoring/small") ||
+			strings.Contains(said, "monitoring/daemon") {
+			t.Errorf("%s: it says %s", name, said)
+		}
+		if want := map[bool]string{true: "b", false: "a b"}[keep != nil]; nodeList(p.going()) != want {
+			t.Errorf("%s: %s go, and not %s", name, nodeList(p.going()), want)
+		}
+	}
+}
+
 func TestProtectedNodesThatGoAreNamed(t *testing.T) {
 	p := plan(t, situation(t, aNode("precious", removalDisabled+"=true")+aNode("b")), options())
 	if !strings.Contains(strings.Join(p.Warnings, ""), "precious") {

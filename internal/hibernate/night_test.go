@@ -40,6 +40,9 @@ type night struct {
 	asked  []string
 	// partly is how many of the next answers have the policies in part only.
 	partly int
+	// silent is after how long a node is listed whose order has had no answer; never, if
+	// that is negative. Zero: there is an answer.
+	silent time.Duration
 }
 
 const clusterID = "id"
@@ -245,6 +248,17 @@ func (n *night) AddNode(_ context.Context, _ string, config castai.NodeConfig) (
 	}
 	defer n.mu.Unlock()
 	name := fmt.Sprintf("made-%d", len(n.nodes))
+	if n.silent > 0 {
+		time.AfterFunc(n.silent, func() {
+			n.mu.Lock()
+			n.order(name, config)
+			n.mu.Unlock()
+			n.join(name, config)
+		})
+	}
+	if n.silent != 0 {
+		return castai.AddedNode{}, &castai.Error{Operation: "add a node", Status: http.StatusGatewayTimeout}
+	}
 	n.order(name, config)
 	time.AfterFunc(10*time.Second, func() { n.join(name, config) })
 	return castai.AddedNode{NodeId: "cast-" + name, OperationId: ""}, nil

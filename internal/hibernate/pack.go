@@ -253,9 +253,11 @@ func addMove(moves []Move, w *Workload, p *Pod) []Move {
 }
 
 // awaited returns of the nodes that go those that pods to be kept wait for: such as
-// were moved and found no place where they should have.
-func (s *State) awaited(staying, going []*Node, namespaces []string) map[string]bool {
-	m, out, chosen := newPacking(s, s.Nodes), map[string]bool{}, []*Node{}
+// were moved and found no place where they should have. Those without a place on any
+// node are returned, too.
+func (s *State) awaited(staying, going []*Node, namespaces []string) (nodes map[string]bool, without []*Pod) {
+	m, chosen := newPacking(s, s.Nodes), []*Node{}
+	nodes = map[string]bool{}
 	bins := map[*Node]*bin{}
 	for _, b := range m.bins {
 		bins[b.Node] = b
@@ -264,20 +266,21 @@ func (s *State) awaited(staying, going []*Node, namespaces []string) map[string]
 		return cmp.Or(a.Status.Allocatable.Cpu().Cmp(*b.Status.Allocatable.Cpu()), cmp.Compare(a.Object.Name, b.Object.Name))
 	})
 	for _, p := range s.Pods {
-		if p.Spec.NodeName != "" || p.Object.Terminating() || !slices.Contains(namespaces, p.Object.Namespace) {
+		if p.Spec.NodeName != "" || p.Object.Terminating() || p.ofItsNode() ||
+			!slices.Contains(namespaces, p.Object.Namespace) {
 			continue
 		}
-		for _, n := range slices.Concat(staying, chosen, cheapest) {
-			if !m.takes(bins[n], p) {
-				continue
-			}
-			if m.put(p, bins[n]); slices.Contains(going, n) {
-				out[n.Object.Name], chosen = true, append(chosen, n)
-			}
-			break
+		open := slices.Concat(staying, chosen, cheapest)
+		i := slices.IndexFunc(open, func(n *Node) bool { return m.takes(bins[n], p) })
+		if i < 0 {
+			without = append(without, p)
+			continue
+		}
+		if m.put(p, bins[open[i]]); slices.Contains(going, open[i]) {
+			nodes[open[i].Object.Name], chosen = true, append(chosen, open[i])
 		}
 	}
-	return out
+	return nodes, without
 }
 
 // ownerOf returns the Deployment or StatefulSet that makes a pod again; nil: it is

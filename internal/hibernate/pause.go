@@ -87,6 +87,10 @@ type Pause struct {
 	// begun: an earlier run has paused the cluster or removed nodes of it, so that a
 	// failure of this one wakes nobody.
 	begun bool
+	// without are pods that are to be kept and that no node has room for.
+	without []*Pod
+	// unheard: a node was ordered, and whether Cast AI makes it is not known.
+	unheard bool
 }
 
 // KeptNode is a node that a pause leaves alone.

@@ -225,7 +225,7 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 		unmade = []engine.Phase{{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step,
 			Actions: []engine.Action{{
 				Verb: engine.Call, Target: r.console(), Operation: operationRemove,
-				Why: "it was made to sleep on and never was ready",
+				Why: "a pause had it made to sleep on, and it never was used",
 				Do:  func(ctx context.Context, tell func(string)) error { return r.giveUp(ctx, p.Unmade, tell) },
 			}}}}
 	}

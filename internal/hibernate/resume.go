@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/castai/kubectl-castai/internal/castai"
 	"github.com/castai/kubectl-castai/pkg/cluster"
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
@@ -83,6 +84,7 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 	case !sleep.Asleep():
 		if o.Repair {
 			r.Changes = Leftovers(s)
+			r.giveUpOrphan(s)
 		}
 	case sleep.Who == CastAI:
 		r.Changes = Leftovers(s)
@@ -94,6 +96,9 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 		r.Journal, r.Unmade, r.Changes = &kept, s.unmade(j), marked(s)
 		if o.Repair || j.Adopted || s.Record.Vendor {
 			r.Changes = Leftovers(s)
+		}
+		if o.Repair && r.Unmade == "" {
+			r.giveUpOrphan(s)
 		}
 	}
 	r.Journal.Phase, r.Journal.By, r.Journal.Error = Resuming, o.By, ""
@@ -113,7 +118,7 @@ func PlanResume(s *State, o ResumeOptions) (*Resume, error) {
 		r.Policies = r.Journal.Policies
 	}
 	r.Suspend, r.Restore = s.apart()
-	if !sleep.Asleep() && len(r.Changes) == 0 && r.Policies == nil && !s.leftSuspended() {
+	if !sleep.Asleep() && len(r.Changes) == 0 && r.Unmade == "" && r.Policies == nil && !s.leftSuspended() {
 		return &Resume{Already: s.nothingToResume(o)}, nil
 	}
 	r.blind = s.Blind != ""
@@ -202,6 +207,51 @@ func (s *State) unmade(j *Journal) string {
 		}
 	}
 	return ""
+}
+
+// giveUpOrphan plans to give up a node that a pause had made and never heard of. It
+// keeps its taint until it is gone, and its record, so that what fails can be tried again.
+func (r *Resume) giveUpOrphan(s *State) {
+	j := s.Record.Journal
+	if r.Unmade = s.orphan(); r.Unmade == "" {
+		return
+	}
+	r.Journal.Run, r.Journal.Node = j.Run, j.Node
+	r.Changes = slices.DeleteFunc(r.Changes, func(c Change) bool { return s.castID(c.Object) == r.Unmade })
+}
+
+// orphan returns Cast AI's id of the node that a pause had made and that it did not come
+// to use, unless somebody else may: then it lacks the taint, or has pods of others.
+func (s *State) orphan() string {
+	j := s.Record.Journal
+	if j == nil || j.Node == nil || !j.Node.Made || j.Node.Name != "" || s.Console == nil {
+		return ""
+	}
+	i := slices.IndexFunc(s.Console.Nodes, func(n castai.Node) bool { return j.isMade(n) && !leaving(n) })
+	if i < 0 {
+		return ""
+	}
+	id := s.Console.Nodes[i].Id
+	for _, n := range s.Nodes {
+		if s.castID(n.Object) != id {
+			continue
+		}
+		taint, tainted := n.taint()
+		if !tainted || taint.Effect == corev1.TaintEffectPreferNoSchedule || slices.ContainsFunc(s.Pods,
+			func(p *Pod) bool { return p.Spec.NodeName == n.Object.Name && !p.ofItsNode() }) {
+			return ""
+		}
+	}
+	return id
+}
+
+// castID returns Cast AI's id of a node; empty: it is none that Cast AI knows.
+func (s *State) castID(o *cluster.Object) string {
+	i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Object == o && n.Console != nil })
+	if i < 0 {
+		return ""
+	}
+	return s.Nodes[i].Console.Id
 }
 
 // vendorManager is the field manager of Cast AI's job: the Python client's own

@@ -68,6 +68,7 @@ const (
 	takeBack = 3 * time.Minute  // to take back what was done
 	settling = 5 * time.Minute  // for a node to go after it was drained
 	removals = 3                // how often a node's removal is asked for
+	hearsay  = 30 * time.Second // for a node to be listed whose order had no answer
 	quietly  = 15 * time.Second // without a node on its way, since the autoscaler stopped
 )
 
@@ -174,7 +175,7 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 		return err // what was done is the other one's to go on with
 	}
 	if err != nil && !begun {
-		return r.rollBack(ctx, report, err)
+		return r.rollBack(ctx, report, p, err)
 	}
 	// Nodes that are gone do not come back: from here on, on.
 	j := p.Journal
@@ -350,10 +351,11 @@ func left(report *engine.Report) []string {
 
 // rollBack takes back what a pause has done, and says so. What is in the cluster is
 // taken back whether Cast AI answers or not.
-func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause error) error {
+func (r *Runner) rollBack(ctx context.Context, report *engine.Report, p *Pause, cause error) error {
 	r.Tell(fmt.Sprintf("The pause failed: %v. Taking back what was done.", cause))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), takeBack)
 	defer cancel()
+	late := p.unheard && r.listed(ctx, p.Journal) != ""
 	s, err := r.look(ctx)
 	silent := error(nil)
 	if err == nil {
@@ -365,6 +367,9 @@ func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause erro
 		if resume, err = PlanResume(s, ResumeOptions{By: r.By}); err == nil && resume.Already == "" {
 			resume.Journal.Error = cause.Error()
 			resume.clusterFirst = silent != nil
+			if late && resume.Unmade == "" {
+				resume.giveUpOrphan(s)
+			}
 			if j := resume.Journal; silent != nil && j.Node != nil && j.Node.Made && !s.has(j.Node.Name) {
 				resume.Unmade = j.Node.ID
 			}
@@ -373,6 +378,9 @@ func (r *Runner) rollBack(ctx context.Context, report *engine.Report, cause erro
 	}
 	if err != nil {
 		return fmt.Errorf("%w; and this could not be taken back: %w: run resume", cause, underway(err))
+	}
+	if p.unheard && !late {
+		return fmt.Errorf("%w; whether Cast AI makes a node all the same is not known, and everything else was taken back: if one joins with the label %s=%s, resume --repair gives it up", cause, runLabel, p.Journal.Run)
 	}
 	return fmt.Errorf("%w; everything was taken back", cause)
 }

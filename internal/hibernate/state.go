@@ -394,6 +394,12 @@ func (p *Pod) static() bool {
 	return mirror
 }
 
+// ofItsNode tells whether the pod comes and goes with its node.
+func (p *Pod) ofItsNode() bool {
+	owner := p.Object.Controller()
+	return p.static() || owner != nil && owner.Kind == "DaemonSet"
+}
+
 // unschedulable tells whether no node has room for the pod.
 func (p *Pod) unschedulable() bool {
 	return p.Spec.NodeName == "" && !p.Object.Terminating() &&
