@@ -143,12 +143,15 @@ type Job struct {
 
 // Readable refuses settings that only this plugin's image reads, for another one.
 func (c Configuration) Readable() error {
-	if (c.Keep != "" || len(c.Accept) > 0) && imageName(c.Image) != ownImage {
+	if (c.Keep != "" || len(c.Accept) > 0) && !c.Own() {
 		return fmt.Errorf("the image %s does not read --keep and --accept=%s: name one of kubectl-castai with --image",
 			c.Image, strings.Join(Refusals(), " and "))
 	}
 	return nil
 }
+
+// Own tells whether the jobs run an image of this plugin.
+func (c Configuration) Own() bool { return imageName(c.Image) == ownImage }
 
 // JobFromEnv reads the variables of a Job. Cast AI's own job takes any action
 // other than resume for a pause.

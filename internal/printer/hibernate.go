@@ -320,9 +320,12 @@ func (t *Text) InstallPlan(s cluster.Server, c hibernate.Configuration, phases [
 	if err != nil {
 		return // it was validated
 	}
-	zone := pause.Location().String()
-	t.line("\nNext pause   %s (%s)", pause.Local().Format(localTime), pause.Format("Mon 15:04 ")+zone)
-	t.line("Next resume  %s (%s)", resume.Local().Format(localTime), resume.Format("Mon 15:04 ")+zone)
+	if zone := c.TimeZone; zone == "" {
+		t.line("\nWhen the next pause and resume are is not known: the schedules are by the clock of the controller manager")
+	} else {
+		t.line("\nNext pause   %s (%s)", pause.Local().Format(localTime), pause.Format("Mon 15:04 ")+zone)
+		t.line("Next resume  %s (%s)", resume.Local().Format(localTime), resume.Format("Mon 15:04 ")+zone)
+	}
 	if forecast, err := c.Forecast(now); err == nil {
 		t.line("The cluster will be %s, in the next four weeks", forecast)
 	}

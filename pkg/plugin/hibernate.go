@@ -126,6 +126,17 @@ func (a *access) reach(ctx context.Context, client *cluster.Client) (*castai.Cli
 	return a.api()
 }
 
+// unarmed refuses to pause, or to have it paused, beside a schedule of the service's own
+// hibernation. A key that may not see those can still pause: then it is a note.
+func (a *access) unarmed(ctx context.Context, api *castai.Client, accept []string) (notes []string, err error) {
+	m, err := hibernate.ObserveManaged(ctx, api, a.clusterID)
+	if err != nil {
+		return []string{fmt.Sprintf("whether the service's own hibernation pauses the cluster, too, is not known: %v",
+			err)}, nil
+	}
+	return nil, refusal(m.Unarmed(accept))
+}
+
 // api returns a client of the API that the flags, or a look, have said.
 func (a *access) api() (*castai.Client, error) {
 	return castai.New(castai.Options{URL: a.url, Key: a.key, UserAgent: cluster.UserAgent(a.Version.Version),

@@ -215,7 +215,27 @@ func (o *configureOptions) Run(cmd *cobra.Command) (err error) {
 	if o.pair != nil && o.pair.Release != "" {
 		return o.leaveToHelm(c)
 	}
-	return o.apply(ctx, inv, c)
+	notes, err := o.service(ctx, c)
+	if err != nil {
+		return err
+	}
+	return o.apply(ctx, inv, c, notes)
+}
+
+// service refuses to have the cluster paused beside a schedule of the service's own.
+// Without an API key nobody can be asked: the jobs ask, if they run this plugin's image.
+func (o *configureOptions) service(ctx context.Context, c hibernate.Configuration) (notes []string, err error) {
+	accept := slices.Concat(c.Accept, o.accept)
+	if o.access.key.IsZero() || slices.Contains(accept, hibernate.ServiceSchedule) {
+		return nil, nil
+	}
+	api, err := o.access.api()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return o.access.unarmed(ctx, api, accept)
 }
 
 // missing says that a pair is not there, and which are.
@@ -289,6 +309,9 @@ func (o *configureOptions) configuration(inv *ownership.Inventory) (hibernate.Co
 		return c, err
 	}
 	c.APIURL = o.access.url
+	if !c.Own() { // Cast AI's job asks nobody, so that this is for this command only
+		c.Accept = slices.DeleteFunc(slices.Clone(c.Accept), func(name string) bool { return name == hibernate.ServiceSchedule })
+	}
 	if c.Provider == "" {
 		c.Provider = hibernate.Provider(inv.Objects())
 	}
@@ -335,7 +358,8 @@ func (o *configureOptions) leaveToHelm(c hibernate.Configuration) error {
 	return refused(errors.New(why))
 }
 
-func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, c hibernate.Configuration) error {
+func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, c hibernate.Configuration,
+	notes []string) error {
 	var key *hibernate.Key
 	if !o.access.key.IsZero() && (!o.set && !o.in.HasSecret() || !o.set && o.name == "" || o.access.keyFile != "") {
 		key = &hibernate.Key{APIKey: o.access.key.Reveal(), ClusterID: o.access.clusterID}
@@ -350,6 +374,9 @@ func (o *configureOptions) apply(ctx context.Context, inv *ownership.Inventory, 
 			before = o.pair.Configuration
 		}
 		text.InstallPlan(inv.Server, c, plan.Phases, c.Changes(before), time.Now())
+		for _, note := range notes {
+			text.Message("\nNote: " + note)
+		}
 		if err := text.Err(); err != nil {
 			return err
 		}

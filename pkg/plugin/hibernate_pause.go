@@ -439,23 +439,12 @@ func (o *nightOptions) plan(ctx context.Context, options *hibernate.PauseOptions
 	if err != nil || plan.Already != "" {
 		return state, plan, refusal(err)
 	}
-	unknown, err := o.unarmed(ctx, options.Accept)
+	unknown, err := o.access.unarmed(ctx, o.api, options.Accept)
 	if err != nil {
 		return nil, nil, err
 	}
 	plan.Warnings = slices.Concat(plan.Warnings, notes, unknown)
 	return state, plan, nil
-}
-
-// unarmed refuses to pause beside a schedule of the service's own hibernation. A key
-// that may not see those can still pause: then it is a note.
-func (o *nightOptions) unarmed(ctx context.Context, accept []string) (notes []string, err error) {
-	m, err := hibernate.ObserveManaged(ctx, o.api, o.access.clusterID)
-	if err != nil {
-		return []string{fmt.Sprintf("whether the service's own hibernation pauses the cluster, too, is not known: %v",
-			err)}, nil
-	}
-	return nil, refusal(m.Unarmed(accept))
 }
 
 // pause pauses the cluster, from a fresh look at it: somebody else may have done

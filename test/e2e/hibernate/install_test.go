@@ -10,6 +10,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/castai/kubectl-castai/test/driver"
 )
 
 // agent is what makes the namespace Cast AI's, installed by Helm: its release is
@@ -68,6 +70,12 @@ func withAgent(t *testing.T) {
 	t.Cleanup(func() { world{}.remove(t) })
 }
 
+// asksNobody has install ask no API about schedules of the service's own.
+const asksNobody = "--accept=service-schedule"
+
+// unattended is a user without an API key.
+func unattended() *driver.User { return admin.With("CASTAI_API_KEY=", "CASTAI_API_TOKEN=") }
+
 func cronJobOf(t *testing.T, name string) *batchv1.CronJob {
 	t.Helper()
 	c, err := client.BatchV1().CronJobs("castai-agent").Get(t.Context(), name, metav1.GetOptions{})
@@ -90,7 +98,8 @@ func TestInstallSetUninstall(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	check(t, os.WriteFile(key, []byte("another-key\n"), 0o600))
 
-	r := hibernate(t, 0, "install", as, "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius",
+	// The API is Cast AI's own: nothing is asked that is accepted.
+	r := hibernate(t, 0, "install", as, "--yes", "--api-key-file", key, "--time-zone=Europe/Vilnius", asksNobody,
 		"--namespaces-to-keep", " kube-public , castai-agent", "--protect-removal-disabled")
 	if !strings.Contains(r.Stdout, "Next pause") || !strings.Contains(r.Stdout, "22:00 EE") {
 		t.Errorf("no next times in the user's zone: %s", r.Stdout)
@@ -125,8 +134,10 @@ func TestInstallSetUninstall(t *testing.T) {
 	_, err = server.Kubectl(t.Context(), "patch", "cronjob", "-n", "castai-agent", "hibernate-resume", "-p",
 		`{"spec":{"suspend":true}}`)
 	check(t, err)
-	hibernate(t, 0, "set", as, "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large",
-		"--hibernate-node-labels=team=night")
+	if r := try(t, unattended(), "set", as, "--yes", "--pause-schedule=0 20 * * *", "--hibernate-node=m6a.large",
+		"--hibernate-node-labels=team=night"); r.Code != 0 {
+		t.Fatalf("set: %s", r)
+	}
 	if *cronJobOf(t, "hibernate-pause").Spec.Suspend || !*cronJobOf(t, "hibernate-resume").Spec.Suspend {
 		t.Error("set has changed which CronJobs are suspended")
 	}
@@ -179,7 +190,7 @@ func TestInstallSetUninstall(t *testing.T) {
 func TestSeveralPairs(t *testing.T) {
 	withAgent(t)
 	as := somebody(t, "hibernate")
-	hibernate(t, 0, "install", as, "--yes")
+	hibernate(t, 0, "install", as, "--yes", asksNobody)
 	lunch := []string{"install", as, "--yes", "--name=lunch", "--image=registry.example.com/kubectl-castai:v1",
 		"--keep=nodes", "--accept=lost-pods", "--namespaces-to-keep=kube-public", "--pause-schedule=0 12 * * 6"}
 	if r := hibernate(t, 3, append(lunch, "--resume-schedule=0 18 * * 6")...); !strings.Contains(r.Stderr,
@@ -187,7 +198,7 @@ func TestSeveralPairs(t *testing.T) {
 		t.Errorf("a pair within the other's sleep: %s", r)
 	}
 	lunch[len(lunch)-1] = "--pause-schedule=0 12 * * 2"
-	r := try(t, admin.With("CASTAI_API_KEY=", "CASTAI_API_TOKEN="), append(lunch, "--resume-schedule=0 18 * * 2")...)
+	r := try(t, unattended(), append(lunch, "--resume-schedule=0 18 * * 2")...)
 	if r.Code != 0 || !strings.Contains(r.Stdout, "asleep 4 % of the week, longest stretch 6 h (Tue 12:00 to Tue 18:00)") {
 		t.Fatalf("%s", r)
 	}
@@ -209,7 +220,9 @@ spec:
           serviceAccountName: hibernate
           containers: [{name: mine, image: "castai/hibernate:v0.14", env: [{name: ACTION, value: pause}], envFrom: [{secretRef: {name: castai-hibernate}}]}]
 `))
-	hibernate(t, 0, "set", as, "--yes", "--name=lunch", "--resume-schedule=0 17 * * 2")
+	if r := try(t, unattended(), "set", as, "--yes", "--name=lunch", "--resume-schedule=0 17 * * 2"); r.Code != 0 {
+		t.Fatalf("set: %s", r)
+	}
 	if schedule := cronJobOf(t, "hibernate-resume-lunch").Spec.Schedule; schedule != "0 17 * * 2" ||
 		cronJobOf(t, "hibernate-resume").Spec.Schedule != "0 7 * * 1-5" {
 		t.Errorf("set has made it %q", schedule)
@@ -270,7 +283,7 @@ func TestInstallRefusesBeforeAnyWrite(t *testing.T) {
 			code: 3, want: "placeholder"},
 		"no API":              {args: []string{"--api-url=http://api.cast.ai"}, code: 2, want: "https://"},
 		"an unknown --accept": {args: []string{"--accept=everything"}, code: 2, want: "everything"},
-		"nobody to ask":       {args: []string{"--yes=false"}, code: 3, want: "--yes"},
+		"nobody to ask":       {args: []string{"--yes=false", asksNobody}, code: 3, want: "--yes"},
 		"another namespace":   {args: []string{"-n", "nowhere"}, code: 3, want: "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -307,7 +320,7 @@ func TestInstallTakesOverDeployYAML(t *testing.T) {
 	published, err := os.ReadFile("../../fixtures/runtime/hibernate.yaml")
 	check(t, err)
 	check(t, server.Apply(t.Context(), string(published)))
-	r := hibernate(t, 0, "install", "--yes", "--image=castai/hibernate:v0.14")
+	r := hibernate(t, 0, "install", "--yes", "--image=castai/hibernate:v0.14", asksNobody)
 	if !strings.Contains(r.Stdout, "hibernate-admin") {
 		t.Errorf("%s", r.Stdout)
 	}
@@ -351,7 +364,7 @@ func TestInClusterAndLogs(t *testing.T) {
 	w := world{}
 	w.addNodes(t, small().nodes[:1])
 	check(t, server.SetPodLogs("Pause operation completed."))
-	hibernate(t, 0, "install", as, "--yes", "--api-url=https://api.cast.ai")
+	hibernate(t, 0, "install", as, "--yes", "--api-url=https://api.cast.ai", asksNobody)
 	r := hibernate(t, 0, "pause", as, "--in-cluster", "--yes")
 	if !strings.Contains(r.Stdout, "Pause operation completed.") {
 		t.Errorf("no log: %s", r)

@@ -65,20 +65,20 @@ func TestMissingRights(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"only looks": {file: "status", args: []string{"install", "--yes"}, code: 3, want: "kind: ClusterRole"},
+		"only looks": {file: "status", args: []string{"install", "--yes", asksNobody}, code: 3, want: "kind: ClusterRole"},
 		"sees those of one namespace": {
 			change: []string{getSecrets, "resources: [limitranges]\n  verbs: [list]",
 				"[secrets, serviceaccounts]\n  verbs: [create,", "[secrets, serviceaccounts]\n  verbs: [list, create,"},
-			args: []string{"install", "--yes"}, code: 3, want: "secrets can't be read",
+			args: []string{"install", "--yes", asksNobody}, code: 3, want: "secrets can't be read",
 		},
 		"reads no release": {change: []string{getSecrets, "resources: [secrets]\n  verbs: [list]"},
-			args: []string{"install", "--yes"}, code: 1, want: "can't read the Helm release"},
+			args: []string{"install", "--yes", asksNobody}, code: 1, want: "can't read the Helm release"},
 		"sees no CronJobs": {change: []string{"[cronjobs, jobs]", "[jobs]", `["cronjobs"]`, "[limitranges]"},
 			args: []string{"status"}, code: 1, want: "cronjobs.batch can't be read"},
 		"may not make a Role": {change: []string{"[rolebindings, roles]", "[rolebindings]"},
-			args: []string{"install", "--yes"}, code: 3, want: "- roles"},
+			args: []string{"install", "--yes", asksNobody}, code: 3, want: "- roles"},
 		"may not write nodes": {change: []string{"[nodes]\n  verbs: [patch]", "[nodes]\n  verbs: [get]"},
-			args: []string{"install", "--yes"}, code: 1, want: "attempting to grant RBAC permissions not currently held"},
+			args: []string{"install", "--yes", asksNobody}, code: 1, want: "attempting to grant RBAC permissions not currently held"},
 		"sees no other's Role": {change: []string{"rolebindings, roles]\n  verbs: [list]", "rolebindings]\n  verbs: [list]"},
 			args: []string{"uninstall", "--yes"}, code: 3, want: "roles.rbac.authorization.k8s.io can't be read"},
 	} {
