@@ -22,23 +22,33 @@ func (o *Observation) findOwners(ctx context.Context, c Reader) (err error) {
 	return o.findLoose(ctx, c)
 }
 
+// looseKinds are those of which a controller may be, beside the ones that Scope reads.
+var looseKinds = []string{"pods", "replicasets.apps", "replicationcontrollers", "cronjobs.batch"}
+
 // findLoose reads the pods that no Deployment, StatefulSet or DaemonSet makes: a
 // controller may run as a bare pod, or be made by a Job, a Rollout, a
-// DeploymentConfig or whatever else the cluster has.
+// DeploymentConfig or whatever else the cluster has. What may make one later
+// counts, too: a CronJob, or a ReplicaSet or ReplicationController that nothing controls.
 func (o *Observation) findLoose(ctx context.Context, c Reader) error {
-	snap, err := c.Snapshot(ctx, cluster.Scope{Kinds: []string{"pods", "replicasets.apps"},
+	snap, err := c.Snapshot(ctx, cluster.Scope{Kinds: looseKinds,
 		Bodies: map[string][][]string{"pods": {{"status", "phase"}}}})
 	if err != nil {
 		return err
 	}
-	o.LooseUnreadable = !sawAll(snap, "pods", "replicasets.apps")
+	o.LooseUnreadable = !sawAll(snap, looseKinds...)
 	loose := loosePods(snap.Objects)
 	if len(loose) > maxLoose {
 		loose, o.LooseUnreadable = loose[:maxLoose], true
 	}
-	for _, pod := range loose {
-		full, err := c.Get(ctx, pod.Target(), []string{"spec", "serviceAccountName"}, []string{"spec", "containers"},
-			[]string{"status", "conditions"})
+	for _, obj := range snap.Objects {
+		if obj.Resource.Kind == "CronJob" { // it was read whole enough
+			o.Loose = append(o.Loose, obj)
+		}
+	}
+	for _, obj := range loose {
+		full, err := c.Get(ctx, obj.Target(), []string{"spec", "serviceAccountName"}, []string{"spec", "containers"},
+			[]string{"spec", "template", "spec"}, []string{"spec", "replicas"}, []string{"status", "conditions"},
+			[]string{"status", "readyReplicas"})
 		switch {
 		case apierrors.IsNotFound(err):
 			continue
@@ -61,7 +71,7 @@ func runs(pod *cluster.Object) bool {
 }
 
 // loosePods picks the pods that may be or get ready and that no workload of the group apps stands
-// for.
+// for, and what makes pods and is controlled by nothing.
 func loosePods(objects []*cluster.Object) []*cluster.Object {
 	workloads := map[types.UID]bool{} // ReplicaSets that a Deployment makes
 	for _, o := range objects {
@@ -71,6 +81,10 @@ func loosePods(objects []*cluster.Object) []*cluster.Object {
 	}
 	var out []*cluster.Object
 	for _, o := range objects {
+		if slices.Contains([]string{"ReplicaSet", "ReplicationController"}, o.Resource.Kind) && o.Controller() == nil {
+			out = append(out, o)
+			continue
+		}
 		if o.Resource.Kind != "Pod" || o.Resource.Group != "" || o.Terminating() || !runs(o) {
 			continue
 		}

@@ -279,6 +279,44 @@ func TestPodsThatHaveEnded(t *testing.T) {
 	})
 }
 
+// TestWorkloadWithoutPods holds that a controller is not gone which runs from time to time, or is made by a bare
+// ReplicaSet or ReplicationController that has no pod now.
+func TestWorkloadWithoutPods(t *testing.T) {
+	pods := map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "hold-up"}}}}
+	for name, tc := range map[string]struct {
+		version, kind string
+		spec          map[string]any
+		says          string
+	}{
+		"a CronJob": {"batch/v1", "CronJob", map[string]any{"schedule": "0 0 * * *",
+			"jobTemplate": map[string]any{"spec": map[string]any{"template": pods}}}, "CronJob tools/c runs from time to time"},
+		"a CronJob that is suspended": {"batch/v1", "CronJob", map[string]any{"schedule": "0 0 * * *", "suspend": true,
+			"jobTemplate": map[string]any{"spec": map[string]any{"template": pods}}}, "CronJob tools/c is suspended"},
+		"a ReplicaSet": {"apps/v1", "ReplicaSet", map[string]any{"replicas": int64(1), "template": pods},
+			"ReplicaSet tools/c has no ready pod yet"},
+		"a ReplicaSet that is scaled down": {"apps/v1", "ReplicaSet", map[string]any{"replicas": int64(0),
+			"template": pods}, "ReplicaSet tools/c is scaled down to 0"},
+		"a ReplicationController": {"v1", "ReplicationController", map[string]any{"template": pods},
+			"ReplicationController tools/c has no ready pod yet"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := clustertest.Object(tc.version, tc.kind, "tools", "c")
+				u.Object["spec"] = tc.spec
+				server := clustertest.Serve(t, u,
+					deleted(clustertest.Object("v1", "Namespace", "", "shop")),
+					deleted(clustertest.Object("v1", "ConfigMap", "shop", "a"), "example.com/hold-up"),
+				)
+				r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
+				c := judged(t, r)[0].Causes[0].Controller
+				if c.Alive != finalize.AliveUnsure || !strings.HasPrefix(c.Evidence, tc.says) {
+					t.Errorf("%+v", c)
+				}
+			})
+		})
+	}
+}
+
 // TestBarePodThatIsPending holds that a controller which runs as a bare pod and has no node yet
 // is not gone.
 func TestBarePodThatIsPending(t *testing.T) {

@@ -150,7 +150,7 @@ func (s *owners) weigh(w *workload, objects []*cluster.Object) verdict {
 
 // state says whether a workload has ready pods, and why not.
 func (w *workload) state() string {
-	isPod := w.Resource.Kind == "Pod"
+	isPod, isCronJob := w.Resource.Kind == "Pod", w.Resource.Kind == "CronJob"
 	switch {
 	case w.ready > 0 && isPod:
 		return "is ready"
@@ -158,6 +158,10 @@ func (w *workload) state() string {
 		return fmt.Sprintf("has %d ready pods", w.ready)
 	case w.doomed:
 		return "is being deleted, has no ready pod"
+	case isCronJob && w.wanted:
+		return "runs from time to time"
+	case isCronJob:
+		return "is suspended"
 	case !w.wanted:
 		return "is scaled down to 0"
 	case isPod:
@@ -199,24 +203,37 @@ func (s *owners) workloads() []*workload {
 		if o.Resource.Group != "apps" || !is {
 			continue
 		}
-		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace]}
+		w := newWorkload(o, going)
 		w.ready, _, _ = unstructured.NestedInt64(o.Body, "status", field)
-		w.wanted = wantsPods(o)
-		w.runs("spec", "template", "spec")
 		out = append(out, w)
 	}
 	for _, o := range s.obs.Loose {
-		w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace], wanted: true}
+		w := newWorkload(o, going)
 		if owner := o.Controller(); owner != nil {
 			w.names = append(w.names, owner.Name)
 		}
 		if isReady(o) {
 			w.ready = 1
 		}
-		w.runs("spec")
+		if n, _, _ := unstructured.NestedInt64(o.Body, "status", "readyReplicas"); n > 0 {
+			w.ready = n
+		}
 		out = append(out, w)
 	}
 	return out
+}
+
+// podsAt is where the specification of its pods is in a workload, if not in its template.
+var podsAt = map[string][]string{"Pod": {"spec"}, "CronJob": {"spec", "jobTemplate", "spec", "template", "spec"}}
+
+func newWorkload(o *cluster.Object, going map[string]bool) *workload {
+	w := &workload{Object: o, names: []string{o.Name}, doomed: o.Terminating() || going[o.Namespace], wanted: wantsPods(o)}
+	if at, other := podsAt[o.Resource.Kind]; other {
+		w.runs(at...)
+		return w
+	}
+	w.runs("spec", "template", "spec")
+	return w
 }
 
 // runs reads from the specification of its pods as whom a workload runs, and how its
@@ -241,12 +258,16 @@ func (w *workload) runs(pod ...string) {
 	}
 }
 
-// wantsPods tells whether a workload is to have pods (k8s.io/api/apps/v1: replicas is 1 if it is not
-// set; a DaemonSet has none where no node is for it).
+// wantsPods tells whether a workload is to have pods, now or at its time (k8s.io/api/apps/v1: replicas is 1 if
+// it is not set; a DaemonSet has none where no node is for it).
 func wantsPods(o *cluster.Object) bool {
-	if o.Resource.Kind == "DaemonSet" {
+	switch o.Resource.Kind {
+	case "DaemonSet":
 		n, _, _ := unstructured.NestedInt64(o.Body, "status", "desiredNumberScheduled")
 		return n > 0
+	case "CronJob":
+		suspended, _, _ := unstructured.NestedBool(o.Body, "spec", "suspend")
+		return !suspended
 	}
 	n, said, _ := unstructured.NestedInt64(o.Body, "spec", "replicas")
 	return !said || n > 0
