@@ -202,11 +202,6 @@ func (c *Catalogue) unmistakable(name string) bool {
 	return ownName(name) && (c.apps[name] != nil || c.chart(name) != nil || c.accounts[name] != nil)
 }
 
-// specific tells whether a component has any name that nobody else gives.
-func (c *Catalogue) specific(comp *Component) bool {
-	return comp != nil && slices.ContainsFunc(slices.Concat(comp.Charts, comp.Workloads), c.unmistakable)
-}
-
 // ownName tells whether nobody else would give something of the catalogue this
 // name. Outside of the catalogue it means nothing.
 func ownName(name string) bool {

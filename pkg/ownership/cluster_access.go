@@ -92,6 +92,10 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 	case c.value == "" && v.signed(b) != nil:
 		return ns, Evidence{Rule: "installed", Text: text("it, its role and its subjects have exactly the names of %s",
 			v.signed(b).Name)}, true
+	case c.value == "" && v.byWord(ns) && v.literal(b):
+		return ns, Evidence{Rule: "installed",
+			Text: text("it and its subjects have exactly the names that %s gives them, where Cast AI lives",
+				v.cat.runtimeObject(b.Ref()).Name)}, true
 	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil &&
 		v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
 		return ns, Evidence{Rule: "installed",
@@ -177,6 +181,14 @@ func (v *clusterView) ownAccounts(b *binding) bool {
 	return !slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
 		return v.unmistakably(a.Name, releaseName(b.Object)) == nil && v.cat.accounts[a.Name] == nil
 	})
+}
+
+// literal tells whether a component always gives a binding this name, and binds
+// accounts of its own with it.
+func (v *clusterView) literal(b *binding) bool {
+	c := v.cat.runtimeObject(b.Ref())
+	return c != nil && b.others == 0 &&
+		!slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool { return v.cat.accounts[a.Name] != c })
 }
 
 // componentOf returns the component that an object's marks name.

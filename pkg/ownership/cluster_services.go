@@ -113,13 +113,15 @@ func serviceOf(h map[string]any) cluster.Ref {
 }
 
 // ownService returns the component that a Service of this name is of: nobody else
-// gives it, or something says that this component lives there.
+// gives it, something says that this component lives there, or who calls it has
+// exactly the name of the component, too, where Cast AI lives by name.
 func (v *clusterView) ownService(s cluster.Ref, caller *cluster.Object) *Component {
 	c := v.named(s.Name, releaseName(caller))
-	if c == nil || !v.cat.unmistakable(s.Name) && !v.lives[s.Namespace][c] && v.namedHome(s.Namespace) == nil {
-		return nil
+	if c != nil && (v.cat.unmistakable(s.Name) || v.lives[s.Namespace][c] ||
+		v.byWord(s.Namespace) && v.app(caller.Name) == c) {
+		return c
 	}
-	return c
+	return nil
 }
 
 // ownRules tells whether a webhook is only about Cast AI's own API groups.

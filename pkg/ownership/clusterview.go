@@ -80,6 +80,10 @@ func (v *clusterView) home(ns string) (Evidence, bool) {
 	return Evidence{}, false
 }
 
+// byWord tells whether Cast AI lives in a namespace by its name or by the user's
+// word, rather than because something leads there.
+func (v *clusterView) byWord(ns string) bool { return v.namedHome(ns) != nil || v.trust[ns] }
+
 // isHome tells whether Cast AI is known to live in a namespace.
 func (v *clusterView) isHome(ns string) bool {
 	if ns == "" {
@@ -213,7 +217,7 @@ func (v *clusterView) knownAccount(a cluster.Ref) bool {
 		return false
 	}
 	home := v.namedHome(a.Namespace)
-	if home != nil && home.generated() || v.exactAccount(a.Name) && v.corroboratedName(a.Name, a.Namespace) {
+	if home != nil && home.generated() || v.exactAccount(a.Name) && v.corroborated(v.program(a.Name), a.Namespace) {
 		return true
 	}
 	for release := range v.releases[a.Namespace] {
@@ -224,28 +228,12 @@ func (v *clusterView) knownAccount(a cluster.Ref) bool {
 	return false
 }
 
-// exactAccount tells whether a program of Cast AI's runs as a ServiceAccount of
-// exactly this name.
-func (v *clusterView) exactAccount(name string) bool {
-	return v.app(name) != nil || v.cat.accounts[name] != nil
-}
-
-// corroborated tells whether a chart's name is enough of a mark beside Helm's:
-// nobody else gives a chart such a name, or it is installed where Cast AI lives
-// by name, or because something unmistakable of the same component leads there.
-// The user's word for a namespace counts for components that have such a name.
+// corroborated tells whether a name of the catalogue is enough of a mark beside
+// Helm's or a binding's: nobody else gives a chart or a program such a name, or
+// something unmistakable of the same component leads to the namespace. Where Cast
+// AI lives by a namespace's name or by the user's word, others may live, too.
 func (v *clusterView) corroborated(c charted, ns string) bool {
-	return v.cat.unmistakable(c.chart) || v.namedHome(ns) != nil || v.lives[ns][c.component] || v.trust[ns] &&
-		v.cat.specific(c.component)
-}
-
-// corroboratedName is corroborated for the name of a program or an account.
-func (v *clusterView) corroboratedName(name, ns string) bool {
-	c := v.app(name)
-	if c == nil {
-		c = v.cat.accounts[name]
-	}
-	return v.corroborated(charted{chart: name, component: c}, ns)
+	return v.cat.unmistakable(c.chart) || v.lives[ns][c.component]
 }
 
 // installed are the releases that cluster-scoped objects of Cast AI's belong to.

@@ -127,6 +127,19 @@ func (r *reader) app(name string) *Component {
 	return c
 }
 
+// exactAccount tells whether a program of Cast AI's runs as a ServiceAccount of
+// exactly this name.
+func (r *reader) exactAccount(name string) bool { return r.program(name).component != nil }
+
+// program returns a name of a program or an account, with its component.
+func (r *reader) program(name string) charted {
+	c := r.app(name)
+	if c == nil {
+		c = r.cat.accounts[name]
+	}
+	return charted{chart: name, component: c}
+}
+
 // group returns the component that an API group is of. Those of everybody's
 // Liqo count where Liqo is Cast AI's.
 func (r *reader) group(group string) *Component {

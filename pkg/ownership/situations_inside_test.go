@@ -1,6 +1,9 @@
 package ownership_test
 
-import "slices"
+import (
+	"slices"
+	"testing"
+)
 
 const (
 	byPerson = "managedFields: [{manager: kubectl-create}]"
@@ -13,7 +16,7 @@ func by(manager string) string { return "managedFields: [{manager: " + manager +
 // insideSituations are about what others have where Cast AI lives, under names
 // that Cast AI or Kubernetes gives, too.
 func insideSituations() []situation {
-	return slices.Concat(noiseSituations())
+	return slices.Concat(noiseSituations(), nameSituations())
 }
 
 // noiseSituations: what looks like what Kubernetes puts into every namespace, and
@@ -43,5 +46,129 @@ func noiseSituations() []situation {
 			thing("v1", "ConfigMap", "castai-agent", "istio-ca-root-cert", by("trust-manager"))),
 		stays("an istio-ca-root-cert of nobody knows whom", istio,
 			thing("v1", "ConfigMap", "castai-agent", "istio-ca-root-cert")),
+	}
+}
+
+// claimed is an account of the namespace castai-agent with a workload of somebody's.
+func claimed(namespace, account, image string) string {
+	return thing("v1", "ServiceAccount", namespace, account, ofAcme) + deployment(namespace, account, image)
+}
+
+// nameSituations: an ordinary name of the catalogue, where Cast AI lives by the
+// name of the namespace or by the user's word, is Cast AI's only if that component
+// lives there.
+func nameSituations() []situation {
+	const theirs = "registry.example.com/acme:1"
+	bound := func(ns, account, name, role string) string {
+		return binding(name, role, "ServiceAccount:"+ns+"/"+account)
+	}
+	return []situation{
+		{
+			name: "accounts with ordinary names that administrators bind", with: small,
+			make: yamls(
+				claimed("castai-agent", "rebalancer", theirs), role("kafka-topics"), role("rebalancer"),
+				bound("castai-agent", "rebalancer", "kafka-topics", "kafka-topics"),
+				bound("castai-agent", "rebalancer", "rebalancer", "rebalancer"),
+				claimed("castai-agent", "hibernate", theirs), role("jpa"), bound("castai-agent", "hibernate", "jpa", "jpa"),
+				roleBinding("castai-agent", "jpa", "ClusterRole", "jpa", "ServiceAccount:castai-agent/hibernate"),
+				claimed("castai-agent", "db-proxy", theirs), bound("castai-agent", "db-proxy", "db", "cluster-admin"),
+				roleBinding("kube-system", "rebalancer", "Role", "extension-apiserver-authentication-reader",
+					"ServiceAccount:castai-agent/rebalancer"),
+			),
+			want: map[string]string{
+				"ClusterRoleBinding/kafka-topics": "foreign", "ClusterRole/kafka-topics": "foreign",
+				"ClusterRoleBinding/rebalancer": "foreign", "ClusterRole/rebalancer": "foreign",
+				"ClusterRoleBinding/jpa": "foreign", "ClusterRole/jpa": "foreign", "RoleBinding/castai-agent/jpa": "foreign",
+				"ClusterRoleBinding/db": "foreign", "RoleBinding/kube-system/rebalancer": "foreign",
+				"Namespace/castai-agent": "foreign",
+			},
+		},
+		{
+			name: "what calls a Service with an ordinary name", with: small,
+			make: yamls(
+				deployment("castai-agent", "db-proxy", theirs), thing("v1", "Service", "castai-agent", "db-proxy"),
+				webhook("defaults", "castai-agent/db-proxy=mutate.example.com"),
+				thing("apiregistration.k8s.io/v1", "APIService", "", "v1.things.example.com")+
+					"spec: {group: things.example.com, version: v1, service: {namespace: castai-agent, name: db-proxy}}\n",
+			),
+			want: map[string]string{
+				"MutatingWebhookConfiguration/defaults": "unclear nothing else in it",
+				"APIService/v1.things.example.com":      "unclear nothing else in it",
+				"Deployment/castai-agent/db-proxy":      "foreign", "Namespace/castai-agent": "foreign",
+			},
+		},
+		{
+			name: "another component's Service in a configuration with the name of a component", with: small,
+			make: yamls(deployment("castai-agent", "db-proxy", theirs),
+				webhook("awesome-mutator", "castai-agent/db-proxy=mutate.example.com")),
+			want: map[string]string{"MutatingWebhookConfiguration/awesome-mutator": "unclear nothing else in it"},
+		},
+		{
+			name: "a namespace with a name of the catalogue that somebody made", with: small,
+			make: yamls(
+				thing("v1", "Namespace", "", "castai-logs"), claimed("castai-logs", "rebalancer", theirs), role("team-logs"),
+				bound("castai-logs", "rebalancer", "team-logs", "team-logs"),
+				roleBinding("kube-system", "rebalancer", "Role", "extension-apiserver-authentication-reader",
+					"ServiceAccount:castai-logs/rebalancer"),
+			),
+			want: map[string]string{
+				"ClusterRoleBinding/team-logs": "foreign", "ClusterRole/team-logs": "foreign",
+				"RoleBinding/kube-system/rebalancer": "foreign", "Namespace/castai-logs": "foreign",
+			},
+		},
+		{
+			name:  "the user's word for a namespace that others share",
+			with:  func(testing.TB) *scene { return &scene{} },
+			trust: []string{"platform"},
+			make: yamls(
+				thing("v1", "Namespace", "", "platform"), claimed("platform", "db-proxy", theirs),
+				bound("platform", "db-proxy", "db", "cluster-admin"), role("cluster-controller"),
+				bound("platform", "cluster-controller", "cluster-controller", "cluster-controller"),
+				claimed("platform", "cluster-controller", theirs), thing("v1", "Secret", "platform", "castai-secrets", byPerson),
+				thing("v1", "ServiceAccount", "platform", "rebalancer"), webhook("m", "platform/pod-mutator=m.example.com"),
+				charted(deployment("platform", "db-proxy2", theirs), "dbo-cache-1.0.0", "platform", "dbo"),
+				charted(thing("scheduling.k8s.io/v1", "PriorityClass", "", "dbo"), "dbo-cache-1.0.0", "platform", "dbo"),
+			),
+			want: map[string]string{
+				"ClusterRoleBinding/db": "foreign", "ClusterRoleBinding/cluster-controller": "foreign",
+				"ClusterRole/cluster-controller": "foreign", "Secret/platform/castai-secrets": "foreign",
+				"ServiceAccount/platform/rebalancer": "foreign", "MutatingWebhookConfiguration/m": "unclear",
+				"Deployment/platform/db-proxy2": "foreign", "PriorityClass/dbo": "foreign", "Namespace/platform": "foreign",
+			},
+		},
+		{
+			name: "somebody's own Temporal", with: small,
+			make: func(t testing.TB, s *scene) {
+				labels := "labels: {helm.sh/chart: temporal-0.50.0, app.kubernetes.io/instance: temporal}"
+				s.release(t, "temporal", "temporal", "castai-agent",
+					deployment("castai-agent", "temporal-frontend", "temporalio/server:1.2", labels)+
+						thing("v1", "PersistentVolumeClaim", "castai-agent", "workflows", labels)+
+						thing("scheduling.k8s.io/v1", "PriorityClass", "", "temporal", labels)+role("temporal", labels)+
+						binding("temporal", "temporal", "ServiceAccount:castai-agent/temporal-frontend"))
+			},
+			want: map[string]string{
+				"Deployment/castai-agent/temporal-frontend": "foreign", "PersistentVolumeClaim/castai-agent/workflows": "unclear",
+				"PriorityClass/temporal": "foreign", "ClusterRole/temporal": "foreign", "ClusterRoleBinding/temporal": "foreign",
+				"Secret/castai-agent/sh.helm.release.v1.temporal.v1": "foreign", "Namespace/castai-agent": "foreign",
+			},
+		},
+		{
+			name: "names of things of components that do not live there", with: small,
+			make: yamls(
+				thing("v1", "Secret", "castai-agent", "castai-secrets", byPerson, ofAcme),
+				thing("v1", "Secret", "castai-agent", "castai-hibernate", byPerson),
+				thing("v1", "ConfigMap", "castai-agent", "mutation-rules-configmap", by("controller")),
+				thing("v1", "ServiceAccount", "castai-agent", "cluster-controller"),
+				thing("v1", "ServiceAccount", "castai-agent", "temporal"),
+				thing("coordination.k8s.io/v1", "Lease", "castai-agent", "rebalancer", ofAcme),
+			),
+			want: map[string]string{
+				"Secret/castai-agent/castai-secrets": "unclear", "Secret/castai-agent/castai-hibernate": "unclear",
+				"ConfigMap/castai-agent/mutation-rules-configmap": "unclear",
+				"ServiceAccount/castai-agent/cluster-controller":  "unclear",
+				"ServiceAccount/castai-agent/temporal":            "unclear",
+				"Lease/castai-agent/rebalancer":                   "unclear", "Namespace/castai-agent": "foreign",
+			},
+		},
 	}
 }

@@ -25,7 +25,7 @@ func (v *spaceView) chartOf(r *release, o releaseObject) (component *Component, 
 		if component = v.cat.chartWithin(c, charts[:i]); component == nil {
 			component = v.chartNamed(c)
 		}
-		if component != nil && (v.above.corroborated(charted{chart: c, component: component}, v.name) ||
+		if component != nil && (v.corroborated(charted{chart: c, component: component}) ||
 			slices.ContainsFunc(charts[:i+1], v.cat.unmistakable)) {
 			return component, third
 		}
@@ -129,7 +129,7 @@ func (v *spaceView) judgeGuarded(o *cluster.Object, component *Component, e Evid
 // installation that cluster-scoped objects of Cast AI's belong to.
 func (v *spaceView) ownMarks(o *cluster.Object) bool {
 	if c := v.chart(o); c.component != nil {
-		return v.above.corroborated(c, v.name)
+		return v.corroborated(c)
 	}
 	key, marked := releaseOf(o)
 	return v.runtimeObject(o) != nil && (!marked || v.above.installed()[key])
@@ -192,7 +192,7 @@ func (v *spaceView) judgeInstalled() {
 		if c.value == "" {
 			v.judgeApp(o)
 		}
-		if c.component == nil || v.owned(o) || !v.above.corroborated(c, v.name) || v.judgedByUse(o) {
+		if c.component == nil || v.owned(o) || !v.corroborated(c) || v.judgedByUse(o) {
 			continue
 		}
 		key, marked := releaseOf(o)

@@ -382,7 +382,7 @@ func (v *spaceView) leader(lease *cluster.Object) *cluster.Object {
 // order: client-go empties holderIdentity then (ReleaseOnCancel), so that only
 // where it is tells whose it was.
 func (v *spaceView) released(o *cluster.Object) bool {
-	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || slices.ContainsFunc(o.Managers, byHand) ||
+	if o.Resource.Kind != "Lease" || !v.isHome || !v.alone || len(o.Labels) > 0 || slices.ContainsFunc(o.Managers, byHand) ||
 		str(o.Body, "spec", "holderIdentity") != "" {
 		return false
 	}
@@ -397,13 +397,7 @@ func (v *spaceView) judgeKnown() {
 		if v.owned(o) || !tenantCanDelete(o) && !v.ownMarks(o) {
 			continue
 		}
-		component := v.runtimeObject(o)
-		if component == nil {
-			component = v.accountOf(o)
-		}
-		if component == nil && o.Resource.Kind == "Lease" {
-			component = v.app(o.Name) // a program elects its leader under its own name
-		}
+		component := v.usual(o)
 		if component == nil {
 			continue
 		}
@@ -416,14 +410,17 @@ func (v *spaceView) judgeKnown() {
 	}
 }
 
-// accountOf returns the component whose programs run as a ServiceAccount of
-// exactly this name, in a namespace that Cast AI has by name.
-func (v *spaceView) accountOf(o *cluster.Object) *Component {
-	if o.Resource.Group != "" || o.Resource.Kind != "ServiceAccount" || !v.byName() {
-		return nil
-	}
-	if c := v.app(o.Name); c != nil {
+// usual returns the component that always uses a kind and name: it lives here, or
+// nobody else gives the name and no person's tool wrote the object. An account, and
+// a Lease, in a namespace that Cast AI has by name, has that of a program.
+func (v *spaceView) usual(o *cluster.Object) *Component {
+	c := v.runtimeObject(o)
+	if c != nil && (v.livesHere(c) || ownName(o.Name) && !slices.ContainsFunc(o.Managers, byHand)) {
 		return c
 	}
-	return v.cat.accounts[o.Name]
+	account := o.Resource.Group == "" && o.Resource.Kind == "ServiceAccount" && v.byName()
+	if program := v.program(o.Name); (account || o.Resource.Kind == "Lease") && v.corroborated(program) {
+		return program.component
+	}
+	return nil
 }

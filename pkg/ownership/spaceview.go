@@ -29,7 +29,8 @@ type spaceView struct {
 	records  []*cluster.Object // where Helm keeps releases
 	releases []*release        // those of them that were read, newest revisions only
 	listed   map[cluster.Ref][]listing
-	names    map[string]bool // of releases of Cast AI's that are installed here
+	names    map[string]bool     // of releases of Cast AI's that are installed here
+	lives    map[*Component]bool // by what is here, see findLives
 	users    map[cluster.Ref][]*cluster.Object
 }
 
@@ -43,6 +44,7 @@ func newSpaceView(name string, objects []*cluster.Object, above *clusterView, re
 	v := &spaceView{
 		reader: above.reader.within(), index: newIndex(objects), notes: newNotes(name), name: name, above: above,
 		releases: releases, listed: map[cluster.Ref][]listing{}, names: map[string]bool{},
+		lives: map[*Component]bool{},
 	}
 	v.home, v.isHome = above.home(name)
 	for _, o := range objects {
@@ -52,6 +54,7 @@ func newSpaceView(name string, objects []*cluster.Object, above *clusterView, re
 	}
 	if v.isHome {
 		v.findAliases()
+		v.findLives()
 		v.list()
 	}
 	return v
@@ -107,7 +110,31 @@ func (v *spaceView) settle(all bool) {
 
 // byName tells whether Cast AI lives here by the namespace's name or by the
 // user's word, rather than because something leads here.
-func (v *spaceView) byName() bool { return v.above.namedHome(v.name) != nil || v.above.trust[v.name] }
+func (v *spaceView) byName() bool { return v.above.byWord(v.name) }
+
+// corroborated is corroborated with what only this namespace's objects say: a
+// component lives here, too, if a workload runs nothing but what Cast AI publishes,
+// and the component's own image, or if there are objects of its own kinds here.
+func (v *spaceView) corroborated(c charted) bool {
+	return v.above.corroborated(c, v.name) || v.livesHere(c.component)
+}
+
+// livesHere tells whether a component lives in this namespace.
+func (v *spaceView) livesHere(c *Component) bool { return v.above.lives[v.name][c] || v.lives[c] }
+
+// findLives notes the components that live here by what is here.
+func (v *spaceView) findLives() {
+	for _, w := range v.workloads {
+		if published, _ := v.publishes(w.images); published != nil && !w.owner && !w.foreignMain(v.cat) {
+			v.lives[published] = true
+		}
+	}
+	for _, list := range v.byKind {
+		if crd := v.above.ownsKind(list[0].Resource); crd != nil && v.group(list[0].Resource.Group) != nil {
+			v.lives[v.group(list[0].Resource.Group)] = true
+		}
+	}
+}
 
 // foreignMarks tells whether an object says of itself that it is somebody
 // else's: the label of another chart, Helm's mark of another release, or, where
@@ -218,13 +245,15 @@ func (v *spaceView) isCustom(o *cluster.Object) bool {
 }
 
 // knownAccount tells whether a ServiceAccount is Cast AI's: by cluster-scoped
-// evidence, or one of this namespace that is owned.
+// evidence, or one of this namespace that is owned, or has exactly the name of a
+// program of a component that lives here.
 func (v *spaceView) knownAccount(a cluster.Ref) bool {
 	if v.above.knownAccount(a) {
 		return true
 	}
 	o := v.byRef[a]
-	return o != nil && v.owned(o)
+	return o != nil && v.owned(o) || a.Namespace == v.name && v.isHome && v.exactAccount(a.Name) &&
+		v.corroborated(v.program(a.Name))
 }
 
 // release returns the name of the release that an object belongs to, if it is

@@ -32,7 +32,9 @@ func withThirdParty(t testing.TB, parent, third, release string, record bool) *s
 	} {
 		manifest.WriteString("---\n" + source + doc)
 	}
-	s := new(scene).yaml(t, anAgent).yaml(t, manifest.String())
+	// An ordinary name of a chart is not enough: the component itself runs, too.
+	s := new(scene).yaml(t, anAgent).yaml(t, manifest.String()).yaml(t, deployment("castai-agent", "runs-"+parent,
+		"us-docker.pkg.dev/castai-hub/library/"+parent+":1", helmMarks("castai-agent", release)))
 	if record {
 		s.forge(t, parent, release, "castai-agent", manifest.String())
 	}
