@@ -281,11 +281,19 @@ func (e *examination) findNotDeleting() {
 	if len(rest) == 0 {
 		return
 	}
+	controlled := slices.Contains(e.SpecFinalizers, "kubernetes")
+	if controlled && ordersDeletion(e.server) && slices.ContainsFunc(e.objects, isPod) {
+		pods := slices.DeleteFunc(slices.Clone(rest), func(o *cluster.Object) bool { return !isPod(o) })
+		e.addAfterPods(slices.DeleteFunc(rest, isPod))
+		if rest = pods; len(rest) == 0 {
+			return
+		}
+	}
 	c := Cause{Type: NotDeleting, Action: Wait, Since: e.Since, objects: rest}
 	what := describe(rest)
-	refused, denied := e.contentFailure()
+	refused, denied := e.contentFailure(rest)
 	switch {
-	case !slices.Contains(e.SpecFinalizers, "kubernetes"):
+	case !controlled:
 		// The controller returns at finalized() without looking at the content
 		// (Kubernetes 1.36.3 pkg/controller/namespace/deletion, Delete).
 		c.Action = DeleteContent
@@ -293,10 +301,6 @@ func (e *examination) findNotDeleting() {
 			"controller skips its content", what)
 		c.Remedy = "delete them"
 		c.Command = fmt.Sprintf("kubectl delete %s -n %s", typeName(rest[0]), e.Namespace)
-	case ordersDeletion(e.server) && slices.ContainsFunc(e.objects, isPod):
-		c.Summary = fmt.Sprintf("%s: not deleted yet, because pods remain, and the namespace controller removes pods "+
-			"first", what)
-		c.Remedy = "nothing: they follow the pods"
 	case len(e.obs.Conversions) > 0:
 		c.Summary = fmt.Sprintf("%s: not deleted yet, the namespace controller hangs on a conversion webhook", what)
 		c.Remedy = "nothing: they are deleted when the conversion works"
@@ -318,16 +322,29 @@ func (e *examination) findNotDeleting() {
 	e.add(c)
 }
 
+// addAfterPods is for what the namespace controller deletes only when no pods are left.
+func (e *examination) addAfterPods(rest []*cluster.Object) {
+	if len(rest) == 0 {
+		return
+	}
+	e.add(Cause{
+		Type: NotDeleting, Action: Wait, Since: e.Since, objects: rest,
+		Summary: fmt.Sprintf("%s: not deleted yet, because pods remain, and the namespace controller removes pods "+
+			"first", describe(rest)),
+		Remedy: "nothing: they follow the pods",
+	})
+}
+
 // contentFailure returns why the namespace controller could not delete content, if
 // it says so, and whether the server still refuses that: the condition stays until
 // the controller looks again.
-func (e *examination) contentFailure() (message string, denied bool) {
+func (e *examination) contentFailure(rest []*cluster.Object) (message string, denied bool) {
 	for _, c := range e.Conditions {
 		if c.Type != "NamespaceDeletionContentFailure" || c.Status != "True" {
 			continue
 		}
-		for class, s := range e.obs.Samples {
-			if class.Namespace == e.Namespace && class.Finalizer == "" && s.Refused != "" {
+		for _, o := range rest {
+			if s := e.obs.Samples[classOf(o, "")]; s.Refused != "" {
 				return s.Refused, true
 			}
 		}

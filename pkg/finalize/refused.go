@@ -14,13 +14,16 @@ import (
 
 // What the server says when admission refuses a write. The texts are those of
 // k8s.io/apiserver v0.36.3: pkg/admission/plugin/webhook/errors/statuserror.go
-// (denied), pkg/admission/plugin/webhook/error.go (not answered) and
-// pkg/admission/plugin/policy/validating/dispatcher.go.
+// (denied), pkg/admission/plugin/webhook/error.go (not answered),
+// pkg/admission/plugin/policy/validating/dispatcher.go and
+// pkg/admission/plugin/policy/generic/policy_dispatcher.go (mutating policies).
 var (
 	webhookDenied = regexp.MustCompile(`admission webhook "([^"]+)" denied the request`)
 	webhookFailed = regexp.MustCompile(`failed calling webhook "([^"]+)"`)
-	policyDenied  = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']+)' with binding '([^']+)' denied request`)
-	invalidObject = regexp.MustCompile(`^(\S+) "[^"]*" is invalid: `)
+	policyDenied  = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']+)'(?: with binding '([^']+)')? denied request: ` +
+		`(failed to configure)?`)
+	mutationFailed = regexp.MustCompile(`\bpolicy ['"]([^'"]+)['"](?: with binding '[^']+')? denied request`)
+	invalidObject  = regexp.MustCompile(`^(\S+) "[^"]*" is invalid: `)
 )
 
 // RefusedBy returns the name of the admission webhook that refused a write, or did
@@ -41,7 +44,6 @@ type refuser struct {
 	command string
 	look    string
 	webhook string // the name of the webhook, if it is one
-	policy  string
 	// definition is the one whose schema refuses; offered: it can be relaxed.
 	definition string
 	offered    bool
@@ -50,13 +52,8 @@ type refuser struct {
 // readRefusal finds out from an answer who refuses, and what relaxes it for this
 // namespace.
 func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
-	if m := policyDenied.FindStringSubmatch(answer); m != nil {
-		return refuser{
-			policy:  m[1],
-			what:    fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
-			remedy:  fmt.Sprintf("let the policy pass %s, or let its binding only report until this is done", place(o)),
-			command: fmt.Sprintf(`kubectl patch validatingadmissionpolicybinding %s --type=merge -p '{"spec":{"validationActions":["Audit"]}}'`, m[2]),
-		}
+	if r, ok := refusingPolicy(answer, o); ok {
+		return r
 	}
 	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed} {
 		if m := pattern.FindStringSubmatch(answer); m != nil {
@@ -67,6 +64,36 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 		return e.schemaRefuser(o)
 	}
 	return refuser{what: "the API server", remedy: "remove what refuses it", look: describeCommand(o)}
+}
+
+// refusingPolicy reads the refusal of an admission policy. One that itself fails, for want of what
+// its paramKind names, or that mutates and can't, refuses whatever its binding says: only its
+// failurePolicy lets writes pass.
+func refusingPolicy(answer string, o *cluster.Object) (r refuser, ok bool) {
+	if m := policyDenied.FindStringSubmatch(answer); m != nil {
+		if m[2] == "" || m[3] != "" {
+			return failingPolicy("ValidatingAdmissionPolicy", m[1]), true
+		}
+		return refuser{
+			what:   fmt.Sprintf("the ValidatingAdmissionPolicy %s, by its binding %s,", m[1], m[2]),
+			remedy: fmt.Sprintf("let the policy pass %s, or let its binding only report until this is done", place(o)),
+			command: fmt.Sprintf("kubectl patch validatingadmissionpolicybinding %s --type=merge "+
+				`-p '{"spec":{"validationActions":["Audit"]}}'`, m[2]),
+		}, true
+	}
+	if m := mutationFailed.FindStringSubmatch(answer); m != nil {
+		return failingPolicy("MutatingAdmissionPolicy", m[1]), true
+	}
+	return r, false
+}
+
+func failingPolicy(kind, name string) refuser {
+	return refuser{
+		what:   fmt.Sprintf("the %s %s, which itself fails,", kind, name),
+		remedy: "repair the policy, remove it if it is not needed any more, or let its failure be ignored until this is done",
+		command: fmt.Sprintf(`kubectl patch %s %s --type=merge -p '{"spec":{"failurePolicy":"Ignore"}}'`,
+			strings.ToLower(kind), name),
+	}
 }
 
 // refusingWebhook finds the configuration of a webhook and how to leave out the

@@ -78,8 +78,8 @@ func TestLostPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(t, ns)
-	expectCauses(t, diagnose(t, finalize.Options{}, ns)[0], "NotDeleting wait", "TerminatingPods wait",
-		"TerminatingPods wait")
+	expectCauses(t, diagnose(t, finalize.Options{}, ns)[0], "TerminatingPods wait", "TerminatingPods wait",
+		"NotDeleting wait")
 	later := finalize.Options{Now: func() time.Time { return time.Now().Add(6 * time.Minute) }}
 	r := unstick(t, later, ns)
 	d := r.before[0]
