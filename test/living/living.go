@@ -85,7 +85,7 @@ func (c *Cluster) AddLivingNode(ctx context.Context) (err error) {
 	images := map[string]kubelet.Image{}
 	for image, name := range map[string]string{
 		"castware-operator": "operator", "agent": "agent", "evictor": "evictor", "cluster-controller": "cluster-controller",
-		"kubectl": "crd-upgrade",
+		"kubectl": "crd-upgrade", "workload-autoscaler": "workload-autoscaler",
 	} {
 		images[registry+image] = kubelet.Image{Path: c.program, Entrypoint: []string{name}}
 	}
@@ -111,14 +111,26 @@ func (c *Cluster) Quit() error {
 	return err
 }
 
+// More is a component to install beside those that always are, and what the charts of all of them get.
+type More struct {
+	Component, Version string
+	Values             map[string]any
+}
+
 // Program returns a command of those that a user runs, in a process of its own: install or uninstall; or outside,
 // which Cast AI runs.
-func (c *Cluster) Program(ctx context.Context, name string) (*exec.Cmd, error) {
+func (c *Cluster) Program(ctx context.Context, name string, more ...More) (*exec.Cmd, error) {
 	place := map[string]any{
 		"nodeSelector": map[string]any{mark: ""},
 		"tolerations":  []any{map[string]any{"key": mark, "operator": "Exists"}},
 	}
-	values := map[string]any{"values": place, "webhook": map[string]any{"port": webhookPort()}}
+	components, componentValues := map[string]any{}, maps.Clone(place)
+	for _, m := range more {
+		components[m.Component] = m.Version
+		maps.Copy(componentValues, m.Values)
+	}
+	values := map[string]any{"values": componentValues, "components": components,
+		"webhook": map[string]any{"port": webhookPort()}}
 	maps.Copy(values, place)
 	encoded, err := json.Marshal(values)
 	if err != nil {
@@ -141,8 +153,8 @@ func webhookPort() int {
 }
 
 // Install installs Cast AI and waits until all of it is there.
-func (c *Cluster) Install(ctx context.Context) error {
-	cmd, err := c.Program(ctx, "install")
+func (c *Cluster) Install(ctx context.Context, more ...More) error {
+	cmd, err := c.Program(ctx, "install", more...)
 	if err != nil {
 		return err
 	}

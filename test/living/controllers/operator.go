@@ -182,9 +182,5 @@ func (o *operator) say(ctx context.Context, c *unstructured.Unstructured, condit
 
 // chartOf returns the chart of a component.
 func chartOf(component, version string) (*chart.Chart, error) {
-	name := component
-	if component == "cluster-controller" {
-		name = "castai-cluster-controller"
-	}
-	return charts.Load(name, version)
+	return charts.Load("castai-"+strings.TrimPrefix(component, "castai-"), version)
 }

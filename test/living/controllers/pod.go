@@ -27,14 +27,15 @@ import (
 // Programs are the controllers, by name.
 func Programs() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"operator":           Operator,
-		"agent":              Agent,
-		"evictor":            Evictor,
-		"cluster-controller": ClusterController,
-		"crd-upgrade":        CRDUpgrade,
-		"install":            Install,
-		"outside":            Outside,
-		"uninstall":          Uninstall,
+		"operator":            Operator,
+		"agent":               Agent,
+		"evictor":             Evictor,
+		"cluster-controller":  ClusterController,
+		"crd-upgrade":         CRDUpgrade,
+		"workload-autoscaler": WorkloadAutoscaler,
+		"install":             Install,
+		"outside":             Outside,
+		"uninstall":           Uninstall,
 	}
 }
 
