@@ -56,8 +56,10 @@ func TestScopeWhole(t *testing.T) {
 		{Resource{Name: "configmaps", Namespaced: true}, few, []string{"a", "b"}},
 		{Resource{Name: "nodes"}, few, []string{""}},
 		{Resource{Group: "apps", Name: "deployments", Namespaced: true}, few, nil},
+		{Resource{Name: "pods", Namespaced: true}, nil, nil},
 	} {
-		s := Scope{Namespaces: []string{"a", "b"}, Whole: []string{"nodes", "deployments.apps"}, Kinds: tc.kinds}
+		s := Scope{Namespaces: []string{"a", "b"}, Whole: []string{"nodes", "deployments.apps"}, Kinds: tc.kinds,
+			Except: []string{"pods"}}
 		if got := s.namespacesFor(&tc.r); !slices.Equal(got, tc.want) {
 			t.Errorf("%s: %q, want %q", tc.r.Name, got, tc.want)
 		}

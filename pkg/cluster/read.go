@@ -48,6 +48,8 @@ type Scope struct {
 	Whole []string
 	// Kinds limits the snapshot to these kinds, by plural.group; none: every kind.
 	Kinds []string
+	// Except leaves out these kinds, by plural.group.
+	Except []string
 	// Backends looks up the Services that the API server calls: those of the
 	// webhooks and APIServices that the snapshot holds.
 	Backends bool
@@ -138,7 +140,8 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 // namespacesFor returns the namespaces in which to list a resource; "" is all.
 func (s Scope) namespacesFor(r *Resource) []string {
 	switch {
-	case len(s.Kinds) > 0 && !slices.Contains(s.Kinds, r.GroupResource().String()):
+	case len(s.Kinds) > 0 && !slices.Contains(s.Kinds, r.GroupResource().String()),
+		slices.Contains(s.Except, r.GroupResource().String()):
 		return nil
 	case len(s.Namespaces) == 0, slices.Contains(s.Whole, r.GroupResource().String()):
 		return []string{metav1.NamespaceAll}

@@ -31,6 +31,8 @@ type fakeCluster struct {
 	after func(o *cluster.Object)
 	// deaf lets Follow hear of nothing after the start, as a watch that is dead.
 	deaf bool
+	// orphaned are the objects whose deletion leaves what names them as owners.
+	orphaned map[cluster.Ref]bool
 }
 
 func newFake(objects ...*cluster.Object) *fakeCluster {
@@ -90,6 +92,12 @@ func (f *fakeCluster) Delete(_ context.Context, t cluster.Target, opts cluster.D
 	}
 	if opts.ResourceVersion != "" && opts.ResourceVersion != o.ResourceVersion {
 		return apierrors.NewConflict(t.GVR().GroupResource(), t.Name, fmt.Errorf("it is at %s", o.ResourceVersion))
+	}
+	if opts.Orphan {
+		if f.orphaned == nil {
+			f.orphaned = map[cluster.Ref]bool{}
+		}
+		f.orphaned[t.Ref] = true
 	}
 	if len(o.Finalizers) == 0 {
 		delete(f.objects, t.Ref)

@@ -268,3 +268,43 @@ func TestPodsGetTheirOwnGracePeriod(t *testing.T) {
 		})
 	}
 }
+
+// What names an object as its owner by the time it is deleted decides how, and whether.
+func TestDependentsAreAskedForRightBeforeADeletion(t *testing.T) {
+	plain, owner, held := configMap("plain"), configMap("owner"), configMap("held")
+	for name, broken := range map[string]error{"": nil, "nobody can look": errors.New("no answer")} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(plain, owner, held)
+			phase := engine.Phase{Name: "p", Patience: 50 * time.Millisecond,
+				Actions: []engine.Action{remove(plain), remove(owner), remove(held)}}
+			phase.Dependents = func(_ context.Context, actions []engine.Action) (orphan, stays map[types.UID]string, err error) {
+				if len(actions) != len(phase.Actions) || len(f.writes) > 0 {
+					t.Errorf("asked about %v after %v", actions, f.writes)
+				}
+				return map[types.UID]string{owner.UID: "x stays"}, map[types.UID]string{held.UID: "y would go"}, broken
+			}
+			var told []string
+			r, err := engine.Run(t.Context(), f, &engine.Plan{Phases: []engine.Phase{phase}},
+				engine.Options{OnEvent: func(e engine.Event) {
+					if e.Type == engine.StepStarted {
+						told = append(told, e.Message)
+					}
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if broken != nil {
+				if len(f.writes) > 0 || r.Count(engine.ResultFailed) != len(phase.Actions) {
+					t.Errorf("wrote %v; %+v", f.writes, r.Outcomes)
+				}
+				return
+			}
+			if !f.orphaned[owner.Ref()] || f.orphaned[plain.Ref()] || !slices.Equal(told, []string{"x stays"}) {
+				t.Errorf("orphaned %v, told %q", f.orphaned, told)
+			}
+			if got := outcome(t, r, "held"); got.Result != engine.ResultKept || f.objects[held.Ref()] == nil {
+				t.Errorf("the outcome is %+v", got)
+			}
+		})
+	}
+}

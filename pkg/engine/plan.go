@@ -116,6 +116,11 @@ type Phase struct {
 	// UIDs of their targets, and why. With an error the deletion is not sent, and
 	// has failed. It is called from several goroutines.
 	Hold func(ctx context.Context, actions []Action) (map[types.UID]string, error) `json:"-"`
+	// Dependents is asked right before a number of deletions is sent what names their
+	// objects as owners by then and is not to go with them. By the UIDs of the targets
+	// it says why a deletion is to orphan them, or why it must not be sent. With an
+	// error none of them is sent, and all have failed.
+	Dependents func(ctx context.Context, actions []Action) (orphan, held map[types.UID]string, err error) `json:"-"`
 	// Gate: if anything in this phase fails or stays, the run ends before the
 	// next phase, which would do harm without it.
 	Gate bool `json:"gate,omitempty"`

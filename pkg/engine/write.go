@@ -39,10 +39,55 @@ func (p *phaseRun) step(ctx context.Context, step *Step) {
 			others = append(others, a)
 		}
 	}
-	p.act(ctx, others)
+	p.act(ctx, p.spare(ctx, others))
 	if ctx.Err() == nil {
-		p.act(ctx, taking)
+		p.act(ctx, p.spare(ctx, taking))
 	}
+}
+
+// spare returns the actions as they are to be sent for what names their objects as
+// owners, without those that must not be sent.
+func (p *phaseRun) spare(ctx context.Context, actions []Action) []Action {
+	var deletions, out []Action
+	for _, a := range actions {
+		if a.Verb == Delete {
+			deletions = append(deletions, a)
+		}
+	}
+	if p.phase.Dependents == nil || p.options.DryRun || len(deletions) == 0 {
+		return actions
+	}
+	orphan, held, err := p.phase.Dependents(ctx, deletions)
+	if ctx.Err() != nil {
+		return nil // all are skipped
+	}
+	for _, a := range actions {
+		why, stays := held[a.Target.UID]
+		late, spares := orphan[a.Target.UID]
+		switch {
+		case a.Verb != Delete:
+		case err != nil:
+			p.settle(ctx, p.expected(a), err)
+			continue
+		case stays:
+			p.settle(ctx, p.expected(a), Keep(why))
+			continue
+		case spares:
+			if !a.Orphan {
+				p.tell(Event{Type: StepStarted, Message: late})
+			}
+			a.Orphan = true
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// expected returns the job of an action that is not sent.
+func (p *phaseRun) expected(a Action) *job {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.add(a, a.Verb.removes())
 }
 
 // takes tells whether Hold is to be asked about an action.

@@ -2,9 +2,16 @@ package offboard_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
+	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/engine"
 )
 
@@ -57,3 +64,104 @@ func TestNamespaceStaysForWhatSaysThatItIsControlled(t *testing.T) {
 		})
 	}
 }
+
+// collectAll deletes what has no owner left, or lets it go from an owner that is to
+// orphan it, as kube-controller-manager does, and at once.
+func (w *world) collectAll(*clustertest.Request) clustertest.Fault {
+	for more := true; more; {
+		more = false
+		there := map[types.UID]bool{}
+		var all []*unstructured.Unstructured
+		for _, name := range w.Refs() {
+			r, err := cluster.ParseRef(name)
+			if u := w.Get(r); err == nil && u != nil {
+				there[u.GetUID()] = true
+				all = append(all, u)
+			}
+		}
+		for _, u := range all {
+			r := cluster.Ref{Group: u.GroupVersionKind().Group, Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName()}
+			orphans := slices.Contains(u.GetFinalizers(), metav1.FinalizerOrphanDependents)
+			if orphans {
+				w.disown(all, u.GetUID())
+			}
+			gone := func(o metav1.OwnerReference) bool { return !there[o.UID] }
+			owners := w.Get(r).GetOwnerReferences()
+			if orphans || len(owners) > 0 && !slices.ContainsFunc(owners, func(o metav1.OwnerReference) bool { return !gone(o) }) {
+				w.Drop(r)
+				more = true
+				break
+			}
+		}
+	}
+	return clustertest.Fault{}
+}
+
+// disown takes an owner out of the owner references of all.
+func (w *world) disown(all []*unstructured.Unstructured, owner types.UID) {
+	for _, u := range all {
+		was := u.GetOwnerReferences()
+		left := slices.DeleteFunc(slices.Clone(was), func(o metav1.OwnerReference) bool { return o.UID == owner })
+		if len(left) < len(was) {
+			u.SetOwnerReferences(left)
+			u.SetResourceVersion("")
+			w.Put(u)
+		}
+	}
+}
+
+// What comes after the last look and says that an object of Cast AI's owns it is not
+// collected with that, wherever it is and whatever it hangs on: the owner orphans it,
+// or stays if it is a workload.
+func TestWhatComesAndNamesAnOwnerStays(t *testing.T) {
+	const role, binding = "ClusterRole.rbac.authorization.k8s.io/castai-agent",
+		"ClusterRoleBinding.rbac.authorization.k8s.io/castai-agent"
+	for _, test := range []struct{ when, namespace, owner, more, stays string }{
+		{"delete mutatingwebhookconfigurations", "shop", role, "", ""},
+		{"delete mutatingwebhookconfigurations", "shop", role, controls, ""},
+		{"delete clusterroles", "shop", binding, controls, ""},
+		{"delete clusterroles", "shop", "CustomResourceDefinition.apiextensions.k8s.io/recommendations.autoscaling.cast.ai", "", ""},
+		{"delete customresourcedefinitions", "castai-agent", "ConfigMap/castai-agent/castai-agent-autoscaler", controls, ""},
+		{"delete customresourcedefinitions", "castai-agent", "ServiceAccount/castai-agent/castai-agent", "", ""},
+		{"delete customresourcedefinitions", "shop", spaceRef, "", ""},
+		{"delete mutatingwebhookconfigurations", "castai-agent", agentRef, controls, agentRef},
+		{"delete configmaps", "castai-agent", agentRef, "", agentRef},
+		{"delete configmaps", "castai-agent", "ReplicaSet.apps/castai-agent/castai-agent", controls, agentRef},
+	} {
+		t.Run(test.when+" "+test.owner+test.more, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, "")
+				w.add(t, fmt.Sprintf(set, w.Get(parse(t, agentRef)).GetUID()))
+				w.Before(w.collectAll)
+				w.when(test.when, func() { w.hang(t, test.namespace, test.owner, test.more) })
+				r, err := w.offboard(t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ref := "Secret/" + test.namespace + "/precious"; !w.has(t, ref) {
+					t.Errorf("%s is gone: %v", ref, w.Writes())
+				}
+				if test.stays == "" {
+					if w.has(t, test.owner) {
+						t.Errorf("%s is left: %+v", test.owner, result(r.Report, test.owner))
+					}
+					return
+				}
+				kept := result(r.Report, test.stays)
+				if !w.has(t, test.stays) || kept.Result != engine.ResultKept || !strings.Contains(kept.Message, mineThere) {
+					t.Errorf("%s is there: %t; %+v", test.stays, w.has(t, test.stays), kept)
+				}
+			})
+		})
+	}
+}
+
+// set is the ReplicaSet of the agent.
+const set = `apiVersion: apps/v1
+kind: ReplicaSet
+metadata:
+  name: castai-agent
+  namespace: castai-agent
+  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: %s, controller: true}]
+spec: {replicas: 0}
+`

@@ -235,7 +235,7 @@ func (p *planner) phaseOf(i *ownership.Item) string {
 
 // isWorkload tells whether an object runs pods by itself.
 func isWorkload(o *cluster.Object) bool {
-	return o.Resource.Group == "apps" || o.Resource.Group == "batch"
+	return runsPods(o.Ref())
 }
 
 func (p *planner) isHome(ns string) bool {

@@ -154,6 +154,9 @@ func (m *removal) came(o *Observation) bool {
 // freed tells whether something that was kept may go by now: what came into a
 // namespace and held it has gone again.
 func (m *removal) freed(o *Observation) bool {
+	if m.Refusals(o) != nil {
+		return false // what holds it is what a person must decide about
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.kept) > 0 {
@@ -185,8 +188,11 @@ func (m *removal) staying(shown *engine.Plan) {
 
 // run carries out a part of the plan and adds to the report.
 func (m *removal) run(ctx context.Context, plan *engine.Plan) (*engine.Report, error) {
-	report, err := engine.Run(ctx, m.Cluster, m.onlyOurs(ctx, m.onlySaved(plan)),
-		engine.Options{Changed: m.changed, OnEvent: m.event})
+	plan = m.onlyOurs(ctx, m.onlySaved(plan))
+	for i := range plan.Phases {
+		plan.Phases[i].Dependents = m.dependents
+	}
+	report, err := engine.Run(ctx, m.Cluster, plan, engine.Options{Changed: m.changed, OnEvent: m.event})
 	m.report.Outcomes = append(m.report.Outcomes, report.Outcomes...)
 	m.report.Phases = append(m.report.Phases, report.Phases...)
 	return report, err

@@ -1,6 +1,7 @@
 package offboard_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +117,40 @@ func (w *world) collectGarbage(owners map[string]string) (end func() int) {
 	return func() int {
 		close(done)
 		return <-orphaned
+	}
+}
+
+// An owner that is not there does not keep what others hang onto Cast AI's.
+func TestAnOwnerThatHasGoneKeepsNothing(t *testing.T) {
+	const role = "ClusterRole.rbac.authorization.k8s.io/castai-agent"
+	for name, test := range map[string]struct {
+		uid    string
+		orphan bool
+	}{"it has gone": {"gone", true}, "it is there": {"there", false}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, "")
+				w.add(t, fmt.Sprintf(`apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: notes
+  namespace: shop
+  ownerReferences:
+  - {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, name: castai-agent, uid: %s}
+  - {apiVersion: v1, kind: Secret, name: other, uid: %s}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: other, namespace: shop, uid: there}
+`, w.Get(parse(t, role)).GetUID(), test.uid))
+				for _, p := range w.planned(t).Phases {
+					for _, a := range p.Actions {
+						if a.Verb == engine.Delete && a.Target.Ref.String() == role && a.Orphan != test.orphan {
+							t.Errorf("orphans: %t", a.Orphan)
+						}
+					}
+				}
+			})
+		})
 	}
 }

@@ -189,7 +189,9 @@ func (w *world) namespaceController(*clustertest.Request) clustertest.Fault {
 				w.Drop(r)
 			}
 		}
-		w.Drop(cluster.Ref{Kind: "Namespace", Name: ns.GetName()})
+		if len(ns.GetFinalizers()) == 0 {
+			w.Drop(cluster.Ref{Kind: "Namespace", Name: ns.GetName()})
+		}
 	}
 	return clustertest.Fault{}
 }
