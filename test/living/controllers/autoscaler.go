@@ -43,7 +43,7 @@ func WorkloadAutoscaler(ctx context.Context) error {
 	if slices.Contains(os.Args, "cleanup") {
 		return cleanUpAutoscaler(ctx)
 	}
-	return lead(ctx, "castai-workload-autoscaler", time.Second, func(ctx context.Context, c client.Client) error {
+	return lead(ctx, "castai-workload-autoscaler", func(ctx context.Context, c client.Client) error {
 		all := &appsv1.DeploymentList{}
 		if err := c.List(ctx, all); err != nil {
 			return err

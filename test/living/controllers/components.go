@@ -21,7 +21,7 @@ import (
 
 // Agent is castai-agent: its leader writes the ConfigMap castai-agent-metadata.
 func Agent(ctx context.Context) error {
-	return lead(ctx, "castai-agent-leader-election-lock", time.Second, func(ctx context.Context, c client.Client) error {
+	return lead(ctx, "castai-agent-leader-election-lock", func(ctx context.Context, c client.Client) error {
 		o := &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: "castai-agent-metadata", Namespace: namespace()},
 			Data:       map[string]string{"CLUSTER_ID": "00000000-0000-4000-8000-000000000000"},
@@ -36,7 +36,7 @@ func Agent(ctx context.Context) error {
 
 // Evictor is castai-evictor, which changes nothing here.
 func Evictor(ctx context.Context) error {
-	return lead(ctx, "castai-evictor", time.Second, func(ctx context.Context, c client.Client) error {
+	return lead(ctx, "castai-evictor", func(ctx context.Context, c client.Client) error {
 		return c.List(ctx, &corev1.NodeList{})
 	})
 }
@@ -44,7 +44,7 @@ func Evictor(ctx context.Context) error {
 // ClusterController is castai-cluster-controller with a console that wants castai-agent back whenever something of it
 // is gone: what it has seen once it puts back, whoever removed it, also after the records of the release have gone.
 func ClusterController(ctx context.Context) error {
-	return lead(ctx, "castai-cluster-controller", time.Second, keep())
+	return lead(ctx, "castai-cluster-controller", keep())
 }
 
 // Outside is a program of Cast AI's that does the same from outside of the cluster, as whoever it is run by: it ends

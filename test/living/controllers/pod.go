@@ -80,9 +80,8 @@ func newManager(lease string, change func(*ctrl.Options)) (manager.Manager, erro
 	return m, errors.Join(m.AddHealthzCheck("ping", healthz.Ping), m.AddReadyzCheck("ping", healthz.Ping))
 }
 
-// lead runs work again and again, in one of the replicas. Its errors are logged: the next time may be better.
-func lead(ctx context.Context, lease string, period time.Duration,
-	work func(ctx context.Context, c client.Client) error) error {
+// lead runs work every second, in one of the replicas. Its errors are logged: the next time may be better.
+func lead(ctx context.Context, lease string, work func(ctx context.Context, c client.Client) error) error {
 	m, err := newManager(lease, nil)
 	if err != nil {
 		return err
@@ -93,7 +92,7 @@ func lead(ctx context.Context, lease string, period time.Duration,
 		return err
 	}
 	err = m.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		every(ctx, period, func() {
+		every(ctx, time.Second, func() {
 			if err := work(ctx, c); err != nil {
 				m.GetLogger().Error(err, "work")
 			}
