@@ -86,8 +86,8 @@ func (s *owners) judge(c *Controller, k Known, finalizer string, found []*worklo
 type verdict struct {
 	alive    Liveness
 	evidence string
-	doomed   bool // see Controller
-	awaited  bool // see Controller
+	doomed   bool // as in Controller
+	awaited  bool // as in Controller
 }
 
 // or returns the verdict that counts for more: what speaks for life counts for more than what does not, and
@@ -120,7 +120,7 @@ func (s *owners) gone(k Known, finalizer string, found verdict, writes []Write, 
 	case sign != "" && found.evidence != "":
 		return verdict{alive: AliveUnsure, evidence: found.evidence + "; " + sign, awaited: true}
 	case sign != "":
-		return verdict{alive: AliveUnsure, evidence: sign + ", and is not in this cluster", awaited: true}
+		return verdict{alive: AliveUnsure, evidence: sign + ", and is not found in this cluster", awaited: true}
 	}
 	unsure := func(why string) verdict { return verdict{alive: AliveUnsure, evidence: why} }
 	switch {

@@ -43,10 +43,16 @@ func TestOwners(t *testing.T) {
 			deleting(w.operator("tools", "widget-operator", "default", 0))
 			w.grant("tools", "default", "*", "*")
 		}, Gone, "Deployment tools/widget-operator is being deleted, has no ready pod"},
+		{"a writer whose Deployment goes with its namespace", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.namespace("tools")
+			w.operator("tools", "widget-operator", "default", 0)
+			w.grant("tools", "default", "*", "*")
+		}, Gone, "Deployment tools/widget-operator goes with its namespace, has no ready pod"},
 		{"a writer whose DaemonSet wants no pods now", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.daemon("tools", "widget-operator", 0, 0)
-		}, AliveUnsure, "DaemonSet tools/widget-operator is scaled down to 0"},
+		}, AliveUnsure, "DaemonSet tools/widget-operator has no node to run on"},
 		{"a writer whose DaemonSet has no ready pod", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			w.daemon("tools", "widget-operator", 3, 0)

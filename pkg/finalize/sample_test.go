@@ -45,7 +45,7 @@ func TestSignOfLifeOnAnyObject(t *testing.T) {
 		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
 		c := judged(t, r)[0].Causes[0].Controller
 		if c.Alive != finalize.AliveUnsure || !strings.HasPrefix(c.Evidence, "acme-ext wrote c217 at ") ||
-			!strings.Contains(c.Evidence, ", after its deletion, and is not in this cluster") {
+			!strings.Contains(c.Evidence, ", after its deletion, and is not found in this cluster") {
 			t.Errorf("%+v", c)
 		}
 	})

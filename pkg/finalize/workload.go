@@ -156,12 +156,16 @@ func (w *workload) state() string {
 		return "is ready"
 	case w.ready > 0:
 		return fmt.Sprintf("has %d ready pods", w.ready)
-	case w.doomed:
+	case w.Terminating():
 		return "is being deleted, has no ready pod"
+	case w.doomed:
+		return "goes with its namespace, has no ready pod"
 	case isCronJob && w.wanted:
 		return "runs from time to time"
 	case isCronJob:
 		return "is suspended"
+	case w.Resource.Kind == "DaemonSet" && !w.wanted:
+		return "has no node to run on"
 	case !w.wanted:
 		return "is scaled down to 0"
 	case isPod:
