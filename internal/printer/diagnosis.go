@@ -140,8 +140,16 @@ func (t *Text) Preview(p *engine.Plan, patience time.Duration) {
 	}
 }
 
-// NothingStuck says that there is nothing to explain.
-func (t *Text) NothingStuck() { t.line("No namespace is stuck in Terminating.") }
+// NothingStuck says that there is nothing to explain: no namespace is Terminating, or holds orphans,
+// where these were looked for.
+func (t *Text) NothingStuck(terminating, orphans bool) {
+	if terminating || !orphans {
+		t.line("No namespace is stuck in Terminating.")
+	}
+	if orphans {
+		t.line("No objects are left of namespaces that are gone.")
+	}
+}
 
 // Freed says of each namespace how it ended.
 func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {

@@ -26,11 +26,11 @@ const HelperAnnotation = "castai.kubectl.dev/created-to-free-orphans"
 
 // Diagnose says why the namespace, which must be one of those observed, does not go
 // away. The error is for an observation from which nothing can be said: the
-// namespaces themselves could not be read.
+// namespaces themselves could not be read, a Refusal if this user may not.
 func Diagnose(obs *Observation, name string, o Options) (*Diagnosis, error) {
 	snap := obs.Snapshot
 	if u := unreadable(snap, "namespaces"); u != nil {
-		return nil, fmt.Errorf("namespace %s can't be judged, because namespaces can't be listed: %s", name, u.Message)
+		return nil, refuseUnreadable("namespace "+name, u)
 	}
 	d := &Diagnosis{
 		Namespace: name, State: Missing, ObservedAt: snap.Taken, server: snap.Server.Version, Causes: []Cause{},
@@ -96,9 +96,10 @@ func (e *examination) add(c Cause) {
 }
 
 func (e *examination) refuse() *Refusal {
+	protected := refuseProtected(e.Namespace, e.State)
 	switch {
-	case refuseProtected(e.Namespace) != nil:
-		return refuseProtected(e.Namespace)
+	case protected != nil:
+		return protected
 	case e.State == Active && !e.helper:
 		return refuseActive(e.Namespace)
 	case e.State == Missing && e.Content.Objects == 0:

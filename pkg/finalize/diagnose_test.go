@@ -2,6 +2,7 @@ package finalize
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ func TestDiagnoseRefusals(t *testing.T) {
 		}, NotTerminating, "orphan its content"},
 		{"protected", "kube-node-lease", func(w *world) { w.namespace("kube-node-lease") }, Protected, "heartbeats"},
 		{"protected and active", "kube-system", func(w *world) { w.add("namespaces", "", "kube-system") }, Protected,
-			"control plane"},
+			"control plane lives in it), so nothing in it is touched: it is not Terminating"},
 		{"protected by prefix", "openshift-monitoring", func(w *world) { w.namespace("openshift-monitoring") }, Protected,
 			"OpenShift"},
 	} {
@@ -55,7 +56,13 @@ func TestDiagnoseRefusals(t *testing.T) {
 	t.Run("namespaces can't be listed", func(t *testing.T) {
 		w := newWorld()
 		w.snap.Unreadable = []cluster.Unreadable{{What: "namespaces", Message: "forbidden", Forbidden: true}}
-		if _, err := Diagnose(w.obs(), "x", options()); err == nil || !strings.Contains(err.Error(), "can't be listed") {
+		_, err := Diagnose(w.obs(), "x", options())
+		if no, is := errors.AsType[*Refusal](err); !is || no.Reason != Forbidden ||
+			!strings.Contains(no.Message, "can't be read: forbidden; a right that a RoleBinding in a namespace gave goes") {
+			t.Error(err)
+		}
+		w.snap.Unreadable[0].Forbidden = false
+		if _, err := Diagnose(w.obs(), "x", options()); err == nil || strings.Contains(err.Error(), "RoleBinding") {
 			t.Error(err)
 		}
 	})

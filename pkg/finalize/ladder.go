@@ -223,7 +223,7 @@ func (l *ladder) climb(ctx context.Context, c *climb, d *Diagnosis) (title strin
 		}
 		return l.free(ctx, c, before, d)
 	}
-	if refuseProtected(d.Namespace) != nil {
+	if refuseProtected(d.Namespace, d.State) != nil {
 		return "", nil, 0
 	}
 	if d.State == Missing {

@@ -246,10 +246,10 @@ func DiagnoseObject(obs *Observation, t cluster.Target, o Options) (*Diagnosis, 
 	}
 	if d.subject == nil {
 		if u := unreadable(snap, kindOf(t)); u != nil {
-			return nil, fmt.Errorf("%s can't be judged, because %s can't be listed: %s", t.Ref, u.What, u.Message)
+			return nil, refuseUnreadable(t.Ref.String(), u)
 		}
-		d.Refusal = &Refusal{d.Title(), NotFound, fmt.Sprintf("there is no %s: kubectl get %s lists the ones there are",
-			t.Ref, kindOf(t))}
+		d.Refusal = &Refusal{d.Title(), NotFound, fmt.Sprintf("there is no %s: kubectl get %s%s lists the ones there are",
+			t.Ref, kindOf(t), inNamespace(t.Namespace))}
 		d.Summary = d.Refusal.Message
 		return d, nil
 	}

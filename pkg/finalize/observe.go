@@ -87,8 +87,8 @@ var managerLease = cluster.Target{
 // readNamespaces reads the namespaces one by one if this user may not list them: an
 // administrator of a namespace may get it.
 func (o *Observation) readNamespaces(ctx context.Context, c Reader, names []string) error {
-	u := unreadable(o.Snapshot, "namespaces")
-	if u == nil || !u.Forbidden {
+	i := slices.IndexFunc(o.Unreadable, func(u cluster.Unreadable) bool { return u.What == "namespaces" })
+	if i < 0 || !o.Unreadable[i].Forbidden {
 		return nil
 	}
 	for _, name := range names {
@@ -96,6 +96,7 @@ func (o *Observation) readNamespaces(ctx context.Context, c Reader, names []stri
 		switch {
 		case apierrors.IsNotFound(err):
 		case apierrors.IsForbidden(err):
+			o.Unreadable[i].Message = err.Error()
 			return nil // stays unreadable
 		case err != nil:
 			return fmt.Errorf("can't read namespace %s: %w", name, err)

@@ -1,9 +1,12 @@
 package finalize
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/castai/kubectl-castai/pkg/cluster"
 )
 
 // Reason says why a namespace is not touched.
@@ -15,6 +18,7 @@ const (
 	NotTerminating Reason = "NotTerminating"
 	Protected      Reason = "Protected"
 	Blocked        Reason = "Blocked"
+	Forbidden      Reason = "Forbidden"
 )
 
 // Refusal is the error for a namespace or object that is not touched. Nothing was
@@ -46,15 +50,30 @@ var protected = []struct{ name, why string }{
 }
 
 // refuseProtected returns the refusal of a protected namespace, or nil.
-func refuseProtected(name string) *Refusal {
+func refuseProtected(name string, state State) *Refusal {
+	now := map[State]string{
+		Terminating: "repair by hand what its diagnosis shows", Active: "it is not Terminating", Missing: "there is none",
+	}
 	for _, p := range protected {
 		if name == p.name || strings.HasSuffix(p.name, "-") && strings.HasPrefix(name, p.name) {
 			return &Refusal{"namespace " + name, Protected, fmt.Sprintf(
-				"namespace %s is protected (%s), so nothing in it is touched: if it is stuck, repair by hand what --diagnose "+
-					"shows", name, p.why)}
+				"namespace %s is protected (%s), so nothing in it is touched: %s", name, p.why, now[state])}
 		}
 	}
 	return nil
+}
+
+// refuseUnreadable is the error for what can't be judged. If it is this user who may not read it, it
+// is a refusal: the namespace controller deletes RoleBindings like all other content (Kubernetes
+// 1.36.3 pkg/controller/namespace/deletion), and with them the rights of those who administer a
+// namespace.
+func refuseUnreadable(title string, u *cluster.Unreadable) error {
+	said := fmt.Sprintf("%s can't be judged, because %s can't be read: %s", title, u.What, u.Message)
+	if !u.Forbidden {
+		return errors.New(said)
+	}
+	return &Refusal{title, Forbidden, said + "; a right that a RoleBinding in a namespace gave goes when that is deleted: " +
+		"have an administrator of the cluster bind a ClusterRole to you, by a ClusterRoleBinding"}
 }
 
 func refuseActive(name string) *Refusal {

@@ -226,6 +226,9 @@ func (o *unstickOptions) Run(cmd *cobra.Command) error {
 // that are missing is called.
 func (o *unstickOptions) run(ctx context.Context, role string) error {
 	ds, err := o.examine(ctx)
+	if _, no := errors.AsType[*finalize.Refusal](err); no {
+		return refused(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -369,7 +372,7 @@ func (o *unstickOptions) show(ds, free []*finalize.Diagnosis, preview *engine.Pl
 	}
 	switch {
 	case len(ds) == 0:
-		text.NothingStuck()
+		text.NothingStuck(o.all, o.orphans)
 	case len(free) > 0 && finalize.Refused(free, o.rules) == nil:
 		patience := o.patience
 		if o.force {
