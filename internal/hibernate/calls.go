@@ -48,7 +48,7 @@ func (r *Runner) turn(ctx context.Context, original castai.Policies, name string
 	return err
 }
 
-// makeNode has Cast AI make the node to sleep on, or goes on where an earlier run
+// makeNode has Cast AI make the hibernation node, or goes on where an earlier run
 // stopped, and waits until it is in the cluster and ready.
 func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) error {
 	j := p.Journal
@@ -77,7 +77,7 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	}
 	tell("for Cast AI to make the node")
 	if err := r.operation(ctx, j.Node.Operation); err != nil {
-		return fmt.Errorf("the node to sleep on could not be made: %w", err)
+		return fmt.Errorf("the hibernation node could not be made: %w", err)
 	}
 	return r.awaitNode(ctx, tell, func(n *Node) bool {
 		return n.Object.Labels[nodeIDLabel] == j.Node.ID || n.Object.Labels[runLabel] == j.Run

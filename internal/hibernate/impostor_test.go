@@ -35,7 +35,7 @@ func TestNoNodeIsTakenForAnother(t *testing.T) {
 		"the label of a protected node": {aNode("evil", nodeIDLabel+"=cast-b"), "sleep", "c"},
 		"its machine, too": {aNode("evil", nodeIDLabel+"=cast-b", "spec=providerID: 'aws:///z/i-b'"),
 			"sleep", "c"},
-		"the label of the node to sleep on": {aNode("evil", nodeIDLabel+"=cast-sleep", "type=m5a.large",
+		"the label of the hibernation node": {aNode("evil", nodeIDLabel+"=cast-sleep", "type=m5a.large",
 			"spec=providerID: 'aws:///z/i-sleep'"), "sleep", "c"},
 		"no label, and the machine of a node": {aNode("evil", "foreign", "spec=providerID: 'aws:///z/i-c'"), "sleep",
 			"c"},

@@ -23,7 +23,7 @@ const (
 	// KeepNodes leaves the nodes alone that their pods run on, so that nothing of
 	// them moves.
 	KeepNodes = "nodes"
-	// KeepOnePod moves one pod of each of their workloads to the node to sleep on, as
+	// KeepOnePod moves one pod of each of their workloads to the hibernation node, as
 	// Cast AI's job does; the others wait for the resume.
 	KeepOnePod = "one-pod"
 )
@@ -35,10 +35,10 @@ func KeepModes() []string { return []string{KeepPods, KeepNodes, KeepOnePod} }
 func KeepHelp() string {
 	return KeepPods + " keeps all their pods on as few nodes as these need, and may move replicas there; " +
 		KeepNodes + " keeps the nodes that their pods run on, so that none moves; " +
-		KeepOnePod + " moves one pod of each of their workloads to the node to sleep on, as Cast AI's job does"
+		KeepOnePod + " moves one pod of each of their workloads to the hibernation node, as Cast AI's job does"
 }
 
-// movedNamespaces are those whose workloads move to the node to sleep on.
+// movedNamespaces are those whose workloads move to the hibernation node.
 func (o PauseOptions) movedNamespaces() []string {
 	if o.Keep == KeepOnePod {
 		return o.NamespacesToKeep
@@ -144,7 +144,7 @@ func (p *Pause) warnKept(s *State, o PauseOptions) {
 			cost += fmt.Sprintf(", to which %d of these move from others; --keep=%s moves none", moving, KeepNodes)
 		}
 		p.Warnings = append(p.Warnings,
-			fmt.Sprintf("%s; --keep=%s keeps one pod of each of their workloads instead, on the node to sleep on", cost,
+			fmt.Sprintf("%s; --keep=%s keeps one pod of each of their workloads instead, on the hibernation node", cost,
 				KeepOnePod))
 	}
 	if o.Keep == KeepOnePod && len(o.NamespacesToKeep) > 0 {

@@ -120,7 +120,7 @@ func cordon(run string) func(o *cluster.Object) (map[string]any, error) {
 	}
 }
 
-// settle returns the patch that makes a node the one to sleep on: tainted and
+// settle returns the patch that makes a node the hibernation node: tainted and
 // labelled. What is on a node that the pause itself made is the pause's, too.
 func settle(run string, labels map[string]string, made bool) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {

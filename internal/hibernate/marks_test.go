@@ -117,7 +117,7 @@ spec: {template: {spec: {tolerations: [{key: x, operator: Exists}, {key: schedul
 		back     patchFunc
 	}{
 		"a cordon":             {plainNode, []patchFunc{cordon("r1")}, wake(journal)},
-		"the node to sleep on": {plainNode, []patchFunc{settle("r1", labels, false)}, wake(journal)},
+		"the hibernation node": {plainNode, []patchFunc{settle("r1", labels, false)}, wake(journal)},
 		"and its untainting":   {plainNode, []patchFunc{settle("r1", labels, false), untaint}, wake(journal)},
 		"killed and tainted again": {plainNode, []patchFunc{settle("r1", labels, false), untaint,
 			settle("r2", labels, false)}, wake(journal)},

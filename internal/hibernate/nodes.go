@@ -132,7 +132,7 @@ func (p *Pause) whyNone() string {
 		byReason[k.Why] = append(byReason[k.Why], k.Object.Name)
 	}
 	if len(p.Keep) == 0 {
-		return "The only one is the one to sleep on"
+		return "The only one is the hibernation node"
 	}
 	var out []string
 	for _, why := range slices.Sorted(maps.Keys(byReason)) {
@@ -156,7 +156,7 @@ func (p *Pause) whyStays(n *Node, o PauseOptions) string {
 	return ""
 }
 
-// staying returns the nodes that stay beside the one to sleep on.
+// staying returns the nodes that stay beside the hibernation node.
 func (p *Pause) staying() []*Node {
 	out := make([]*Node, 0, len(p.Keep))
 	for _, k := range p.Keep {

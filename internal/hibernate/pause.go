@@ -56,7 +56,7 @@ type Pause struct {
 	Already string
 	// Journal is what is written down first.
 	Journal *Journal
-	// Node is the one to sleep on; nil: Make says which one is to be made first.
+	// Node is the hibernation node; nil: Make says which one is to be made first.
 	Node *Node
 	Make *castai.NodeConfig
 	// Labels that the node gets.

@@ -66,10 +66,10 @@ func (r *Runner) record(j *Journal, title string) engine.Phase {
 }
 
 // prepare is what a pause does before it disturbs anybody: it stops the
-// autoscaler and sees to the node to sleep on.
+// autoscaler and sees to the hibernation node.
 func (r *Runner) prepare(p *Pause) []engine.Phase {
 	p.Journal.Since = time.Now().UTC().Truncate(time.Second)
-	node := engine.Phase{Name: phaseNode, Title: "Have Cast AI make the node to sleep on", Gate: true, InOrder: true,
+	node := engine.Phase{Name: phaseNode, Title: "Have Cast AI make the hibernation node", Gate: true, InOrder: true,
 		Timeout: r.Step}
 	if p.Node == nil {
 		node.Actions = []engine.Action{{
@@ -100,7 +100,7 @@ func (r *Runner) switching(was *Policies, name string, on bool) engine.Action {
 	}
 }
 
-// fallAsleep is what a pause does once there is a node to sleep on: nothing new
+// fallAsleep is what a pause does once there is a hibernation node: nothing new
 // starts elsewhere, and what is essential moves there.
 func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 	labels := maps.Clone(p.Labels)
@@ -116,11 +116,11 @@ func (r *Runner) fallAsleep(p *Pause) []engine.Phase {
 		Do:  func(ctx context.Context, tell func(string)) error { return r.awaitReady(ctx, p.Node.Object.Name, tell) },
 	}
 	phases := []engine.Phase{
-		r.record(p.Journal, "Write down which node to sleep on"),
-		{Name: phaseNode, Title: "Prepare the node to sleep on", Gate: true, InOrder: true, Timeout: r.Step,
+		r.record(p.Journal, "Write down the hibernation node"),
+		{Name: phaseNode, Title: "Prepare the hibernation node", Gate: true, InOrder: true, Timeout: r.Step,
 			Actions: []engine.Action{settleNode, ready}},
 	}
-	tolerations := engine.Phase{Name: phaseTolerate, Title: "Let what is essential run on the node to sleep on",
+	tolerations := engine.Phase{Name: phaseTolerate, Title: "Let what is essential run on the hibernation node",
 		Gate: true, Timeout: r.Step}
 	for _, w := range p.Tolerate {
 		tolerations.Actions = append(tolerations.Actions,
@@ -167,9 +167,9 @@ func (r *Runner) removing(p *Pause) engine.Phase {
 	return phase
 }
 
-// untainting makes the node to sleep on one like others.
+// untainting makes the hibernation node one like others.
 func (r *Runner) untainting(p *Pause) engine.Phase {
-	return engine.Phase{Name: phaseUntaint, Title: "Take the taint off the node to sleep on", Gate: true, Timeout: r.Step,
+	return engine.Phase{Name: phaseUntaint, Title: "Take the taint off the hibernation node", Gate: true, Timeout: r.Step,
 		Actions: []engine.Action{
 			change(p.Node.Object, "essential pods that lose the toleration must still start on it", untaint),
 		}}
@@ -225,7 +225,7 @@ func (r *Runner) wakeUp(p *Resume) []engine.Phase {
 		unmade = []engine.Phase{{Name: phaseNode, Title: "Give up the node that was being made", Timeout: r.Step,
 			Actions: []engine.Action{{
 				Verb: engine.Call, Target: r.console(), Operation: operationRemove,
-				Why: "a pause had it made to sleep on, and it never was used",
+				Why: "a pause had it made as its hibernation node, and never used it",
 				Do:  func(ctx context.Context, tell func(string)) error { return r.giveUp(ctx, p.Unmade, tell) },
 			}}}}
 	}

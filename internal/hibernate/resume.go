@@ -306,7 +306,7 @@ func Leftovers(s *State) []Change {
 }
 
 // vendorWake returns the patch that takes back what Cast AI's job did to a node. It
-// labels the node to sleep on as spot, although it has made an on-demand one.
+// labels the hibernation node as spot, although it has made an on-demand one.
 func vendorWake(onDemand bool) func(o *cluster.Object) (map[string]any, error) {
 	return func(o *cluster.Object) (map[string]any, error) {
 		spec, patch, labels := map[string]any{}, map[string]any{}, map[string]any{}

@@ -127,8 +127,8 @@ func (r *Runner) Hold(ctx context.Context) (held context.Context, release func()
 	return held, release, err
 }
 
-// Pause carries out what is planned, and plans again once there is a node to
-// sleep on. If it fails before a node has been removed, it takes everything back.
+// Pause carries out what is planned, and plans again once there is a hibernation
+// node. If it fails before a node has been removed, it takes everything back.
 // What was done is in the report in any case.
 func (r *Runner) Pause(ctx context.Context, p *Pause, o PauseOptions) (*engine.Report, error) {
 	report := &engine.Report{DryRun: r.DryRun}
@@ -188,8 +188,8 @@ func (r *Runner) fall(ctx context.Context, report *engine.Report, p *Pause, o Pa
 	return errors.Join(err, r.end(ctx, report, p))
 }
 
-// ready returns the plan of a cluster whose autoscaler is off and whose node to
-// sleep on is there. A Job of Cast AI's may have begun in the moment before its
+// ready returns the plan of a cluster whose autoscaler is off and whose hibernation
+// node is there. A Job of Cast AI's may have begun in the moment before its
 // CronJob was suspended: it is waited for, and whatever it has done is looked at
 // anew.
 func (r *Runner) ready(ctx context.Context, p *Pause, o PauseOptions) (*Pause, error) {

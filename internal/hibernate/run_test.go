@@ -93,7 +93,7 @@ func TestAKeyThatDies(t *testing.T) {
 				t.Errorf("it says %v", err)
 			}
 			if strings.Contains(err.Error(), "may still come") || strings.Contains(err.Error(), "\n") {
-				t.Errorf("the node to sleep on is in the cluster, and it says, in several lines: %v", err)
+				t.Errorf("the hibernation node is in the cluster, and it says, in several lines: %v", err)
 			}
 			deletions := 0
 			for _, request := range n.asked {

@@ -203,7 +203,7 @@ func (v *vendor) dirty() bool {
 	return err == nil && status != statusSuccess
 }
 
-// sleeper makes the node to sleep on, and waits a minute at a time for it.
+// sleeper makes the hibernation node, and waits a minute at a time for it.
 func (v *vendor) sleeper(ctx context.Context) (string, error) {
 	if err := v.step(); err != nil {
 		return "", err

@@ -273,7 +273,7 @@ func (t *Text) kept(byReason map[string][]string) {
 	if len(byReason) == 0 {
 		return
 	}
-	t.line("\nNodes that stay beside the one to sleep on:")
+	t.line("\nNodes that stay beside the hibernation node:")
 	for _, why := range slices.Sorted(maps.Keys(byReason)) {
 		t.line("  %s: %s", some(byReason[why], 5), why)
 	}

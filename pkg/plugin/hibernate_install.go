@@ -91,7 +91,7 @@ func (o *configureOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.given.TimeZone, "time-zone", hibernate.DefaultTimeZone,
 		"Time zone of the schedules, by its name in the tz database")
 	f.StringVar(&o.given.Node, "hibernate-node", "",
-		"Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
+		"Instance type of the hibernation node (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
 	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil,
 		"Namespaces whose workloads run through a pause, beside kube-system and Cast AI's")

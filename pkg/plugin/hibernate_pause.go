@@ -291,7 +291,7 @@ func newHibernatePause(r *Root) *cobra.Command {
 		Use:   "pause",
 		Short: "Pause the cluster now",
 		Long: templates.LongDesc(`
-			Stops Cast AI's autoscaler, takes or makes one small on-demand node to sleep on, moves what is essential there
+			Stops Cast AI's autoscaler, takes or makes one small on-demand hibernation node, moves what is essential there
 			(kube-system, Cast AI's components, what has a system-critical priority, the namespaces that you name), and has
 			Cast AI drain and delete the other nodes that it made. Shows the plan first and asks.
 
@@ -317,7 +317,7 @@ func newHibernatePause(r *Root) *cobra.Command {
 	f := cmd.Flags()
 	o.addFlags(f)
 	f.StringVar(&o.settings.Node, "hibernate-node", "",
-		"Instance type of the node to sleep on (default: that of the provider: "+hibernate.DefaultNodes()+")")
+		"Instance type of the hibernation node (default: that of the provider: "+hibernate.DefaultNodes()+")")
 	f.StringVar(&o.nodeLabels, "hibernate-node-labels", "", "Labels for that node: KEY=VALUE,...")
 	f.StringSliceVar(&o.namespaces, "namespaces-to-keep", nil,
 		"Namespaces whose workloads run through the pause, beside kube-system and Cast AI's")

@@ -26,7 +26,7 @@ func (w world) refill(t *testing.T) {
 		metav1.ListOptions{LabelSelector: "node.kubernetes.io/instance-type=m5a.large"})
 	check(t, err)
 	for _, n := range list.Items {
-		check(t, nodes.Remove(ctx, castai.Node{Name: n.Name})) // one to sleep on is made each time
+		check(t, nodes.Remove(ctx, castai.Node{Name: n.Name})) // a hibernation node is made each time
 	}
 	if missing := 4 - len(workers(t)); missing > 0 {
 		w.addNodes(t, fresh(missing))
@@ -259,9 +259,9 @@ func TestKilled(t *testing.T) {
 	}{
 		{"Write down what is about to be done", "awake pausing"},
 		{"Stop the autoscaler", "pausing"},
-		{"Prepare the node to sleep on", "pausing"},
+		{"Prepare the hibernation node", "pausing"},
 		{"  make-node:", "pausing"},
-		{"Write down which node to sleep on", "pausing"},
+		{"Write down the hibernation node", "pausing"},
 		{"Cordon the nodes that go", "pausing"},
 		{"Let what is essential run", "pausing"},
 		{"Wait until what is essential runs", "pausing"},
