@@ -310,7 +310,8 @@ func (o *configureOptions) configuration(inv *ownership.Inventory) (hibernate.Co
 	}
 	c.APIURL = o.access.url
 	if !c.Own() { // Cast AI's job asks nobody, so that this is for this command only
-		c.Accept = slices.DeleteFunc(slices.Clone(c.Accept), func(name string) bool { return name == hibernate.ServiceSchedule })
+		c.Accept = slices.DeleteFunc(slices.Clone(c.Accept),
+			func(name string) bool { return name == hibernate.ServiceSchedule })
 	}
 	if c.Provider == "" {
 		c.Provider = hibernate.Provider(inv.Objects())
