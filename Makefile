@@ -65,6 +65,10 @@ living: ## Build bin/castai-living, the controllers that live in tests
 alive: build living controlplane ## Take a living Cast AI out at every moment of what goes on in it (ALIVE=all SEED=)
 	ALIVE=$(or $(ALIVE),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 6h ./e2e/alive
 
+.PHONY: interference
+interference: ## Make up what tenants and kubelets may write, for long (CASES=60 SEED=)
+	FOOTPRINT_CASES=$(or $(CASES),60) FOOTPRINT_SEED=$(SEED) go test -count=1 -v -timeout 2h ./pkg/ownership -run TestNonInterference
+
 .PHONY: attack
 attack: build controlplane ## Let tenants, kubelets and a second person act during an offboarding (ATTACK=all SEED=)
 	ATTACK=$(or $(ATTACK),all) SEED=$(SEED) go -C test test -count=1 -v -timeout 1h ./e2e/attack

@@ -71,6 +71,28 @@ func (s *scene) yaml(t testing.TB, manifest string) *scene {
 	return s.add(objects...)
 }
 
+// once keeps what was parsed: charts and neighbours come in hundreds of cases, and
+// reading YAML was a tenth of the time of all.
+var once sync.Map // of manifests, to []*unstructured.Unstructured
+
+// parsed returns the objects of a manifest that many cases have.
+func parsed(t testing.TB, manifest string) []*unstructured.Unstructured {
+	t.Helper()
+	found, ok := once.Load(manifest)
+	if !ok {
+		objects, err := clustertest.Parse([]byte(manifest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, _ = once.LoadOrStore(manifest, objects)
+	}
+	var out []*unstructured.Unstructured
+	for _, u := range found.([]*unstructured.Unstructured) {
+		out = append(out, u.DeepCopy())
+	}
+	return out
+}
+
 // files adds the objects of all manifests that a pattern names.
 func (s *scene) files(t testing.TB, pattern string) *scene {
 	t.Helper()
@@ -79,7 +101,7 @@ func (s *scene) files(t testing.TB, pattern string) *scene {
 		t.Fatalf("no files %s: %v", pattern, err)
 	}
 	for _, name := range names {
-		s.yaml(t, read(t, name))
+		s.add(parsed(t, read(t, name))...)
 	}
 	return s
 }
@@ -130,11 +152,7 @@ func (s *scene) manifest(t testing.TB, in install, rendered string) *scene {
 		// Helm keeps what is in crds/ out of the release.
 		source := sourceComment.FindStringSubmatch(text)
 		crds = source == nil && (crds || strings.Contains(text, "# crds"))
-		parsed, err := clustertest.Parse([]byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, u := range parsed {
+		for _, u := range parsed(t, text) {
 			if u.GetNamespace() == "" {
 				u.SetNamespace(in.namespace)
 			}

@@ -243,5 +243,5 @@ func (s *scene) strangers(objects []*unstructured.Unstructured) *scene {
 // strangersIn are the objects of others beside an installation in a namespace.
 func strangersIn(t testing.TB, ns string) []*unstructured.Unstructured {
 	t.Helper()
-	return (&scene{}).yaml(t, strings.ReplaceAll(read(t, "testdata/others/neighbours.yaml"), "the-namespace", ns)).objects
+	return parsed(t, strings.ReplaceAll(read(t, "testdata/others/neighbours.yaml"), "the-namespace", ns))
 }

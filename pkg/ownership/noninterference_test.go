@@ -404,7 +404,8 @@ func TestNonInterference(t *testing.T) {
 }
 
 // rounds is how many cases a stage is worth: judging a large cluster takes longer.
-// FOOTPRINT_CASES is a factor, for a longer search.
+// FOOTPRINT_CASES is a factor, for a longer search (make interference); each run has other
+// cases.
 func (st *stage) rounds(t testing.TB) int {
 	t.Helper()
 	factor := 1
@@ -414,7 +415,7 @@ func (st *stage) rounds(t testing.TB) int {
 			t.Fatal(err)
 		}
 	}
-	return factor * max(20, 6_000/len(st.base))
+	return factor * max(8, 2_000/len(st.base))
 }
 
 // report fails the test with the smallest set of writes that interferes.

@@ -147,10 +147,14 @@ func (in *Installation) Stored() *unstructured.Unstructured {
 	return u
 }
 
-// Pack is what Helm makes of a release before it stores it.
+// Pack is what Helm makes of a release before it stores it, but for how hard it packs: to
+// read it is the same.
 func Pack(document []byte) ([]byte, error) {
 	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
+	w, err := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := w.Write(document); err != nil {
 		return nil, err
 	}
