@@ -85,9 +85,9 @@ func (w *world) collectAll(*clustertest.Request) clustertest.Fault {
 			if orphans {
 				w.disown(all, u.GetUID())
 			}
-			gone := func(o metav1.OwnerReference) bool { return !there[o.UID] }
+			keeps := func(o metav1.OwnerReference) bool { return there[o.UID] }
 			owners := w.Get(r).GetOwnerReferences()
-			if orphans || len(owners) > 0 && !slices.ContainsFunc(owners, func(o metav1.OwnerReference) bool { return !gone(o) }) {
+			if orphans || len(owners) > 0 && !slices.ContainsFunc(owners, keeps) {
 				w.Drop(r)
 				more = true
 				break

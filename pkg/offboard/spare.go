@@ -45,7 +45,8 @@ var numerous = []string{
 // and is not known to go: Kubernetes would collect it with them, unsaved. Such an
 // owner orphans it, or stays where that can't be, because what a controller makes
 // for it would stay, too.
-func (m *removal) dependents(ctx context.Context, actions []engine.Action) (orphan, held map[types.UID]string, err error) {
+func (m *removal) dependents(ctx context.Context, actions []engine.Action,
+) (orphan, held map[types.UID]string, err error) {
 	scope := cluster.Scope{}
 	for _, a := range actions {
 		if a.Target.Namespace == "" { // what it owns may be anywhere
