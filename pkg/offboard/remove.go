@@ -62,7 +62,11 @@ func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) 
 		}
 	}
 	if result.After != nil {
-		result.Returned = Returned(result.After, m.seen...)
+		before := m.first
+		if before == nil {
+			before = m.seen
+		}
+		result.Returned = Returned(result.After, before...)
 		finish(m.report, plan, result.After)
 	}
 	if err == nil && r.Console != nil {
@@ -74,8 +78,11 @@ func (r *Runner) Remove(ctx context.Context, o *Observation, plan *engine.Plan) 
 // removal is one run of a Runner.
 type removal struct {
 	*Runner
-	now    *Observation           // the last one: what is removed is judged by it
-	seen   []*ownership.Inventory // all of them
+	now  *Observation           // the last one: what is removed is judged by it
+	seen []*ownership.Inventory // all of them
+	// first are those before anything was removed, nil until then. What comes after them may
+	// be somebody's who begins anew.
+	first  []*ownership.Inventory
 	report *engine.Report
 	after  *ownership.Inventory      // what is left; nil before everything was removed
 	asked  time.Time                 // when the last deletion was
@@ -104,6 +111,7 @@ func (m *removal) course(ctx context.Context, shown *engine.Plan) error {
 	if plan, err = m.halt(ctx, m.onlyAlive(ctx, part(plan, stopping)), plan); err != nil {
 		return err
 	}
+	m.first = slices.Clone(m.seen)
 	err = m.remove(ctx, plan)
 	m.staying(shown)
 	return err
@@ -325,6 +333,15 @@ func (m *removal) observe(ctx context.Context) (*Observation, error) {
 	}
 	s.remember(m.now)
 	m.pin(s)
+	o, err := m.Judged(ctx, s)
+	if err != nil || m.first == nil {
+		return o, err
+	}
+	late := m.late(o)
+	if len(late) == 0 {
+		return o, nil
+	}
+	m.Judge.Arrived = append(slices.Clone(m.Judge.Arrived), late...)
 	return m.Judged(ctx, s)
 }
 

@@ -37,7 +37,7 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 			was[i.Object.Ref()] = i.Object.UID
 		}
 		for _, o := range inv.Objects() {
-			known[o.UID] = true
+			known[o.UID] = known[o.UID] || !inv.Arrived(o.Ref())
 		}
 	}
 	running := ""
@@ -47,16 +47,48 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 	var out []Return
 	for _, o := range after.Objects() {
 		_, again := was[o.Ref()]
-		if known[o.UID] || !again && !after.IsOwned(o.Ref()) {
+		arrived := after.Arrived(o.Ref())
+		if known[o.UID] || !again && !arrived && !after.IsOwned(o.Ref()) {
 			continue
 		}
 		r := Return{Ref: o.Ref(), Again: again, Managers: o.Managers, Remedy: remedy(o, running), kept: keptByTool(o)}
+		if arrived {
+			r.Remedy = "only its name says that it is Cast AI's: if it is, run offboard again, which names it first"
+		}
 		if c := o.Controller(); c != nil {
 			r.Owner = c.Kind + "/" + c.Name
 		}
 		out = append(out, r)
 	}
 	return out
+}
+
+// late returns the UIDs of what came while Cast AI was being removed and would go
+// with it for a name alone. A person may be making it anew, and has agreed to nothing:
+// only what Cast AI's own components wrote goes, and never a namespace that another
+// one's name was agreed to.
+func (m *removal) late(o *Observation) []types.UID {
+	there := map[types.UID]bool{}
+	for _, inv := range m.seen {
+		for _, object := range inv.Objects() {
+			there[object.UID] = true
+		}
+	}
+	var out []types.UID
+	for _, i := range o.Owned() {
+		object := i.Object
+		was := o.survey.before.items[object.Ref()]
+		marked := was != nil && sameChart(was.Object, object)
+		if !there[object.UID] && !byItself(object) && (isNamespace(object.Ref()) || i.OnlyNamed() && !marked) {
+			out = append(out, object.UID)
+		}
+	}
+	return out
+}
+
+// byItself tells whether components of Cast AI's alone wrote an object.
+func byItself(o *cluster.Object) bool {
+	return len(o.Managers) > 0 && !slices.ContainsFunc(o.Managers, func(m string) bool { return !isOwn(m) })
 }
 
 // writers tells by the beginning of a field manager what writes under that name,
@@ -103,6 +135,10 @@ func keptByTool(o *cluster.Object) bool {
 // own are the beginnings of the field managers of Cast AI's own components.
 var own = []string{"castai", "castware"}
 
+func isOwn(manager string) bool {
+	return slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(strings.ToLower(manager), p) })
+}
+
 // common are field managers that many programs share: the binary of each one that
 // kubebuilder has begun is called manager, and client-go falls back to the others
 // (rest.DefaultKubernetesUserAgent is the binary's name; Go's own client has none).
@@ -118,7 +154,7 @@ func remedy(o *cluster.Object, running string) string {
 		return "its owner " + c.Kind + "/" + c.Name + " makes it: remove that"
 	}
 	for _, manager := range o.Managers {
-		if !slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(strings.ToLower(manager), p) }) {
+		if !isOwn(manager) {
 			continue
 		}
 		if running != "" {

@@ -162,3 +162,57 @@ spec: {group: autoscaling.cast.ai, names: {kind: EvictorConfig, plural: evictorc
 		t.Errorf("%+v", got)
 	}
 }
+
+// anew is what a person makes where Cast AI was, under names that Cast AI uses, too.
+const anew = `apiVersion: v1
+kind: Namespace
+metadata: {name: castai-agent, uid: new-ns, labels: {team: acme}, managedFields: [{manager: MANAGER, operation: Update}]}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: hibernate, namespace: castai-agent, uid: new-sa, managedFields: [{manager: MANAGER, operation: Update}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: castai-secrets, namespace: castai-agent, uid: new-secret, managedFields: [{manager: MANAGER, operation: Update}]}
+`
+
+// What a person makes anew while Cast AI is being removed is not removed for its name,
+// which nobody has agreed to, but named. What Cast AI's own components make is removed.
+func TestWhatAPersonMakesAnewStays(t *testing.T) {
+	for name, test := range map[string]struct {
+		manifest, manager string
+		stays             bool
+	}{
+		"a namespace with something in it":    {anew, "kubectl-create", true},
+		"a namespace":                         {strings.Split(anew, "---\n")[0], "kubectl-create", true},
+		"a namespace that nobody says who by": {strings.Split(anew, "---\n")[0], "", true},
+		"by another vendor's controller":      {anew, "vault-secrets-operator", true},
+		"by a component of Cast AI's":         {anew, "castai-spot-handler", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := serve(t, "")
+				w.again(t, 2, "") // so that there is more than one further round
+				w.when("delete clusterrolebindings", func() { w.add(t, strings.ReplaceAll(test.manifest, "MANAGER", test.manager)) })
+				r, err := w.offboard(t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, ref := range []string{"Namespace/castai-agent", "Secret/castai-agent/castai-secrets",
+					"ServiceAccount/castai-agent/hibernate"} {
+					kind, _, _ := strings.Cut(ref, "/")
+					made := strings.Contains(test.manifest, "kind: "+kind+"\n")
+					named := slices.ContainsFunc(r.Returned, func(r offboard.Return) bool {
+						return r.Ref.String() == ref && r.Remedy != ""
+					})
+					// Of what nothing says that it is Cast AI's, only what has a name that was agreed to is named.
+					stays := made && test.stays
+					if w.has(t, ref) != stays || named != stays && kind == "Namespace" {
+						t.Errorf("%s is there: %t, named: %t: %+v", ref, w.has(t, ref), named, r.Returned)
+					}
+				}
+			})
+		})
+	}
+}

@@ -172,6 +172,9 @@ type Options struct {
 	Trust   []string
 	Include []cluster.Ref // removed although unclear or foreign
 	Exclude []cluster.Ref // kept although owned
+	// Arrived are objects that stay, because nothing but a name says that they are Cast
+	// AI's, and they came while that was being taken out (see Inventory.Arrived).
+	Arrived []types.UID
 	// Known is why objects are Cast AI's, by their UIDs, as far as only what has been
 	// removed since told so (see Proof).
 	Known map[types.UID]Proof
@@ -181,4 +184,21 @@ type Options struct {
 type Proof struct {
 	Component string
 	Evidence  Evidence
+}
+
+// ruleArrived is the evidence against what is among Options.Arrived.
+const ruleArrived = "arrived"
+
+// Arrived tells whether an object was among Options.Arrived.
+func (inv *Inventory) Arrived(r cluster.Ref) bool {
+	i := inv.Item(r)
+	return i != nil && slices.ContainsFunc(i.Against, func(e Evidence) bool { return e.Rule == ruleArrived })
+}
+
+// OnlyNamed tells whether nothing but names says that an owned object is Cast AI's:
+// its own, that of the namespace which it is in, or that of what uses it. Whoever
+// makes an object chooses these.
+func (i *Item) OnlyNamed() bool {
+	names := []string{"known", "home", "used", "companion"}
+	return !slices.ContainsFunc(i.For, func(e Evidence) bool { return !slices.Contains(names, e.Rule) })
 }

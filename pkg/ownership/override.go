@@ -62,6 +62,22 @@ func (j *judgement) override(opts Options) {
 			j.exclude(o, Evidence{Rule: "exclude", Text: "named with --exclude"})
 		}
 	}
+	if len(opts.Arrived) > 0 {
+		j.arrive(opts.Arrived)
+	}
+}
+
+// arrive keeps what came too late for a person to have agreed to it.
+func (j *judgement) arrive(uids []types.UID) {
+	for _, o := range j.objects {
+		if slices.Contains(uids, o.UID) {
+			j.excluded[o] = true
+			i := j.notes(o).item(o)
+			i.Verdict = Unclear
+			i.Against = append(i.Against, Evidence{Rule: ruleArrived,
+				Text: "it came while Cast AI was being taken out, and nothing but a name says that it is Cast AI's"})
+		}
+	}
 }
 
 // follow judges again what an included object takes along.
