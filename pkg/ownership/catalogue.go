@@ -325,6 +325,20 @@ func (c *Catalogue) publishes(images []string) (*Component, string) {
 	return nil, ""
 }
 
+// writes tells whether a field manager has the name of a program of Cast AI's:
+// client-go calls it after the binary, which is the last element of its image.
+func (c *Catalogue) writes(manager string) bool {
+	if c.apps[manager] != nil || c.images[manager] != nil {
+		return true
+	}
+	for image := range c.images {
+		if strings.HasSuffix(image, "/"+manager) {
+			return true
+		}
+	}
+	return false
+}
+
 // repository returns the name of an image within the place that Cast AI
 // publishes to: castai-hub/library/liqo/webhook:v1 is liqo/webhook.
 func (c *Catalogue) repository(image string) (string, bool) {

@@ -304,6 +304,11 @@ func (v *clusterView) judgeOwned(o *cluster.Object) {
 		against, foreign = v.foreignMarks(o)
 		foreign = foreign && o.Controller() == nil
 	}
+	for _, b := range v.boundBy[o.Ref()] {
+		if !foreign && !v.owned(b.Object) {
+			against, foreign = Evidence{Rule: "bound", Text: "bindings of others grant it, too"}, true
+		}
+	}
 	switch {
 	case v.owned(o):
 	case foreign:

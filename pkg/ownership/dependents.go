@@ -67,7 +67,8 @@ func holdsMore(o *cluster.Object) bool {
 }
 
 // attached tells whether somebody else made an object that has an owner: it runs
-// their images, unless a controller made it, or a person's tool wrote it.
+// their images, unless a controller made it, or a program that is neither Cast AI's
+// nor Kubernetes' wrote it.
 func attached(r *reader, o *cluster.Object) (Evidence, bool) {
 	if MadeAgain(o) && o.Controller() != nil {
 		return Evidence{}, false
@@ -79,7 +80,7 @@ func attached(r *reader, o *cluster.Object) (Evidence, bool) {
 		}
 	}
 	for _, m := range o.Managers {
-		if byHand(m) {
+		if !r.cat.writes(m) && !slices.Contains(distributors, m) {
 			return Evidence{Rule: "manager", Text: text("%s wrote it: it is not Cast AI's controllers' alone", m)}, true
 		}
 	}

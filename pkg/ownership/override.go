@@ -203,6 +203,14 @@ func (j *judgement) claimNamespace(h HomeNamespace) {
 		v.item(h.Namespace).Verdict = Unclear
 		return
 	}
+	for _, r := range h.Namespace.Owners {
+		if up := v.owner(r); h.Evidence.Rule != "include" && (up == nil || !v.owned(up)) {
+			v.hint(h.Namespace, empty)
+			v.deny(h.Namespace, Evidence{Rule: "owner", Text: text("%s %s owns it", r.Kind, r.Name)})
+			v.item(h.Namespace).Verdict = Unclear
+			return
+		}
+	}
 	v.own(h.Namespace, nil, empty)
 }
 

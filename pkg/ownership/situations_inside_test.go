@@ -16,7 +16,7 @@ func by(manager string) string { return "managedFields: [{manager: " + manager +
 // insideSituations are about what others have where Cast AI lives, under names
 // that Cast AI or Kubernetes gives, too.
 func insideSituations() []situation {
-	return slices.Concat(noiseSituations(), nameSituations())
+	return slices.Concat(noiseSituations(), nameSituations(), besideSituations())
 }
 
 // noiseSituations: what looks like what Kubernetes puts into every namespace, and
@@ -169,6 +169,94 @@ func nameSituations() []situation {
 				"ServiceAccount/castai-agent/temporal":            "unclear",
 				"Lease/castai-agent/rebalancer":                   "unclear", "Namespace/castai-agent": "foreign",
 			},
+		},
+	}
+}
+
+// ownedBy is a reference to an object of the scene.
+func ownedBy(apiVersion, kind, uid, name string) string {
+	return "ownerReferences: [{apiVersion: " + apiVersion + ", kind: " + kind + ", name: " + name + ", uid: " + uid + "}]"
+}
+
+// besideSituations: what others hung on Cast AI's objects, labelled like them, or
+// made for their accounts and Services.
+func besideSituations() []situation {
+	const (
+		deploymentUID = "Deployment.apps/castai-agent/castai-agent"
+		roleUID       = "ClusterRole.rbac.authorization.k8s.io/castai-agent"
+		copied        = "labels: {app.kubernetes.io/name: castai-agent, app.kubernetes.io/instance: castai-agent}"
+	)
+	onDeployment := ownedBy("apps/v1", "Deployment", deploymentUID, "castai-agent")
+	onRole := ownedBy(rbacV1, "ClusterRole", roleUID, "castai-agent")
+	return []situation{
+		{
+			name: "what other controllers hung on objects of Cast AI's", with: small,
+			make: yamls(
+				thing("v1", "Secret", "castai-agent", "synced", by("external-secrets"), onDeployment),
+				thing("v1", "PersistentVolumeClaim", "castai-agent", "backup", by("backup-operator"), onDeployment),
+				thing("v1", "ConfigMap", "castai-agent", "own", by("castai-agent"), onDeployment),
+				thing("v1", "Secret", "shop", "synced", by("OpenAPI-Generator"), onRole),
+				role("team-role", by("castai-agent"), onRole), binding("team", "team-role", "Group:team"),
+			),
+			want: map[string]string{
+				"Secret/castai-agent/synced":                "unclear external-secrets wrote it",
+				"PersistentVolumeClaim/castai-agent/backup": "unclear backup-operator wrote it",
+				"ConfigMap/castai-agent/own":                "owned", "Secret/shop/synced": "unclear OpenAPI-Generator wrote it",
+				"ClusterRole/team-role": "unclear bindings of others grant it", "Namespace/castai-agent": "foreign",
+			},
+		},
+		{
+			name: "labels of an installation on things of others, in a shared namespace",
+			with: func(t testing.TB) *scene {
+				return (&scene{}).install(t, "charts/castai-agent", install{"castai-agent", "platform", true}).
+					yaml(t, deployment("platform", "web", "registry.example.com/web:1"))
+			},
+			make: yamls(
+				thing("v1", "ConfigMap", "platform", "agent-dashboard", copied),
+				thing("networking.k8s.io/v1", "NetworkPolicy", "platform", "allow-egress", copied),
+				thing("v1", "Secret", "platform", "kafka-creds",
+					"labels: {app.kubernetes.io/name: rebalancer, app.kubernetes.io/instance: castai-agent}"),
+			),
+			want: map[string]string{
+				"ConfigMap/platform/agent-dashboard":  "unclear neither its name",
+				"NetworkPolicy/platform/allow-egress": "unclear neither its name",
+				"Secret/platform/kafka-creds":         "unclear neither its name",
+			},
+		},
+		{
+			name: "what only says that it is for an account or a Service of Cast AI's", with: small,
+			make: yamls(
+				thing("v1", "Secret", "castai-agent", "precious", byPerson,
+					"annotations: {kubernetes.io/service-account.name: castai-agent}"),
+				thing("v1", "Secret", "castai-agent", "token",
+					"managedFields: [{manager: kubectl-create}, {manager: kube-controller-manager}]",
+					"annotations: {kubernetes.io/service-account.name: castai-agent}"),
+				thing("discovery.k8s.io/v1", "EndpointSlice", "castai-agent", "mine", byPerson,
+					"labels: {kubernetes.io/service-name: castai-pod-mutator}"),
+			),
+			want: map[string]string{
+				"Secret/castai-agent/precious": "unclear", "EndpointSlice/castai-agent/mine": "unclear",
+				"Secret/castai-agent/token": "owned it belongs to the ServiceAccount", "Namespace/castai-agent": "foreign",
+			},
+		},
+		{
+			name: "what a person wrote in a namespace of Cast AI's Liqo",
+			make: yamls(thing("v1", "Secret", "omni-edge-1", "mine", byPerson),
+				thing("networking.k8s.io/v1", "NetworkPolicy", "omni-edge-1", "deny", byPerson)),
+			want: map[string]string{"Secret/omni-edge-1/mine": "unclear", "NetworkPolicy/omni-edge-1/deny": "unclear",
+				"Namespace/omni-edge-1": "foreign"},
+		},
+		{
+			name: "a namespace that an object of somebody's owns",
+			with: func(testing.TB) *scene { return &scene{} },
+			make: func(t testing.TB, s *scene) {
+				s.yaml(t, crd("capsule.clastix.io", "Tenant", "tenants", "Cluster")+
+					"---\napiVersion: capsule.clastix.io/v1\nkind: Tenant\nmetadata: {name: acme, uid: tenant-1}\n"+
+					thing("v1", "Namespace", "", "castai-agent", ownedBy("capsule.clastix.io/v1", "Tenant", "tenant-1", "acme")))
+				s.install(t, "charts/castai-agent", install{"castai-agent", "castai-agent", true})
+			},
+			want: map[string]string{"Namespace/castai-agent": "unclear Tenant acme owns it",
+				"Deployment/castai-agent/castai-agent": "owned"},
 		},
 	}
 }

@@ -42,7 +42,7 @@ func (v *spaceView) tie(o *cluster.Object) (*Component, string) {
 	if ns := v.above.namespace(v.name); ns != nil && ns.Terminating() {
 		return nil, "it goes with the namespace, which is being deleted"
 	}
-	if home.generated() && o.Resource.Kind != "PersistentVolumeClaim" {
+	if home.generated() && o.Resource.Kind != "PersistentVolumeClaim" && !slices.ContainsFunc(o.Managers, byHand) {
 		return v.liqoComponent(), "Cast AI's controllers made the namespace for themselves"
 	}
 	for _, f := range o.Finalizers {

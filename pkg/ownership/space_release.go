@@ -214,7 +214,8 @@ func (v *spaceView) judgeInstalled() {
 
 // judgeApp: charts without the label of their chart still label what they make
 // with the name of the program. People use that label for what they make for it,
-// too: the object's name, or the release that it names, must agree.
+// too, and Argo CD's label of an application on all that is in it: the object's
+// name, or Helm's mark of a release here, must agree.
 func (v *spaceView) judgeApp(o *cluster.Object) {
 	name := o.Labels["app.kubernetes.io/name"]
 	component := v.app(name)
@@ -232,7 +233,7 @@ func (v *spaceView) judgeApp(o *cluster.Object) {
 	e := Evidence{Rule: "installed", Text: text("it is in namespace %s, where Cast AI lives, and has the marks of %s",
 		v.name, component.Name), From: v.home.From}
 	named := v.called(o.Name) != nil || v.cat.accounts[o.Name] == component || v.runtimeObject(o) == component
-	if v.aliased(o) == nil && v.installedAs(o) == "" &&
+	if v.aliased(o) == nil && !v.markedHere(o) &&
 		(!named || !v.cat.unmistakable(name) && !v.above.lives[v.name][component]) {
 		v.hint(o, e)
 		v.deny(o, Evidence{Rule: "app-label", Text: "neither its name nor a release says that Cast AI made it"})

@@ -323,6 +323,11 @@ func (v *spaceView) companionOf(o *cluster.Object) *cluster.Object {
 	case "PersistentVolumeClaim":
 		return v.statefulSetOf(o)
 	}
+	// Kubernetes writes a token into a Secret of that type only, whoever asked for it.
+	if o.Resource.Kind != "Endpoints" && len(o.Managers) > 0 &&
+		!slices.ContainsFunc(o.Managers, func(m string) bool { return slices.Contains(distributors, m) }) {
+		return nil
+	}
 	if of := v.byRef[cluster.Ref{Kind: kind, Namespace: v.name, Name: name}]; of != nil && v.owned(of) {
 		return of
 	}
