@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	byPerson = "managedFields: [{manager: kubectl-create}]"
-	ofAcme   = "labels: {team: acme}"
+	theirImage = "registry.example.com/acme:1"
+	byPerson   = "managedFields: [{manager: kubectl-create}]"
+	ofAcme     = "labels: {team: acme}"
 )
 
 // by are the field managers of an object.
@@ -50,15 +51,14 @@ func noiseSituations() []situation {
 }
 
 // claimed is an account of the namespace castai-agent with a workload of somebody's.
-func claimed(namespace, account, image string) string {
-	return thing("v1", "ServiceAccount", namespace, account, ofAcme) + deployment(namespace, account, image)
+func claimed(namespace, account string) string {
+	return thing("v1", "ServiceAccount", namespace, account, ofAcme) + deployment(namespace, account, theirImage)
 }
 
 // nameSituations: an ordinary name of the catalogue, where Cast AI lives by the
 // name of the namespace or by the user's word, is Cast AI's only if that component
 // lives there.
 func nameSituations() []situation {
-	const theirs = "registry.example.com/acme:1"
 	bound := func(ns, account, name, role string) string {
 		return binding(name, role, "ServiceAccount:"+ns+"/"+account)
 	}
@@ -66,12 +66,12 @@ func nameSituations() []situation {
 		{
 			name: "accounts with ordinary names that administrators bind", with: small,
 			make: yamls(
-				claimed("castai-agent", "rebalancer", theirs), role("kafka-topics"), role("rebalancer"),
+				claimed("castai-agent", "rebalancer"), role("kafka-topics"), role("rebalancer"),
 				bound("castai-agent", "rebalancer", "kafka-topics", "kafka-topics"),
 				bound("castai-agent", "rebalancer", "rebalancer", "rebalancer"),
-				claimed("castai-agent", "hibernate", theirs), role("jpa"), bound("castai-agent", "hibernate", "jpa", "jpa"),
+				claimed("castai-agent", "hibernate"), role("jpa"), bound("castai-agent", "hibernate", "jpa", "jpa"),
 				roleBinding("castai-agent", "jpa", "ClusterRole", "jpa", "ServiceAccount:castai-agent/hibernate"),
-				claimed("castai-agent", "db-proxy", theirs), bound("castai-agent", "db-proxy", "db", "cluster-admin"),
+				claimed("castai-agent", "db-proxy"), bound("castai-agent", "db-proxy", "db", "cluster-admin"),
 				roleBinding("kube-system", "rebalancer", "Role", "extension-apiserver-authentication-reader",
 					"ServiceAccount:castai-agent/rebalancer"),
 			),
@@ -86,7 +86,7 @@ func nameSituations() []situation {
 		{
 			name: "what calls a Service with an ordinary name", with: small,
 			make: yamls(
-				deployment("castai-agent", "db-proxy", theirs), thing("v1", "Service", "castai-agent", "db-proxy"),
+				deployment("castai-agent", "db-proxy", theirImage), thing("v1", "Service", "castai-agent", "db-proxy"),
 				webhook("defaults", "castai-agent/db-proxy=mutate.example.com"),
 				thing("apiregistration.k8s.io/v1", "APIService", "", "v1.things.example.com")+
 					"spec: {group: things.example.com, version: v1, service: {namespace: castai-agent, name: db-proxy}}\n",
@@ -99,14 +99,14 @@ func nameSituations() []situation {
 		},
 		{
 			name: "another component's Service in a configuration with the name of a component", with: small,
-			make: yamls(deployment("castai-agent", "db-proxy", theirs),
+			make: yamls(deployment("castai-agent", "db-proxy", theirImage),
 				webhook("awesome-mutator", "castai-agent/db-proxy=mutate.example.com")),
 			want: map[string]string{"MutatingWebhookConfiguration/awesome-mutator": "unclear nothing else in it"},
 		},
 		{
 			name: "a namespace with a name of the catalogue that somebody made", with: small,
 			make: yamls(
-				thing("v1", "Namespace", "", "castai-logs"), claimed("castai-logs", "rebalancer", theirs), role("team-logs"),
+				thing("v1", "Namespace", "", "castai-logs"), claimed("castai-logs", "rebalancer"), role("team-logs"),
 				bound("castai-logs", "rebalancer", "team-logs", "team-logs"),
 				roleBinding("kube-system", "rebalancer", "Role", "extension-apiserver-authentication-reader",
 					"ServiceAccount:castai-logs/rebalancer"),
@@ -121,12 +121,12 @@ func nameSituations() []situation {
 			with:  func(testing.TB) *scene { return &scene{} },
 			trust: []string{"platform"},
 			make: yamls(
-				thing("v1", "Namespace", "", "platform"), claimed("platform", "db-proxy", theirs),
+				thing("v1", "Namespace", "", "platform"), claimed("platform", "db-proxy"),
 				bound("platform", "db-proxy", "db", "cluster-admin"), role("cluster-controller"),
 				bound("platform", "cluster-controller", "cluster-controller", "cluster-controller"),
-				claimed("platform", "cluster-controller", theirs), thing("v1", "Secret", "platform", "castai-secrets", byPerson),
+				claimed("platform", "cluster-controller"), thing("v1", "Secret", "platform", "castai-secrets", byPerson),
 				thing("v1", "ServiceAccount", "platform", "rebalancer"), webhook("m", "platform/pod-mutator=m.example.com"),
-				charted(deployment("platform", "db-proxy2", theirs), "dbo-cache-1.0.0", "platform", "dbo"),
+				charted(deployment("platform", "db-proxy2", theirImage), "dbo-cache-1.0.0", "platform", "dbo"),
 				charted(thing("scheduling.k8s.io/v1", "PriorityClass", "", "dbo"), "dbo-cache-1.0.0", "platform", "dbo"),
 			),
 			want: map[string]string{
