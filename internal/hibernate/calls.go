@@ -18,7 +18,7 @@ import (
 // answer lacks some of the original ones: what is put replaces all of them.
 func (r *Runner) turn(ctx context.Context, original castai.Policies, name string, on bool) error {
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6}
-	var partial error
+	lacks := ""
 	err := wait.ExponentialBackoffWithContext(ctx, backoff, func(ctx context.Context) (bool, error) {
 		policies, err := r.API.Policies(ctx, r.ClusterID)
 		if err != nil {
@@ -28,8 +28,8 @@ func (r *Runner) turn(ctx context.Context, original castai.Policies, name string
 		if err != nil || is == on {
 			return is == on, err
 		}
-		if partial = complete(policies, original); partial != nil {
-			return false, nil
+		if lacks, err = lacking(policies, original); err != nil || lacks != "" {
+			return false, err
 		}
 		if policies, err = withSwitch(policies, name, on); err != nil {
 			return false, err
@@ -40,8 +40,8 @@ func (r *Runner) turn(ctx context.Context, original castai.Policies, name string
 		return false, nil // look whether it has had its effect
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
-		if partial != nil {
-			return partial
+		if lacks != "" {
+			return fmt.Errorf("the API has answered without these policies, which there were before the pause: %s. Nothing was changed of the policies: try again, or set the switch in the console and run this again", lacks)
 		}
 		return errors.New("the autoscaler's policies do not stay as they are set: somebody else sets them, too")
 	}
@@ -88,16 +88,21 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 // answer is lost, the label of the run tells which node it is.
 func (r *Runner) order(ctx context.Context, p *Pause, tell func(string)) (castai.AddedNode, error) {
 	added, err := r.API.AddNode(ctx, r.ClusterID, *p.Make)
-	if err == nil || !castai.IsPassing(err) && ctx.Err() == nil {
+	if p.unheard = unanswered(ctx, err); !p.unheard {
 		return added, err
 	}
-	p.unheard = true
 	tell("to see whether Cast AI makes the node: there was no answer")
 	if added.NodeId = r.listed(ctx, p.Journal); added.NodeId == "" {
 		return added, err
 	}
 	p.unheard = false
 	return added, nil
+}
+
+// unanswered tells whether what was asked for may have been done: there was no answer, or
+// one that says nothing of it.
+func unanswered(ctx context.Context, err error) bool {
+	return err != nil && (castai.IsPassing(err) || ctx.Err() != nil)
 }
 
 // listed waits until Cast AI lists the node of a pause, and returns its id; empty: it has

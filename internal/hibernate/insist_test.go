@@ -144,16 +144,16 @@ func TestPoliciesInPartAreAskedForAgain(t *testing.T) {
 }
 
 // What is absent because it has its zero value, and the switch, are no such policies.
-func TestCompletePolicies(t *testing.T) {
+func TestLackingPolicies(t *testing.T) {
 	const was = `{"enabled": true, "isScopedMode": false, "nodeDownscaler": {"enabled": true}, "unschedulablePods": {}}`
 	for is, missing := range map[string]bool{
 		"{}": true, `{"enabled": false}`: true, `{"nodeDownscaler": {"enabled": false}, "more": 1}`: false, "[]": true,
 	} {
-		if err := complete(castai.Policies(is), castai.Policies(was)); (err != nil) != missing {
-			t.Errorf("%s: %v", is, err)
+		if lacks, err := lacking(castai.Policies(is), castai.Policies(was)); (err != nil || lacks != "") != missing {
+			t.Errorf("%s: %q, %v", is, lacks, err)
 		}
-		if err := complete(castai.Policies(is), nil); err != nil {
-			t.Errorf("%s, without a record: %v", is, err)
+		if lacks, err := lacking(castai.Policies(is), nil); err != nil || lacks != "" {
+			t.Errorf("%s, without a record: %q, %v", is, lacks, err)
 		}
 	}
 }

@@ -58,16 +58,16 @@ func withSwitch(p castai.Policies, name string, on bool) (castai.Policies, error
 	return json.Marshal(fields)
 }
 
-// complete refuses an answer that lacks policies that the original had: to put it back
-// would take these away. What has its zero value may be absent (proto JSON), and the
-// switch of all policies is what changes.
-func complete(p, original castai.Policies) error {
+// lacking names the policies that the original had and an answer lacks: to put that back
+// would take them away. What has its zero value may be absent (proto JSON), and the switch
+// of all policies is what changes.
+func lacking(p, original castai.Policies) (string, error) {
 	if len(original) == 0 {
-		return nil
+		return "", nil
 	}
 	var is, was map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(p, &is), json.Unmarshal(original, &was)); err != nil {
-		return fmt.Errorf("the policies of the autoscaler can't be read: %w", err)
+		return "", fmt.Errorf("the policies of the autoscaler can't be read: %w", err)
 	}
 	var missing []string
 	for _, key := range slices.Sorted(maps.Keys(was)) {
@@ -76,11 +76,7 @@ func complete(p, original castai.Policies) error {
 			missing = append(missing, key)
 		}
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("the API has answered without these policies, which there were before the pause: %s. Nothing was changed of the policies: try again, or set the switch in the console and run this again",
-		strings.Join(missing, ", "))
+	return strings.Join(missing, ", "), nil
 }
 
 // makesNodes tells whether the autoscaler makes nodes for pods that wait: all its
