@@ -30,7 +30,8 @@ type situation struct {
 func TestSituations(t *testing.T) {
 	all := castAI(t)
 	for _, list := range [][]situation{releaseSituations(), accessSituations(), clusterSituations(), namespaceSituations(),
-		liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations(), insideSituations()} {
+		liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations(), insideSituations(),
+		unlistedSituations()} {
 		for _, s := range list {
 			if s.with == nil {
 				s.with = func(testing.TB) *scene { return all.clone() }

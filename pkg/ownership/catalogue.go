@@ -29,6 +29,7 @@ type Catalogue struct {
 	Namespaces []Home       `json:"namespaces"`
 	ThirdParty []ThirdParty `json:"thirdParty"`
 	Registries []string     `json:"registries"`
+	Programs   string       `json:"programs"`
 	Domains    []string     `json:"domains"`
 
 	// Indexes, because every object of a cluster is looked up here.
@@ -349,6 +350,13 @@ func (c *Catalogue) repository(image string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// program returns the name of an image within the place that Cast AI publishes the
+// programs of its charts to. What is in its other places people run, too: the image
+// of this plugin, for schedules of their own.
+func (c *Catalogue) program(image string) (string, bool) {
+	return strings.CutPrefix(repositoryOf(image), c.Programs+"/")
 }
 
 // runs returns the first of the images that is the component's own: wherever it

@@ -27,7 +27,7 @@ func (v *clusterView) judgeBindings() {
 			for _, a := range b.accounts {
 				// An account that was there before, default or one of many programs,
 				// tells nothing about its other bindings.
-				if v.exactAccount(a.Name) || v.named(a.Name, releaseName(b.Object)) != nil {
+				if v.exactAccount(a.Name) || v.named(a.Name, releaseName(b.Object)) != nil || v.hallmarked(b) {
 					v.accounts[a] = true
 				}
 			}
@@ -96,6 +96,10 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 		return ns, Evidence{Rule: "installed",
 			Text: text("it and its subjects have exactly the names that %s gives them, where Cast AI lives",
 				v.cat.runtimeObject(b.Ref()).Name)}, true
+	case c.value == "" && v.hallmarked(b):
+		return ns, Evidence{Rule: "installed", Text: text(
+			"it and its role have the label helm.sh/chart=%s, and they and its subjects, in namespace %s, are called after it",
+			v.label(b.Object).value, ns)}, true
 	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil &&
 		v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
 		return ns, Evidence{Rule: "installed",
@@ -166,10 +170,10 @@ func (v *clusterView) findAliases() {
 			continue
 		}
 		key := alias{label.chart, releaseName(b.Object)}
-		signed[key] = signed[key] || v.signed(b) != nil
-		others[key] = others[key] || b.others > 0 || slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool {
-			return v.unmistakably(a.Name, releaseName(b.Object)) == nil
-		})
+		hallmarked := v.hallmarked(b)
+		signed[key] = signed[key] || hallmarked || v.signed(b) != nil
+		others[key] = others[key] || b.others > 0 || !hallmarked && slices.ContainsFunc(b.accounts,
+			func(a cluster.Ref) bool { return v.unmistakably(a.Name, releaseName(b.Object)) == nil })
 	}
 	for key, is := range signed {
 		v.aliases[key] = is && !others[key]

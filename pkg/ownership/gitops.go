@@ -135,7 +135,7 @@ func (j *judgement) reconcilers() []Reconciler {
 		case r.bundle != "":
 			add("Fleet", &r.Stored, text("take Cast AI out of the Fleet bundle %s, or pause it in the management cluster",
 				r.bundle), o.Ref())
-		case !j.spaces[r.Namespace].ownRelease(r):
+		case !j.spaces[r.Namespace].ownRelease(r) && !j.ownedRef(r.Stored):
 			add("Helm", &r.Stored, text("helm upgrade %s -n %s without the dependency on Cast AI's chart", r.Name, r.Namespace),
 				o.Ref())
 		}

@@ -76,6 +76,31 @@ type releaseObject struct {
 	hook      bool
 }
 
+// dependency is what a chart and its lock say of one that it brings along.
+type dependency struct {
+	Name       string `json:"name"`
+	Repository string `json:"repository"`
+	Version    string `json:"version"`
+}
+
+// lockedName returns the name of a dependency whose alias stands in for it: Helm
+// writes the alias over the name before it stores the release
+// (pkg/chart/v2/util/dependencies.go processDependencyEnabled), but not into the
+// chart's lock. It is empty unless the repository and the version tell one name.
+func (d dependency) lockedName(lock []dependency) string {
+	name := ""
+	for _, l := range lock {
+		if l.Repository != d.Repository || l.Version != d.Version || l.Name == name {
+			continue
+		}
+		if name != "" {
+			return ""
+		}
+		name = l.Name
+	}
+	return name
+}
+
 var errReleaseTooBig = errors.New("the release unpacks to more than any Helm release does")
 
 // decodeRelease reads what Helm stores of a release: base64 of gzip of JSON
@@ -110,10 +135,13 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 				Version      string            `json:"version"`
 				Annotations  map[string]string `json:"annotations"`
 				Dependencies []struct {
-					Name  string `json:"name"`
+					dependency
 					Alias string `json:"alias"`
 				} `json:"dependencies"`
 			} `json:"metadata"`
+			Lock struct {
+				Dependencies []dependency `json:"dependencies"`
+			} `json:"lock"`
 		} `json:"chart"`
 		Hooks []struct {
 			Path     string `json:"path"`
@@ -144,8 +172,12 @@ func decodeRelease(stored cluster.StoredRelease, b *budget) (*release, error) {
 		aliases: map[string]string{},
 	}
 	for _, d := range meta.Dependencies {
-		if d.Alias != "" {
-			out.aliases[d.Alias] = d.Name
+		if d.Alias == "" {
+			continue
+		}
+		out.aliases[d.Alias] = d.Name
+		if d.Name == d.Alias {
+			out.aliases[d.Alias] = d.lockedName(doc.Chart.Lock.Dependencies)
 		}
 	}
 	out.objects = parseManifest(doc.Manifest, false, b)

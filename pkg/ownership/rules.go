@@ -52,7 +52,7 @@ var spaceRules = []rule[*spaceView]{
 	{evidence: []string{"installed"}, judge: (*spaceView).judgeInstalled, home: true,
 		doc: "it has the label of one of Cast AI's charts, and Helm's marks or the installation's names agree"},
 	{evidence: []string{"workload"}, judge: (*spaceView).judgeWorkloads, home: true,
-		doc: "it runs a component's own image under that component's name or labels, or has a name that nobody else gives and Helm's marks of an installation here"},
+		doc: "it runs a component's own image under that component's name or labels, or has a name that nobody else gives and Helm's marks of an installation here, or runs nothing but what Cast AI publishes for its charts"},
 	{evidence: []string{"subjects"}, judge: (*spaceView).judgeBindings,
 		doc: "a RoleBinding all of whose subjects are Cast AI's; outside of homes it must have marks of its own, and be where only administrators write (kube-*, openshift*)"},
 	{evidence: []string{"bound"}, judge: (*spaceView).judgeRoles,
@@ -70,5 +70,5 @@ var spaceRules = []rule[*spaceView]{
 	{evidence: []string{"home"}, judge: (*spaceView).judgeHome, home: true, last: true,
 		doc: "it lives where nobody but Cast AI lives, something ties it to Cast AI, and nothing says otherwise"},
 	{evidence: []string{"release-record"}, judge: (*spaceView).judgeRecords, home: true, last: true,
-		doc: "the record of a release that could not be read, while all that is marked as part of it is Cast AI's"},
+		doc: "the record of a release that could not be read, or whose chart the catalogue does not name, while all that is marked as part of it is Cast AI's"},
 }

@@ -223,8 +223,12 @@ func releaseSituations() []situation {
 					"---\n# Source: acme/templates/x.yaml" + thing("v1", "ConfigMap", "tools", "acme", helmMarks("tools", "acme"))[3:]
 				s.yaml(t, manifest).record("tools", "acme", encode(t, map[string]any{
 					"name": "acme", "namespace": "tools", "manifest": manifest,
-					"chart": map[string]any{"metadata": map[string]any{"name": "acme", "version": "1.0.0", "dependencies": []any{
-						map[string]any{"name": "castai-agent", "alias": "costs", "repository": "https://castai.github.io/helm-charts"}}}},
+					"chart": map[string]any{
+						"metadata": map[string]any{"name": "acme", "version": "1.0.0", "dependencies": []any{map[string]any{
+							"name": "costs", "alias": "costs", "version": "0.153.2", "repository": "https://castai.github.io/helm-charts"}}},
+						"lock": map[string]any{"dependencies": []any{map[string]any{
+							"name": "castai-agent", "version": "0.153.2", "repository": "https://castai.github.io/helm-charts"}}},
+					},
 				}))
 			},
 			trust: []string{"tools"},

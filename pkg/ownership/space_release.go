@@ -48,6 +48,26 @@ func (v *spaceView) listedByOwnChart(o *cluster.Object) bool {
 	})
 }
 
+// aliasRelease tells whether the chart of a release itself is Cast AI's under a name
+// that the catalogue does not have.
+func (v *spaceView) aliasRelease(r *release) bool { return v.aliases[alias{r.Chart, r.Name}] }
+
+// listedByAlias tells whether an object comes from a chart under another name than
+// its own, one that is Cast AI's or one of which the record does not tell whose it
+// is: such a record counts neither for nor against it, as if it were gone.
+func (v *spaceView) listedByAlias(o *cluster.Object) bool {
+	return slices.ContainsFunc(v.listed[o.Ref()], func(l listing) bool {
+		chart := l.release.Chart
+		if n := len(l.object.source); n > 1 {
+			chart = l.object.source[n-1]
+			if name, renamed := l.release.aliases[l.object.source[1]]; renamed && name == "" {
+				return true
+			}
+		}
+		return v.aliases[alias{chart, l.release.Name}]
+	})
+}
+
 // judgeReleases: a Helm release of one of Cast AI's charts in this namespace
 // lists the object, and the object agrees.
 func (v *spaceView) judgeReleases() {
@@ -262,12 +282,14 @@ func (v *spaceView) judgedByUse(o *cluster.Object) bool {
 	return o.Resource.Group == rbac && (o.Resource.Kind == "RoleBinding" || len(v.boundBy[o.Ref()]) > 0)
 }
 
-// judgeRecords: the record of a release that could not be read, while all that
-// Helm marked here as part of this release is Cast AI's.
+// judgeRecords: the record of a release that could not be read, or of a chart that
+// the catalogue does not name, while all that Helm marked here as part of this
+// release is Cast AI's.
 func (v *spaceView) judgeRecords() {
 	mine, others := map[string]bool{}, map[string]bool{}
 	for _, o := range v.objects {
-		if key, marked := releaseOf(o); marked && key.namespace == v.name && v.releaseHere(key) == nil {
+		key, marked := releaseOf(o)
+		if r := v.releaseHere(key); marked && key.namespace == v.name && (r == nil || v.aliasRelease(r)) {
 			mine[key.name] = mine[key.name] || v.owned(o)
 			others[key.name] = others[key.name] || !v.owned(o)
 		}

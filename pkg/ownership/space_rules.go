@@ -36,6 +36,9 @@ func (v *spaceView) judgeWorkloads() {
 		case published != nil && !w.foreignMain(v.cat) && v.byName():
 			v.claim(w.Object, published, Evidence{Rule: "workload",
 				Text: text("it is in namespace %s and runs %s", v.name, image)})
+		case v.publishedWhole(w) && (v.byName() || ownName(w.Name)):
+			v.claim(w.Object, component, Evidence{Rule: "workload",
+				Text: text("all that it runs is published by Cast AI: %s", strings.Join(w.images, ", "))})
 		case component != nil && v.cat.unmistakable(w.Name) && v.markedHere(w.Object):
 			v.claim(w.Object, component, Evidence{Rule: "workload",
 				Text: text("it has %s, and Helm's marks of the release %s of Cast AI's", mark, releaseName(w.Object))})
@@ -69,12 +72,14 @@ func (v *spaceView) findAliases() {
 			continue
 		}
 		component, _ := v.cat.publishes(w.images)
+		whole := v.publishedWhole(w)
 		key := alias{c.chart, releaseName(w.Object)}
-		own[key] = own[key] || component != nil && !w.foreignMain(v.cat)
-		others[key] = others[key] || component == nil && v.unmistakably(w.Name, key.release) == nil
+		own[key] = own[key] || whole || component != nil && !w.foreignMain(v.cat)
+		others[key] = others[key] || !whole && component == nil && v.unmistakably(w.Name, key.release) == nil
 	}
 	for key, is := range own {
-		v.aliases[key] = v.aliases[key] || is && !others[key]
+		inherited := v.aliases[key] && !(others[key] && ownName(key.chart))
+		v.aliases[key] = inherited || is && !others[key]
 	}
 }
 

@@ -157,7 +157,7 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 			return Evidence{}, false // what the record says, whoever writes here decides
 		}
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s", key)}, true
-	case marked && r != nil && !v.ownRelease(r) && !v.listedByOwnChart(o):
+	case marked && r != nil && !v.ownRelease(r) && !v.listedByOwnChart(o) && !v.listedByAlias(o):
 		return Evidence{Rule: "release", Text: text("it belongs to the Helm release %s of chart %s", key, r.Chart),
 			From: &r.Stored}, true
 	case marked && r == nil && !v.above.isHome(key.namespace):
@@ -170,7 +170,7 @@ func (v *spaceView) foreignMarks(o *cluster.Object) (Evidence, bool) {
 
 func (v *spaceView) listedByOthers(o *cluster.Object) (Evidence, bool) {
 	for _, l := range v.listed[o.Ref()] {
-		if component, third := v.chartOf(l.release, l.object); component == nil || third != nil {
+		if component, third := v.chartOf(l.release, l.object); (component == nil || third != nil) && !v.listedByAlias(o) {
 			return Evidence{Rule: "release", Text: text("the Helm release %s of chart %s lists it", l.release, l.release.Chart),
 				From: &l.release.Stored}, true
 		}

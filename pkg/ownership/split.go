@@ -35,7 +35,7 @@ func (j *judgement) splits() []split {
 			}
 		}
 	}
-	var out []split
+	out := j.servants()
 	for i := range j.cat.Components {
 		name := j.cat.Components[i].Name
 		s := split{component: name}
@@ -61,6 +61,32 @@ func (j *judgement) splits() []split {
 		if len(s.goes) > 0 && len(s.stays) > 0 {
 			out = append(out, s)
 		}
+	}
+	return out
+}
+
+// servants finds the bindings of charts that the catalogue does not name which would
+// go while all programs that run with what they grant stay.
+func (j *judgement) servants() []split {
+	var out []split
+	for _, b := range j.cluster.bindings {
+		space := j.spaces[j.cluster.item(b.Object).leads]
+		if space == nil || !j.owned(b.Object) || !j.cluster.hallmarked(b) {
+			continue
+		}
+		var users []*cluster.Object
+		for _, a := range b.accounts {
+			users = append(users, slices.DeleteFunc(slices.Clone(space.usedBy()[a]),
+				func(o *cluster.Object) bool { return o.Ref() == a })...)
+		}
+		if len(users) == 0 || slices.ContainsFunc(users, j.owned) {
+			continue
+		}
+		s := split{component: b.Name, goes: []cluster.Ref{b.Ref()}}
+		for _, o := range users {
+			s.stays = append(s.stays, o.Ref())
+		}
+		out = append(out, s)
 	}
 	return out
 }

@@ -111,16 +111,19 @@ func (c *Chart) place(w Way) (in *Installation, top, chart string) {
 	return in, top, chart
 }
 
+// dependencies are those of a chart as a record has them: Helm writes an alias over
+// the dependency's name before it stores the release (pkg/chart/v2/util/dependencies.go
+// processDependencyEnabled).
 func (c *Chart) dependencies(w Way, chart string) []map[string]string {
 	var out []map[string]string
 	switch {
 	case w.Roof != Roofs[0] && chart != c.Name:
-		return []map[string]string{{"name": c.Name, "alias": chart}}
+		return []map[string]string{{"name": chart, "alias": chart}}
 	case w.Roof != Roofs[0]:
 		return []map[string]string{{"name": c.Name}}
 	case c.Name == "castai-dbo": // HC charts/castai-dbo/Chart.yaml
 		for _, alias := range []string{"db-proxy", "db-agent", "db-optimizer"} {
-			out = append(out, map[string]string{"name": "castai-" + alias, "alias": alias})
+			out = append(out, map[string]string{"name": alias, "alias": alias})
 		}
 	}
 	return out
