@@ -80,3 +80,14 @@ func TestWhenAKubeletIsLost(t *testing.T) {
 		})
 	}
 }
+
+// The last of the objects that were deleted gets its time, too.
+func TestTheYoungestGetsItsTime(t *testing.T) {
+	w := newWorld()
+	w.namespace("x")
+	w.add("services", "x", "old", deleting, held("service.kubernetes.io/load-balancer-cleanup"))
+	w.add("services", "x", "young", deletingSince(time.Minute), held("service.kubernetes.io/load-balancer-cleanup"))
+	o := options()
+	o.Allow, o.Partial = Only("service.kubernetes.io/load-balancer-cleanup"), true
+	checkCauses(t, diagnose(t, w, "x", o), []want{{Finalizer, Wait, false, []string{"wait until 12:04:00 UTC"}}})
+}
