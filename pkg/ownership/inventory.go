@@ -186,13 +186,10 @@ type Proof struct {
 	Evidence  Evidence
 }
 
-// ruleArrived is the evidence against what is among Options.Arrived.
-const ruleArrived = "arrived"
-
 // Arrived tells whether an object was among Options.Arrived.
 func (inv *Inventory) Arrived(r cluster.Ref) bool {
 	i := inv.Item(r)
-	return i != nil && slices.ContainsFunc(i.Against, func(e Evidence) bool { return e.Rule == ruleArrived })
+	return i != nil && slices.ContainsFunc(i.Against, func(e Evidence) bool { return e.Rule == "arrived" })
 }
 
 // OnlyNamed tells whether nothing but names says that an owned object is Cast AI's:

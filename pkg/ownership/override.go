@@ -74,7 +74,7 @@ func (j *judgement) arrive(uids []types.UID) {
 			j.excluded[o] = true
 			i := j.notes(o).item(o)
 			i.Verdict = Unclear
-			i.Against = append(i.Against, Evidence{Rule: ruleArrived,
+			i.Against = append(i.Against, Evidence{Rule: "arrived",
 				Text: "it came while Cast AI was being taken out, and nothing but a name says that it is Cast AI's"})
 		}
 	}
