@@ -247,6 +247,21 @@ func besideSituations() []situation {
 				"Namespace/omni-edge-1": "foreign"},
 		},
 		{
+			name: "somebody's own chart with a program of Cast AI's and things called castai-*", with: small,
+			make: func(t testing.TB, s *scene) {
+				labels := "labels: {helm.sh/chart: platform-1.0.0, app.kubernetes.io/instance: plat}"
+				s.release(t, "platform", "plat", "castai-agent",
+					deployment("castai-agent", "castai-evictor", "us-docker.pkg.dev/castai-hub/library/evictor:v1", labels)+
+						thing("v1", "Secret", "castai-agent", "castai-agent-backup-bucket", labels)+
+						thing("v1", "PersistentVolumeClaim", "castai-agent", "castai-dbo-archive", labels))
+			},
+			want: map[string]string{
+				"Secret/castai-agent/castai-agent-backup-bucket":        "unclear the Helm release castai-agent/plat of chart platform",
+				"PersistentVolumeClaim/castai-agent/castai-dbo-archive": "unclear the Helm release castai-agent/plat of chart platform",
+				"Namespace/castai-agent":                                "foreign",
+			},
+		},
+		{
 			name: "a namespace that an object of somebody's owns",
 			with: func(testing.TB) *scene { return &scene{} },
 			make: func(t testing.TB, s *scene) {

@@ -63,6 +63,8 @@ func (v *spaceView) listedByAlias(o *cluster.Object) bool {
 			if name, renamed := l.release.aliases[l.object.source[1]]; renamed && name == "" {
 				return true
 			}
+		} else if !ownName(chart) {
+			return false // somebody's own chart around programs of Cast AI's
 		}
 		return v.aliases[alias{chart, l.release.Name}]
 	})
