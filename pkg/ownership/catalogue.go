@@ -64,6 +64,7 @@ type Component struct {
 	Settings   []string `json:"settings,omitempty"`
 	Graceful   []string `json:"graceful,omitempty"`
 	Recreates  bool     `json:"recreates,omitempty"`
+	Umbrella   bool     `json:"umbrella,omitempty"`
 }
 
 // Home is a namespace that Cast AI's software lives in by default.
@@ -248,6 +249,16 @@ func (c *Catalogue) app(name string) *Component { return c.apps[name] }
 func (c *Catalogue) runtimeObject(r cluster.Ref) *Component {
 	r.Namespace = ""
 	return c.objects[r.String()]
+}
+
+// makesItself tells whether the chart of a component has an object of this name in
+// templates of its own: any, unless it is an umbrella, which a wrapper of somebody's
+// may be called, too.
+func (c *Catalogue) makesItself(comp *Component, o *cluster.Object) bool {
+	return !comp.Umbrella || c.runtimeObject(o.Ref()) == comp ||
+		slices.ContainsFunc(comp.Accounts, func(name string) bool {
+			return o.Name == name || strings.HasSuffix(o.Name, "-"+name)
+		})
 }
 
 // webhookName returns the component of a webhook configuration of that name.

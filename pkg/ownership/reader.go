@@ -73,6 +73,9 @@ func (r *reader) chart(o *cluster.Object) charted {
 		r.aliases[alias{c.chart, releaseName(o)}] {
 		return charted{}
 	}
+	if c.component != nil && !r.cat.makesItself(c.component, o) {
+		return charted{} // of a wrapper that somebody called like Cast AI's umbrella, as far as anybody can tell
+	}
 	return c
 }
 

@@ -76,6 +76,12 @@ type releaseObject struct {
 	hook      bool
 }
 
+// vendored tells whether the object comes from a chart inside of another one, under a
+// name that nobody but Cast AI gives to charts.
+func (o *releaseObject) vendored() bool {
+	return len(o.source) > 1 && ownName(o.source[len(o.source)-1])
+}
+
 // dependency is what a chart and its lock say of one that it brings along.
 type dependency struct {
 	Name       string `json:"name"`

@@ -192,6 +192,37 @@ func releaseSituations() []situation {
 				"ConfigMap/streams/near": "unclear --trust-namespace=streams"},
 		},
 		{
+			name: "a user's umbrella chart is called castai, as Cast AI's is", with: small,
+			make: func(t testing.TB, s *scene) {
+				labels := "labels: {helm.sh/chart: castai-1.0.0, app.kubernetes.io/instance: costs}"
+				s.release(t, "castai", "costs", "castai-agent",
+					"---\n# Source: castai/templates/exporter.yaml"+
+						deployment("castai-agent", "cost-exporter", "registry.example.com/cost-exporter:1", labels)[3:]+
+						"---\n# Source: castai/templates/history.yaml"+
+						thing("v1", "PersistentVolumeClaim", "castai-agent", "cost-history", labels)[3:]+
+						"---\n# Source: castai/templates/priority.yaml"+
+						thing("scheduling.k8s.io/v1", "PriorityClass", "", "platform-critical", labels)[3:]+
+						"---\n# Source: castai/templates/storage.yaml"+
+						thing("storage.k8s.io/v1", "StorageClass", "", "fast", labels)[3:]+
+						"---\n# Source: castai/templates/credentials.yaml"+
+						thing("v1", "Secret", "castai-agent", "castai-credentials", labels)[3:]+
+						"---\n# Source: castai/charts/redis/templates/x.yaml"+
+						thing("v1", "ConfigMap", "castai-agent", "cost-cache", labels)[3:]+
+						"---\n# Source: castai/charts/castai-news/templates/x.yaml"+
+						thing("v1", "ConfigMap", "castai-agent", "castai-news", "labels: {helm.sh/chart: castai-news-1.0.0}")[3:])
+			},
+			want: map[string]string{
+				"Deployment/castai-agent/cost-exporter":           "unclear Cast AI's chart castai does not make it",
+				"PersistentVolumeClaim/castai-agent/cost-history": "unclear Cast AI's chart castai does not make it",
+				"PriorityClass/platform-critical":                 "foreign",
+				"StorageClass/fast":                               "foreign",
+				"ConfigMap/castai-agent/cost-cache":               "unclear Cast AI's chart castai does not make it",
+				"Secret/castai-agent/castai-credentials":          "owned",
+				"ConfigMap/castai-agent/castai-news":              "owned",
+				"Namespace/castai-agent":                          "foreign",
+			},
+		},
+		{
 			name: "a user's umbrella chart vendors castai-agent beside own templates",
 			make: func(t testing.TB, s *scene) {
 				s.release(t, "acme-platform", "platform", "platform",

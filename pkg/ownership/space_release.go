@@ -108,6 +108,10 @@ func (v *spaceView) judgeListing(o *cluster.Object, l listing) {
 		// Another release has taken the object over.
 	case component != nil && third != nil:
 		v.judgeThird(o, component, third, e)
+	case component != nil && !v.cat.makesItself(component, o) && !l.object.vendored():
+		v.hint(o, e)
+		v.deny(o, Evidence{Rule: "release", Text: text("Cast AI's chart %s does not make it: a wrapper of somebody's may have "+
+			"that name, too", l.release.Chart)})
 	case component != nil && !tenantCanDelete(o):
 		v.judgeGuarded(o, component, e)
 	case component != nil && (marked || v.agrees(o)):
