@@ -57,6 +57,8 @@ var bodies = map[string][][]string{
 	"helmreleases.helm.toolkit.fluxcd.io":        {{"spec", "targetNamespace"}, {"spec", "releaseName"}},
 	"bundledeployments.fleet.cattle.io":          {{"status", "resources"}},
 	"resourcegroups.kpt.dev":                     {{"spec", "resources"}},
+	"helmcharts.helm.cattle.io":                  {{"spec", "targetNamespace"}},
+	"releases.helm.crossplane.io":                {{"spec", "forProvider", "namespace"}},
 }
 
 // project returns the named fields of an object, so that a snapshot holds no

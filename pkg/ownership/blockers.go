@@ -34,6 +34,7 @@ var gitOpsMarks = map[string]string{
 	"terraform.io/managed":                 "Terraform",
 	"crossplane.io/external-name":          "Crossplane",
 	"addons.cluster.x-k8s.io/resource-set": "Cluster API",
+	"addonmanager.kubernetes.io/mode":      "the addon manager", // kubernetes cluster/addons/addon-manager/README.md
 }
 
 // gitOpsManagers are the field managers of such tools. Argo CD's default mark is
@@ -46,12 +47,14 @@ var gitOpsManagers = map[string]string{
 	"configsync":           "Config Sync",
 	"Terraform":            "Terraform",
 	"HashiCorp":            "Terraform",
+	"eks":                  "EKS", // its add-ons: Amazon EKS User Guide, "Determine fields you can customize"
 }
 
-// terraformProvider is how the programs of Terraform's providers are called: Helm's
-// takes its own name as its field manager (helm/helm pkg/kube/client.go
-// getManagedFieldsManager).
-const terraformProvider = "terraform-provider-"
+// gitOpsPrograms are what the field managers of tools begin with that write under the
+// names of their programs: Helm does (helm/helm pkg/kube/client.go getManagedFieldsManager),
+// so that Terraform's provider is terraform-provider-helm_VERSION; Pulumi adds an id
+// (pulumi/pulumi-kubernetes#2271).
+var gitOpsPrograms = map[string]string{"terraform-provider-": "Terraform", "pulumi-": "Pulumi"}
 
 // Names of the blockers, which --accept takes.
 const (
@@ -203,8 +206,10 @@ func ManagedBy(o *cluster.Object) string {
 		if tool := gitOpsManagers[m]; tool != "" {
 			return tool
 		}
-		if strings.HasPrefix(m, terraformProvider) {
-			return "Terraform"
+		for program, tool := range gitOpsPrograms {
+			if strings.HasPrefix(m, program) {
+				return tool
+			}
 		}
 	}
 	// spec.terraform of castware's Cluster is no sign: its chart sets it by

@@ -1,6 +1,7 @@
 package ownership
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ type Reconciler struct {
 type syncer struct {
 	tool, kind string // KIND.GROUP
 	// accounts are the names of the ServiceAccounts that the tool's controllers run
-	// as, alone or before a dash. A ClusterRoleBinding for one of them tells where
+	// as, alone or before or after a dash. A ClusterRoleBinding for one of them tells where
 	// the tool lives, and so does this label of a Namespace.
 	accounts []string
 	label    string
@@ -46,7 +47,10 @@ type syncer struct {
 // HC = fluxcd/helm-controller docs/spec/v2/helmreleases.md,
 // FL = rancher/fleet pkg/apis/fleet.cattle.io/v1alpha1/bundledeployment_types.go;
 // its documentation, "Labels & Annotations",
-// CS = Config Sync documentation, "ResourceGroup".
+// CS = Config Sync documentation, "ResourceGroup",
+// K3 = k3s-io/helm-controller pkg/apis/helm.cattle.io/v1/types.go (HelmChartSpec); its Job
+// runs as helm-NAME, by a ClusterRoleBinding,
+// XP = crossplane-contrib/provider-helm apis/release/v1beta1/types.go (ReleaseParameters).
 var syncers = []syncer{
 	{
 		tool: "Argo CD", kind: "Application.argoproj.io", // AC
@@ -75,6 +79,22 @@ var syncers = []syncer{
 		accounts: []string{"fleet-agent"}, label: "fleet.cattle.io/managed",
 		manages: func(o *cluster.Object) []cluster.Ref { return refsAt(o, "status", "resources") },
 		remedy:  "take Cast AI out of the Fleet bundle behind BundleDeployment %[1]s/%[2]s",
+	},
+	{
+		tool: "K3s", kind: "HelmChart.helm.cattle.io", // K3
+		accounts: []string{"helm"},
+		release: func(o *cluster.Object) releaseKey {
+			return releaseKey{cmp.Or(str(o.Body, "spec", "targetNamespace"), o.Namespace), o.Name}
+		},
+		remedy: "take HelmChart %[1]s/%[2]s out of the manifests of K3s or RKE2, and delete it: that uninstalls its release",
+	},
+	{
+		tool: "Crossplane", kind: "Release.helm.crossplane.io", // XP
+		release: func(o *cluster.Object) releaseKey {
+			return releaseKey{str(o.Body, "spec", "forProvider", "namespace"),
+				cmp.Or(o.Annotations["crossplane.io/external-name"], o.Name)}
+		},
+		remedy: "take Release %[2]s out of what makes it for Crossplane, and delete it: that uninstalls its release",
 	},
 	{
 		tool: "Config Sync", kind: "ResourceGroup.kpt.dev", // CS
@@ -119,8 +139,10 @@ func (j *judgement) reconcilers() []Reconciler {
 			if o.Ref().GroupKind().String() != s.kind {
 				continue
 			}
-			for _, r := range s.applied(o, ours, lives[o.Namespace], j.cluster.isHome(o.Namespace)) {
-				add(s.tool, ref(o), text(s.remedy, o.Namespace, o.Name), r)
+			// What has no namespace only administrators write.
+			speaks := lives[o.Namespace] || o.Namespace == ""
+			for _, r := range s.applied(o, ours, speaks, j.cluster.isHome(o.Namespace)) {
+				add(s.tool, ref(o), s.remedyFor(o), r)
 				named[r] = true
 			}
 		}
@@ -145,6 +167,18 @@ func (j *judgement) reconcilers() []Reconciler {
 		out = append(out, *found[key])
 	}
 	return out
+}
+
+// remedyFor is what to do about a syncer's object, and first about what makes it.
+func (s syncer) remedyFor(o *cluster.Object) string {
+	remedy := text(s.remedy, o.Namespace, o.Name)
+	for _, up := range o.Owners {
+		if up.Controller != nil && *up.Controller {
+			return text("begin with %s %s, which makes %s %s again: take Cast AI out of it; then %s", up.Kind, up.Name,
+				o.Resource.Kind, o.Name, remedy)
+		}
+	}
+	return remedy
 }
 
 // toolRemedy is what to do about a tool of which only marks tell.
@@ -201,8 +235,7 @@ func (j *judgement) livesIn(s syncer) map[string]bool {
 	for _, b := range j.cluster.bindings {
 		for _, a := range b.accounts {
 			if slices.ContainsFunc(s.accounts, func(name string) bool {
-				return a.Name == name ||
-					strings.HasPrefix(a.Name, name+"-")
+				return a.Name == name || strings.HasPrefix(a.Name, name+"-") || strings.HasSuffix(a.Name, "-"+name)
 			}) {
 				out[a.Namespace] = true
 			}

@@ -146,6 +146,50 @@ func TestReconcilersBlock(t *testing.T) {
 			agentWith("annotations: {configmanagement.gke.io/managed: enabled, configsync.gke.io/resource-id: apps_deployment_castai-agent_castai-agent}"),
 			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
 		},
+		"Argo CD that an operator has given its own name": {
+			anAgent + "---" + strings.NewReplacer("name: argocd-application-controller, namespace: argocd",
+				"name: openshift-gitops-argocd-application-controller, namespace: openshift-gitops").Replace(argoLives) +
+				"---" + application("openshift-gitops"), "Application.argoproj.io/openshift-gitops/agents",
+			"openshift-gitops/agents",
+		},
+		"an ApplicationSet makes the Application": {
+			anAgent + "---" + argoLives + "---" + strings.Replace(application("argocd"), "metadata: {", "metadata: "+
+				"{ownerReferences: [{apiVersion: argoproj.io/v1alpha1, kind: ApplicationSet, name: fleet, uid: u-1, "+
+				"controller: true}], ", 1),
+			"Application.argoproj.io/argocd/agents", "begin with ApplicationSet fleet, which makes Application agents again",
+		},
+		"a HelmChart of K3s": {
+			helmMarked + "---" + strings.NewReplacer("name: argocd-application-controller, namespace: argocd",
+				"name: helm-agents, namespace: kube-system").Replace(argoLives) + "---\n" +
+				flux("HelmChart", "helm.cattle.io/v1", "kube-system", "agents", "spec: {targetNamespace: castai-agent}"),
+			"HelmChart.helm.cattle.io/kube-system/agents", "HelmChart kube-system/agents",
+		},
+		"a Release of Crossplane's Helm provider": {
+			helmMarked + `---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: releases.helm.crossplane.io}
+spec:
+  group: helm.crossplane.io
+  scope: Cluster
+  names: {kind: Release, plural: releases}
+  versions: [{name: v1beta1, served: true, storage: true}]
+---
+apiVersion: helm.crossplane.io/v1beta1
+kind: Release
+metadata: {name: agents}
+spec: {forProvider: {namespace: castai-agent}}
+`,
+			"Release.helm.crossplane.io/agents", "Release agents",
+		},
+		"Pulumi": {
+			agentWith(written("pulumi-kubernetes-3f2a91bc")), "Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
+		},
+		"the addon manager of kube-up and others": {
+			agentLabelled("addonmanager.kubernetes.io/mode: Reconcile, ", ""),
+			"Deployment.apps/castai-agent/castai-agent", "suspend its syncing",
+		},
+		"an add-on of EKS": {agentWith(written("eks")), "Deployment.apps/castai-agent/castai-agent", "suspend its syncing"},
 		"Terraform's Helm provider": {
 			agentWith(written("terraform-provider-helm_v2.17.0_x5")), "Deployment.apps/castai-agent/castai-agent",
 			"take Cast AI out of the Terraform configuration",
