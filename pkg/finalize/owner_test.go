@@ -244,6 +244,12 @@ func TestOwners(t *testing.T) {
 			w.lets("example.com", "widgets")
 		}, Gone, "no workload runs as ServiceAccount tools/gadgets, which ClusterRole writes-example.com lets write " +
 			"widgets.example.com"},
+		{"a controller of Kubernetes' own that writes the kind", func(w *world, o *cluster.Object) {
+			w.wrote(o, "widget-operator", day)
+			w.lets("example.com", "widgets")
+			w.owners.Objects[0].Name = "system:controller:widgets"
+			w.owners.Objects[1].Body["roleRef"].(map[string]any)["name"] = "system:controller:widgets"
+		}, Gone, "no workload, Lease or role of the cluster points to one"},
 		{"a writer whose Deployment is being deleted and may not write", func(w *world, o *cluster.Object) {
 			w.wrote(o, "widget-operator", day)
 			deleting(w.operator("shop", "widget-operator", "default", 0))

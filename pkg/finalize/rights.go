@@ -75,8 +75,8 @@ func (s *owners) nobody(finalizer string, objects []*cluster.Object) string {
 	said := "no workload, Lease or role of the cluster points to one"
 	for b, role := range s.bound(objects) {
 		points := pointsTo(role, objects[0].Resource, domain)
-		if points == "" {
-			continue
+		if points == "" || strings.HasPrefix(role.Name, builtIn) {
+			continue // kube-controller-manager's accounts have no workload, and remove no such finalizer
 		}
 		for _, subject := range subjectsOf(b) {
 			if subject.kind == "ServiceAccount" {

@@ -71,8 +71,8 @@ func TestWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err = admin.Kubeconfig(kubeconfig).Castai(t.Context(), "unstick-ns", ns, "--yes")
-	if err != nil || r.Code == 0 || strings.Contains(r.Stderr, "there is no namespace") ||
-		!strings.Contains(r.Stderr, "can't be listed") {
+	if err != nil || r.Code != 3 || strings.Contains(r.Stderr, "there is no namespace") ||
+		!strings.Contains(r.Stderr, "can't be read") {
 		t.Errorf("%v %s", err, r)
 	}
 	unstick(t, o, ns).freed(t)

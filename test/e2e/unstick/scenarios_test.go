@@ -66,7 +66,7 @@ func TestOnePod(t *testing.T) {
 	if err := server.AddNode(t.Context(), controlplane.Node{Name: node, NoKubelet: true}); err != nil {
 		t.Fatal(err)
 	}
-	pod(t, ns, "other", node)
+	pod(t, ns, "beside", node)
 	create(t, pods, ns, "p", map[string]any{"spec": map[string]any{
 		"nodeName": node, "terminationGracePeriodSeconds": int64(1),
 		"containers": []any{map[string]any{"name": "c", "image": "none"}},
