@@ -52,6 +52,7 @@ type bench struct {
 var measure = map[string]func(*bench, context.Context) error{
 	page.Offboard:  (*bench).calm,
 	page.Stuck:     (*bench).stuck,
+	page.Living:    (*bench).alive,
 	page.Inventory: (*bench).inventory,
 	page.Unstick:   (*bench).unstick,
 	page.Restore:   (*bench).restore,

@@ -104,9 +104,9 @@ func (b *bench) offboarding(ctx context.Context, set fixtures.Set, calm bool, wa
 }
 
 // offboard runs the plugin, and takes the times of its phases from its report.
-func (s *server) offboard(ctx context.Context) (page.Sample, error) {
+func (s *server) offboard(ctx context.Context, flags ...string) (page.Sample, error) {
 	var stdout strings.Builder
-	sample, err := s.castai(ctx, &stdout, "offboard", "--yes", "--clean-up-timeout=5s", "-o", "json")
+	sample, err := s.castai(ctx, &stdout, append([]string{"offboard", "--yes", "-o", "json"}, flags...)...)
 	if err != nil {
 		return sample, err
 	}

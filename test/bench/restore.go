@@ -42,7 +42,7 @@ func (b *bench) restoreOnce(ctx context.Context) (err error) {
 		return err
 	}
 	dir := filepath.Join(s.dir, "backup") // with the folders cluster and namespaces
-	if _, err := s.castai(ctx, nil, "offboard", "--yes", "--clean-up-timeout=5s", "--backup-dir="+dir); err != nil {
+	if _, err := s.castai(ctx, nil, "offboard", "--yes", "--backup-dir="+dir); err != nil {
 		return err
 	}
 	ours, err := s.castai(ctx, nil, "restore", dir, "--yes")

@@ -4,6 +4,7 @@ package page
 const (
 	Offboard  = "offboard"
 	Stuck     = "stuck"
+	Living    = "living"
 	Inventory = "inventory"
 	Unstick   = "unstick"
 	Restore   = "restore"
@@ -15,6 +16,7 @@ const (
 const (
 	Castai     = "kubectl castai"
 	Documented = "documented commands"
+	Forced     = "without clean-up"
 	Kubectl    = "kubectl"
 	Floor      = "floor"
 )
@@ -74,7 +76,7 @@ func Benchmarks() []Benchmark {
 with similar names, each time in a fresh cluster; the finalizers of all custom resources are taken off beforehand, as
 live controllers would. *documented commands* is the procedure of Cast AI's documentation with an unchanged kubectl
 ([test/bench/documented.sh](../test/bench/documented.sh)). *kubectl castai* is ` +
-				"`offboard --yes --clean-up-timeout=5s`" + `: it
+				"`offboard --yes`" + `: it
 also judges every object, makes a backup, and looks again at the end, 5 s after the last deletion at the earliest. *left* are objects of
 Cast AI's that are still there, *of others, touched* those of others that are gone or changed, both counted from
 snapshots of the whole cluster, whatever the commands say.`,
@@ -93,6 +95,16 @@ while, the documented way out for a stuck namespace is taken, and the next comma
 				{"objects left", 0, "%.0f", median(counted("left"))},
 				{"objects of others touched", 0, "%.0f", median(counted("touched"))},
 			},
+		},
+		{
+			Name: Living, Title: "Offboarding, with controllers that run", Base: Documented,
+			Columns: []column{processor, peak, all, deletes, patches, {"not as before", "%.0f", counted("left")}},
+			Text: `An operator that has installed an agent, an evictor and a cluster-controller as Helm releases, all running as
+processes with Leases and webhooks, which put back what is taken away and clean up when they are asked to. *kubectl
+castai* is ` + "`offboard --yes`" + `: it lets the operator uninstall its components. *without clean-up* is the same with
+` + "`--clean-up-timeout=0`" + `: everything is stopped first, and nobody is asked to clean up. *not as before* are the
+objects of the whole cluster that are new, gone or changed when everything has come to rest.`,
+			Targets: []target{{"objects not as before", 0, "%.0f", median(counted("left"))}},
 		},
 		{
 			Name: Inventory, Title: "Inventory", Base: Floor, Sizes: "objects of others", Columns: []column{processor, peak, all,

@@ -225,8 +225,10 @@ func TestTenants(t *testing.T) {
 		t, 0, append([]string{"offboard", "--yes", "--backup-dir=" + filepath.Join(t.TempDir(), "saved")}, quick...)...,
 	)
 	untouched(t, compare.Offboarding(before, installed, server.Settled(t), owned))
-	if !strings.Contains(r.Stdout, "Clean") {
-		t.Errorf("it does not say that the cluster is clean: %s", r)
+	// A tenant may run what Cast AI publishes: that is named, and nothing is called clean then.
+	if !strings.Contains(r.Stdout, "Clean: nothing of Cast AI's is in") &&
+		!strings.Contains(r.Stdout, "Nothing is proven to be Cast AI's in") {
+		t.Errorf("it does not say that nothing of Cast AI's is left: %s", r)
 	}
 	admin.Expect(t, 0, "verify")
 }
