@@ -85,7 +85,7 @@ type removal struct {
 	first  []*ownership.Inventory
 	report *engine.Report
 	after  *ownership.Inventory      // what is left; nil before everything was removed
-	asked  time.Time                 // when the last deletion was
+	asked  time.Time                 // when the last deletion was, but for that of the roots
 	dead   map[string]bool           // components that did not live when they were needed
 	named  map[cluster.Ref]types.UID // of what the user named, when it was confirmed
 	mu     sync.Mutex
@@ -289,7 +289,10 @@ func (m *removal) onlySaved(plan *engine.Plan) *engine.Plan {
 func (m *removal) event(e engine.Event) {
 	switch e.Type {
 	case engine.Requested, engine.Stripped:
-		m.asked = e.Time
+		// Whoever puts back what tells where Cast AI lived puts back the rest, which went before it.
+		if e.Phase == nil || e.Phase.Name != PhaseRoots && e.Phase.Name != PhaseLast {
+			m.asked = e.Time
+		}
 	case engine.Failed, engine.Kept, engine.Left:
 		if e.Verb == engine.Delete && e.Phase != nil && removing(e.Phase.Name) {
 			m.stays(e)

@@ -190,8 +190,8 @@ func (r *Runner) Check(ctx context.Context, plan *engine.Plan) (*engine.Report, 
 // than that: its controller's own grace is 5 s.
 const reaction = time.Second
 
-// verify looks again when nothing was asked to go for the settle time, and the
-// last that did go is gone for as long as a controller needs to react. What the
+// verify looks again when nothing but roots was asked to go for the settle time, and
+// the last that did go is gone for as long as a controller needs to react. What the
 // user named may be gone by now.
 func (m *removal) verify(ctx context.Context) (*Observation, error) {
 	wait := max(time.Until(m.asked.Add(m.Settle)), min(m.Settle, reaction))

@@ -32,3 +32,29 @@ func TestTheSettleWaitIsSaid(t *testing.T) {
 		}
 	})
 }
+
+// The settle time passes while the namespaces go: what tells where Cast AI lived goes
+// after them, and whoever puts that back would have put back the rest by then.
+func TestTheSettleTimePassesBeforeTheRoots(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := serve(t, "")
+		w.runner.Settle = 7 * time.Second
+		title, roots := "", 0
+		w.runner.OnEvent = func(e engine.Event) {
+			switch {
+			case e.Phase == nil:
+			case e.Type == engine.PhaseStarted && e.Phase.Name == offboard.PhaseRoots:
+				roots++
+				time.Sleep(6 * time.Second) // as long as the namespaces took
+			case e.Type == engine.PhaseStarted && e.Phase.Name == offboard.PhaseVerify:
+				title = e.Phase.Title
+			}
+		}
+		if _, err := w.offboard(t); err != nil {
+			t.Fatal(err)
+		}
+		if want := "Wait 1 s for what may come back, and look again"; roots != 1 || title != want {
+			t.Errorf("%d phases of roots, then %q instead of %q", roots, title, want)
+		}
+	})
+}

@@ -100,7 +100,7 @@ func newOffboard(r *Root) *cobra.Command {
 	waitOrNotVar(f, &o.cleanUp, "clean-up-timeout", time.Minute,
 		"How long Cast AI's own controllers get to clean up after themselves")
 	waitOrNotVar(f, &o.settle, "settle", 5*time.Second,
-		"How long after the last deletion nothing may come back for the cluster to count as clean")
+		"How long nothing may come back before the cluster counts as clean")
 	f.BoolVar(&o.revert, "revert-workloads", false,
 		"Also take back what Cast AI is known to have written into your objects: hibernation's tolerations, taints and cordons, labels of namespaces")
 	o.saving.addFlags(f)
