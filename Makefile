@@ -147,7 +147,7 @@ fakecastai: ## Run a stand-in of the Cast AI API (FAKE="--kubeconfig=... --delay
 	go -C test run ./fakecastai/cmd/fakecastai $(FAKE)
 
 .PHONY: dist
-dist: controlplane ## Build a release into dist/, without publishing it, and measure it
+dist: ## Build a release into dist/, without publishing it, and measure it
 	hack/snapshot.sh
 	@$(MAKE) --no-print-directory krew-local
 	@bin/release measure dist
@@ -159,7 +159,7 @@ krew-local: ## Make a krew manifest of the archives in dist/, and show how to in
 	  echo "kubectl krew install --manifest=$$manifest --archive=$$(ls dist/*_$$(go env GOOS)_$$(go env GOARCH).*[zp])"
 
 .PHONY: dist-check
-dist-check: dist ## Install the archives as krew does, run one through kubectl, and build all again elsewhere
+dist-check: controlplane dist ## Install the archives as krew does, run one through kubectl, and build all again elsewhere
 	go -C hack/release test -tags=dist -count=1 ./...
 	hack/reproducible.sh
 

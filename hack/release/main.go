@@ -10,20 +10,19 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 )
 
 func main() {
-	if err := run(context.Background(), os.Args[1:]); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(args []string) error {
 	verb := ""
 	if len(args) > 0 {
 		verb, args = args[0], args[1:]
@@ -46,7 +45,7 @@ func run(ctx context.Context, args []string) error {
 		_, err = fmt.Println(digest)
 		return err
 	case verb == "measure" && len(args) == 1:
-		return measure(ctx, os.Stdout, args[0])
+		return measure(os.Stdout, args[0])
 	}
 	return errors.New("usage: release krew TEMPLATE DIST | sbom VERSION BINARY DOCUMENT | image DIST LICENCE | measure DIST")
 }

@@ -1,28 +1,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"text/tabwriter"
-	"time"
-
-	"github.com/castai/kubectl-castai/test/controlplane"
 )
 
-// What a release must keep to.
-const (
-	mostBytes  = 45_000_000 // of a binary, unpacked
-	startShare = 3          // kubectl's start takes at least that many times as long
-	startRuns  = 15
-)
+// mostBytes is how large a binary may be, unpacked.
+const mostBytes = 45_000_000
 
 // binary is an entry of goreleaser's artifacts.json.
 type binary struct {
@@ -48,9 +38,8 @@ func binaries(dist string) ([]binary, error) {
 	return all, nil
 }
 
-// measure prints the size of each binary, and how long this system's takes to
-// start compared with kubectl. It is an error if either is too much.
-func measure(ctx context.Context, out io.Writer, dist string) error {
+// measure prints the size of each binary. It is an error if one is too large.
+func measure(out io.Writer, dist string) error {
 	list, err := binaries(dist)
 	if err != nil {
 		return err
@@ -72,43 +61,5 @@ func measure(ctx context.Context, out io.Writer, dist string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return errors.Join(append(errs, measureStart(ctx, out, list))...)
-}
-
-// measureStart compares the start of the binary for this system with kubectl's.
-func measureStart(ctx context.Context, out io.Writer, list []binary) error {
-	i := slices.IndexFunc(list, func(b binary) bool { return b.GOOS == runtime.GOOS && b.GOARCH == runtime.GOARCH })
-	if i < 0 {
-		return fmt.Errorf("there is no binary for %s/%s", runtime.GOOS, runtime.GOARCH)
-	}
-	bin, err := controlplane.Binaries(ctx)
-	if err != nil {
-		return err
-	}
-	var own, kubectls []time.Duration
-	for range startRuns { // one after the other, so that what else the machine does hits both
-		for _, m := range []struct {
-			into    *[]time.Duration
-			command []string
-		}{{&own, []string{list[i].Path, "version"}}, {&kubectls, []string{bin.Kubectl, "version", "--client"}}} {
-			start := time.Now()
-			if output, err := exec.CommandContext(ctx, m.command[0], m.command[1:]...).CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w: %s", m.command[0], err, output)
-			}
-			*m.into = append(*m.into, time.Since(start))
-		}
-	}
-	mine, theirs := slices.Min(own), slices.Min(kubectls) // what the machine does beside it only adds
-	if _, err := fmt.Fprintf(out, "start: %s, kubectl's %s (the best of %d)\n", milliseconds(mine), milliseconds(theirs),
-		startRuns); err != nil {
-		return err
-	}
-	if mine*startShare > theirs {
-		return fmt.Errorf("it starts in %s: more than a third of kubectl's %s", milliseconds(mine), milliseconds(theirs))
-	}
-	return nil
-}
-
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	return errors.Join(errs...)
 }
