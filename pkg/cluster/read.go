@@ -27,8 +27,8 @@ const pageSize = 500
 // all the time of a request: a page of a busy cluster may take long.
 const patienceWithOthers = tryTimeout / 2
 
-// patienceWithSilent is for one that gave no answer the last time: who looks several
-// times does not wait as often.
+// patienceWithSilent is for one that gave no answer the last time, or whose API gave none
+// for another kind: who looks several times does not wait as often.
 const patienceWithSilent = 3 * time.Second
 
 // patience is how long one page of a kind that an aggregated API serves may take.
@@ -88,6 +88,7 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 	}
 
 	var mu sync.Mutex
+	answered := map[*Resource]bool{}
 	group, listCtx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrency)
 	for _, r := range resources {
@@ -106,6 +107,7 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 				snap.Objects = append(snap.Objects, objects...)
 				switch {
 				case err == nil:
+					answered[r] = true
 					c.silent.Delete(r.GroupResource())
 				case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
 					// The kind went away since discovery, or was never really listable.
@@ -115,7 +117,11 @@ func (c *Client) Snapshot(ctx context.Context, scope Scope) (*Snapshot, error) {
 					snap.Unreadable = append(snap.Unreadable, Unreadable{
 						What: r.GroupResource().String(), Message: fmt.Sprintf("no answer within %s", within),
 					})
-					c.silent.Store(r.GroupResource(), true)
+					for _, other := range resources {
+						if other.APIVersion() == r.APIVersion() && !answered[other] {
+							c.silent.Store(other.GroupResource(), true)
+						}
+					}
 				default:
 					snap.Unreadable = append(snap.Unreadable, Unreadable{
 						What: r.GroupResource().String(), Message: err.Error(), Forbidden: apierrors.IsForbidden(err),

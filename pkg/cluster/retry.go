@@ -210,9 +210,10 @@ func retryAfter(resp *http.Response) time.Duration {
 }
 
 // try sends a request once. A write that has been sent is waited for, although
-// ctx ends, for a moment: the report is to tell what became of it.
+// ctx ends, for a moment: the report is to tell what became of it. One that is only
+// tried (Once) changes nothing.
 func (r *retrier) try(ctx context.Context, req *http.Request, body []byte) (*http.Response, error) {
-	read := req.Method == http.MethodGet
+	read := req.Method == http.MethodGet || ctx.Value(once{}) != nil
 	parent := ctx
 	if !read {
 		parent = context.WithoutCancel(ctx)

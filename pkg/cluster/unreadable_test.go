@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,6 +95,33 @@ func TestASnapshotIsPatientWithTheServerItself(t *testing.T) {
 		}
 		if took := time.Since(start); took != 3*time.Second {
 			t.Errorf("what was silent before got %s", took)
+		}
+	})
+}
+
+// An aggregated API of many kinds that never answers is waited for once, and not for each of them.
+func TestASilentAPICostsOneWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := clustertest.Object("apiregistration.k8s.io/v1", "APIService", "", "v1.other.example.com")
+		api.Object["spec"] = map[string]any{
+			"group": "other.example.com", "version": "v1", "service": map[string]any{"name": "other", "namespace": "shop"},
+		}
+		api.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Available", "status": "True"}}}
+		server := clustertest.Serve(t, api)
+		const kinds = 64
+		for i := range kinds {
+			server.Put(definition("other.example.com", fmt.Sprintf("things%d", i), fmt.Sprintf("Thing%d", i)))
+		}
+		server.Before(func(r *clustertest.Request) clustertest.Fault {
+			return clustertest.Fault{Hang: r.Verb == "list" && r.Group == "other.example.com"}
+		})
+		start := time.Now()
+		snap, err := server.Client().Snapshot(t.Context(), cluster.Scope{})
+		if err != nil || len(snap.Unreadable) != kinds {
+			t.Fatalf("%v: %d are unreadable", err, len(snap.Unreadable))
+		}
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("it took %s", took)
 		}
 	})
 }

@@ -81,7 +81,7 @@ func TestCommands(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, o := newWorld(), options()
 			tc.build(w)
-			if e := (&examination{snap: w.snap}); e.namespaceOf("x") == nil {
+			if w.obs().namespace("x") == nil {
 				w.namespace("x")
 			}
 			if tc.opts != nil {

@@ -266,7 +266,7 @@ func DiagnoseObject(obs *Observation, t cluster.Target, o Options) (*Diagnosis, 
 		}
 	}
 	e := &examination{Diagnosis: d, snap: snap, obs: obs, options: o, owners: owners{obs, o.Known}}
-	d.object = e.namespaceOf(t.Namespace)
+	d.object = obs.namespace(t.Namespace)
 	d.Unseen = e.unseen()
 	if d.Refusal = e.refuseObject(t); d.Refusal == nil {
 		e.findPods()
@@ -284,15 +284,6 @@ func DiagnoseObject(obs *Observation, t cluster.Target, o Options) (*Diagnosis, 
 	}
 	d.Summary = summarize(d)
 	return d, nil
-}
-
-// namespaceOf returns the namespace of that name, or nil.
-func (e *examination) namespaceOf(name string) *cluster.Object {
-	i := slices.IndexFunc(e.snap.Objects, func(o *cluster.Object) bool { return isNamespace(o) && o.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return e.snap.Objects[i]
 }
 
 // refuseObject returns why an object is not touched, whatever holds it.

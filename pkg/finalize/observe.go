@@ -157,6 +157,15 @@ func (o *Observation) apiService(name string) *cluster.Object {
 	return o.Objects[i]
 }
 
+// namespace returns the namespace of that name, or nil.
+func (o *Observation) namespace(name string) *cluster.Object {
+	i := slices.IndexFunc(o.Objects, func(obj *cluster.Object) bool { return isNamespace(obj) && obj.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return o.Objects[i]
+}
+
 // namespaceOf returns the namespace that an object is in, or is.
 func namespaceOf(o *cluster.Object) string {
 	if o.Resource.Group == "" && o.Resource.Kind == "Namespace" {

@@ -20,16 +20,20 @@ import (
 var (
 	webhookDenied = regexp.MustCompile(`admission webhook "([^"]+)" denied the request`)
 	webhookFailed = regexp.MustCompile(`failed calling webhook "([^"]+)"`)
+	webhookSilent = regexp.MustCompile(silentWebhook + `"([^"]+)"`)
 	policyDenied  = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']+)'(?: with binding '([^']+)')? denied request: ` +
 		`(failed to configure)?`)
 	mutationFailed = regexp.MustCompile(`\bpolicy ['"]([^'"]+)['"](?: with binding '[^']+')? denied request`)
 	invalidObject  = regexp.MustCompile(`^(\S+) "[^"]*" is invalid: `)
 )
 
+// webhooksCommand lists the admission webhooks.
+const webhooksCommand = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+
 // RefusedBy returns the name of the admission webhook that refused a write, or did
 // not answer, by what the server said; "" if it was none.
 func RefusedBy(answer string) string {
-	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed} {
+	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed, webhookSilent} {
 		if m := pattern.FindStringSubmatch(answer); m != nil {
 			return m[1]
 		}
@@ -55,10 +59,13 @@ func (e *examination) readRefusal(answer string, o *cluster.Object) refuser {
 	if r, ok := refusingPolicy(answer, o); ok {
 		return r
 	}
-	for _, pattern := range []*regexp.Regexp{webhookDenied, webhookFailed} {
-		if m := pattern.FindStringSubmatch(answer); m != nil {
-			return e.refusingWebhook(m[1], pattern == webhookFailed, o)
-		}
+	if name := RefusedBy(answer); name != "" {
+		return e.refusingWebhook(name, !webhookDenied.MatchString(answer), o)
+	}
+	if strings.Contains(answer, silentWebhooks) {
+		return refuser{what: "one of several admission webhooks", look: webhooksCommand,
+			remedy: "find out which of them does not answer, and repair it, or let it leave out " + place(o) +
+				" until this is done"}
 	}
 	if invalidObject.MatchString(answer) && custom(o.Resource.Group) {
 		return e.schemaRefuser(o)
@@ -100,33 +107,25 @@ func failingPolicy(kind, name string) refuser {
 // namespace.
 func (e *examination) refusingWebhook(name string, silent bool, o *cluster.Object) refuser {
 	r := refuser{webhook: name, what: "the admission webhook " + name}
-	for _, config := range e.snap.Objects {
-		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind,
-			"WebhookConfiguration") {
+	for _, h := range e.obs.hooks() {
+		if h.name() != name {
 			continue
 		}
-		webhooks, _ := config.Body["webhooks"].([]any)
-		for i, item := range webhooks {
-			w, ok := item.(map[string]any)
-			if !ok || w["name"] != name {
-				continue
-			}
-			r.what = fmt.Sprintf("the webhook %s of %s %s", name, config.Resource.Kind, config.Name)
-			if by := owner(config); by != "" {
-				r.what += " (" + by + ")"
-			}
-			r.remedy = fmt.Sprintf("let the webhook leave out %s until this is done", place(o))
-			if silent {
-				r.remedy = "repair the webhook, or " + r.remedy
-			}
-			if r.command = leaveOut(config, i, w, o.Namespace); o.Namespace == "" {
-				r.command = "kubectl edit " + typeName(config) // a namespace selector does not tell such objects apart
-			}
-			return r
+		r.what = fmt.Sprintf("the webhook %s of %s %s", name, h.config.Resource.Kind, h.config.Name)
+		if by := owner(h.config); by != "" {
+			r.what += " (" + by + ")"
 		}
+		r.remedy = fmt.Sprintf("let the webhook leave out %s until this is done", place(o))
+		if silent {
+			r.remedy = "repair the webhook, or " + r.remedy
+		}
+		if r.command = leaveOut(h.config, h.index, h.body, o.Namespace); o.Namespace == "" {
+			r.command = "kubectl edit " + typeName(h.config) // a namespace selector does not tell such objects apart
+		}
+		return r
 	}
 	r.remedy = "repair the webhook, or remove its configuration if it is not needed any more"
-	r.look = "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+	r.look = webhooksCommand
 	return r
 }
 

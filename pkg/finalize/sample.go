@@ -191,6 +191,7 @@ func pick(objects []*cluster.Object) []*cluster.Object {
 // sample looks at some objects of each class. Those that nobody answers for, or a webhook refuses, are not asked for
 // again.
 func (o *Observation) sample(ctx context.Context, c Reader, samples *classes) error {
+	a := &asking{obs: o, client: c}
 	first, more := samples.rounds()
 	for _, round := range [][]probe{first, more} {
 		found := make([]Sample, len(round))
@@ -199,7 +200,7 @@ func (o *Observation) sample(ctx context.Context, c Reader, samples *classes) er
 		for i, p := range round {
 			before := o.Samples[p.class]
 			group.Go(func() error {
-				found[i] = look(groupCtx, c, p, !before.settled())
+				found[i] = a.look(groupCtx, p, !before.settled())
 				return groupCtx.Err()
 			})
 		}
@@ -218,17 +219,17 @@ func (o *Observation) sample(ctx context.Context, c Reader, samples *classes) er
 
 // look reads one object whole and, if try is set, asks the server whether it would accept the
 // removal of the finalizer, or the deletion.
-func look(ctx context.Context, c Reader, p probe, try bool) (s Sample) {
+func (a *asking) look(ctx context.Context, p probe, try bool) (s Sample) {
 	t := p.object.Target()
 	if p.class.Finalizer == "" {
 		if try {
-			ctx, cancel := context.WithTimeout(cluster.Once(ctx), sampleTime)
-			defer cancel()
-			s.answer(t.Ref, c.Delete(ctx, t, cluster.DeleteOptions{DryRun: true}))
+			return a.ask(ctx, question{p.object, "DELETE", "", func(ctx context.Context) error {
+				return a.client.Delete(ctx, t, cluster.DeleteOptions{DryRun: true})
+			}})
 		}
 		return s
 	}
-	full, err := c.Get(ctx, t, []string{"metadata", "managedFields"})
+	full, err := a.client.Get(ctx, t, []string{"metadata", "managedFields"})
 	if err != nil {
 		return s // it is gone, or the user may not get it
 	}
@@ -237,15 +238,16 @@ func look(ctx context.Context, c Reader, p probe, try bool) (s Sample) {
 	if !try || !full.Terminating() || !slices.Contains(full.Finalizers, p.class.Finalizer) || isNamespace(full) {
 		return s
 	}
-	ctx, cancel := context.WithTimeout(cluster.Once(ctx), sampleTime)
-	defer cancel()
-	s.answer(t.Ref, c.StripFinalizers(ctx, t, full, []string{p.class.Finalizer}, true))
+	full.Resource = p.object.Resource
+	s.add(a.ask(ctx, question{full, "UPDATE", "", func(ctx context.Context) error {
+		return a.client.StripFinalizers(ctx, t, full, []string{p.class.Finalizer}, true)
+	}}))
 	return s
 }
 
-// answer takes in what the server says to a write that is only tried.
-func (s *Sample) answer(o cluster.Ref, err error) {
-	s.tried = 1
+// answered is what the server says to a write that is only tried.
+func answered(o cluster.Ref, err error) Sample {
+	s := Sample{tried: 1}
 	switch {
 	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
 	case apierrors.IsForbidden(err) && lacksRight(err):
@@ -260,6 +262,7 @@ func (s *Sample) answer(o cluster.Ref, err error) {
 	if s.Refused != "" {
 		s.refused = []cluster.Ref{o}
 	}
+	return s
 }
 
 // lacksRight tells whether RBAC refused, and not an admission plugin, whose

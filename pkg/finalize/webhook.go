@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -17,7 +18,22 @@ import (
 // done, because nobody answers at their Service and their failure policy is Fail.
 // What an answering webhook would say can't be known without asking it.
 func (e *examination) findWebhooks() {
-	for _, config := range e.snap.Objects {
+	for _, h := range e.obs.hooks() {
+		e.findWebhook(h)
+	}
+}
+
+// hook is an admission webhook, and where it is in its configuration.
+type hook struct {
+	config *cluster.Object
+	index  int
+	body   map[string]any
+}
+
+// hooks returns all admission webhooks.
+func (o *Observation) hooks() []hook {
+	var out []hook
+	for _, config := range o.Objects {
 		if config.Resource.Group != "admissionregistration.k8s.io" || !strings.HasSuffix(config.Resource.Kind,
 			"WebhookConfiguration") {
 			continue
@@ -25,13 +41,34 @@ func (e *examination) findWebhooks() {
 		webhooks, _ := config.Body["webhooks"].([]any)
 		for i, item := range webhooks {
 			if w, ok := item.(map[string]any); ok {
-				e.findWebhook(config, i, w)
+				out = append(out, hook{config, i, w})
 			}
 		}
 	}
+	return out
 }
 
-func (e *examination) findWebhook(config *cluster.Object, index int, w map[string]any) {
+// name is that of the webhook, not of its configuration.
+func (h hook) name() string { s, _ := h.body["name"].(string); return s }
+
+// timeout is how long the API server waits for the webhook (k8s.io/api/admissionregistration/v1: 10 s if it
+// does not say).
+func (h hook) timeout() time.Duration {
+	if seconds, ok := h.body["timeoutSeconds"].(int64); ok {
+		return time.Duration(seconds) * time.Second
+	}
+	return 10 * time.Second
+}
+
+// catches tells whether a webhook is called for a request on an object, but for its match conditions, which only
+// the server evaluates.
+func (o *Observation) catches(h hook, operation, subresource string, obj *cluster.Object) bool {
+	return matches(h.body, operation, obj.Resource, subresource) && selects(h.body, "objectSelector", obj.Labels) &&
+		o.selectsPlace(h.body, obj)
+}
+
+func (e *examination) findWebhook(h hook) {
+	config, index, w := h.config, h.index, h.body
 	text := func(path ...string) string { s, _, _ := unstructured.NestedString(w, path...); return s }
 	// The default in admissionregistration.k8s.io/v1 is Fail.
 	if text("failurePolicy") == "Ignore" {
@@ -46,7 +83,7 @@ func (e *examination) findWebhook(config *cluster.Object, index int, w map[strin
 	for _, t := range e.writes() {
 		for _, o := range t.objects {
 			if _, judged := selected[o.Namespace]; !judged {
-				selected[o.Namespace] = e.selectsPlace(w, o)
+				selected[o.Namespace] = e.obs.selectsPlace(w, o)
 			}
 		}
 	}
@@ -54,7 +91,7 @@ func (e *examination) findWebhook(config *cluster.Object, index int, w map[strin
 		var hit []*cluster.Object
 		for _, o := range t.objects {
 			if selected[o.Namespace] && matches(w, t.operation, o.Resource, t.subresource) &&
-				e.selects(w, "objectSelector", o.Labels) {
+				selects(w, "objectSelector", o.Labels) {
 				hit = append(hit, o)
 			}
 		}
@@ -123,26 +160,22 @@ func (e *examination) writes() []write {
 // selectsPlace tells whether a webhook is called for the namespace that an object is in,
 // or is. For other objects without a namespace, it always is (k8s.io/apiserver v0.36.3
 // pkg/admission/plugin/webhook/predicates/namespace).
-func (e *examination) selectsPlace(w map[string]any, o *cluster.Object) bool {
-	name := namespaceOf(o)
+func (o *Observation) selectsPlace(w map[string]any, obj *cluster.Object) bool {
+	name := namespaceOf(obj)
 	if name == "" {
 		return true
 	}
 	// Of a namespace that is created again, or can't be read, only this label is certain.
 	set := map[string]string{"kubernetes.io/metadata.name": name}
-	ns := e.object
-	if ns == nil || ns.Name != name {
-		ns = e.namespaceOf(name)
-	}
-	if ns != nil {
+	if ns := o.namespace(name); ns != nil {
 		set = ns.Labels
 	}
-	return e.selects(w, "namespaceSelector", set)
+	return selects(w, "namespaceSelector", set)
 }
 
 // selects tells whether a selector of the webhook matches; one that can't be
 // read does not.
-func (e *examination) selects(w map[string]any, field string, set map[string]string) bool {
+func selects(w map[string]any, field string, set map[string]string) bool {
 	m, found, err := unstructured.NestedMap(w, field)
 	if err != nil {
 		return false

@@ -337,12 +337,12 @@ func needsOwner(d *finalize.Diagnosis) bool {
 
 func (o *unstickOptions) look(ctx context.Context) (*finalize.Observation, error) {
 	if o.object != nil {
-		return finalize.ObserveObject(ctx, o.client, *o.object)
+		return finalize.ObserveObject(ctx, o.teller(), *o.object)
 	}
 	if len(o.names) == 0 {
 		return &finalize.Observation{Snapshot: &cluster.Snapshot{Server: o.client.Server()}}, nil
 	}
-	return finalize.Observe(ctx, o.client, o.names...)
+	return finalize.Observe(ctx, o.teller(), o.names...)
 }
 
 // skip leaves out the namespaces that are not touched, and says so.
@@ -450,7 +450,7 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 		return err
 	}
 	progress := printer.NewProgress(o.ErrOut, false)
-	r := finalize.Runner{Cluster: o.client, Object: o.object, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
+	r := finalize.Runner{Cluster: o.teller(), Object: o.object, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
 	result, err := r.Run(ctx, before)
 	o.saving.closeJournal(journal, err)
 	o.saving.finish(err)
