@@ -27,7 +27,8 @@ func (v *clusterView) judgeBindings() {
 			for _, a := range b.accounts {
 				// An account that was there before, default or one of many programs,
 				// tells nothing about its other bindings.
-				if v.exactAccount(a.Name) || v.named(a.Name, releaseName(b.Object)) != nil || v.hallmarked(b) {
+				if v.exactAccount(a.Name) || v.named(a.Name, releaseName(b.Object)) != nil || v.hallmarked(b) ||
+					a.Name != defaultAccount && component != nil && v.kin(b, component) && v.renamed(b) {
 					v.accounts[a] = true
 				}
 			}
@@ -100,6 +101,9 @@ func (v *clusterView) installedBinding(b *binding) (string, Evidence, bool) {
 		return ns, Evidence{Rule: "installed", Text: text(
 			"it and its role have the label helm.sh/chart=%s, and they and its subjects, in namespace %s, are called after it",
 			v.label(b.Object).value, ns)}, true
+	case v.renamed(b):
+		return ns, Evidence{Rule: "installed",
+			Text: text("it and its role have the label helm.sh/chart=%s, and their names agree", c.value)}, true
 	case c.value == "" && v.cat.runtimeObject(b.Ref()) != nil &&
 		v.cat.runtimeObject(b.role) == v.cat.runtimeObject(b.Ref()) && v.ownAccounts(b):
 		return ns, Evidence{Rule: "installed",

@@ -275,12 +275,7 @@ func (v *spaceView) aliased(o *cluster.Object) *Component {
 	if c.value == "" || !v.aliases[alias{c.chart, release}] {
 		return nil
 	}
-	for _, name := range prefixes(o.Name) {
-		if component := v.unmistakably(name, release); component != nil {
-			return component
-		}
-	}
-	return nil
+	return v.after(o.Name, release)
 }
 
 // judgedByUse tells whether it is whom an object serves that says whose it is.

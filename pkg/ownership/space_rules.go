@@ -112,7 +112,16 @@ func (v *spaceView) judgeBindings() {
 				known++
 			}
 		}
-		if v.owned(b.Object) || known == 0 {
+		if v.owned(b.Object) {
+			continue
+		}
+		if v.pairedHere(b) {
+			c := v.chart(b.Object)
+			v.claim(b.Object, c.component, Evidence{Rule: "installed",
+				Text: text("it and its role have the label helm.sh/chart=%s, and its subjects are where Cast AI lives", c.value)})
+			continue
+		}
+		if known == 0 {
 			continue
 		}
 		component := v.madeFor(b.Object)
@@ -134,6 +143,14 @@ func (v *spaceView) judgeBindings() {
 			v.deny(b.Object, Evidence{Rule: "subjects", Text: doubt})
 		}
 	}
+}
+
+// pairedHere tells whether a RoleBinding and its Role have the label of one chart of
+// Cast AI's, where that can be believed, and all subjects are where Cast AI lives:
+// an account with a name of the user's choice tells nothing by itself.
+func (v *spaceView) pairedHere(b *binding) bool {
+	return v.markable() && b.role.Kind == "Role" && v.paired(b, v.byRef[b.role]) &&
+		!slices.ContainsFunc(b.accounts, func(a cluster.Ref) bool { return !v.above.isHome(a.Namespace) })
 }
 
 // madeFor returns the component that the labels or the name of a role or a
