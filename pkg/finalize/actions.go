@@ -96,7 +96,7 @@ func seen(o *cluster.Object) *cluster.Object {
 // mayFinish tells whether the namespace may be finalized once nothing is left in it,
 // as far as can be said beforehand.
 func (d *Diagnosis) mayFinish() bool {
-	if d.Object != nil || d.State != Terminating || len(d.Blocked()) > 0 {
+	if d.Object != nil || d.State != Terminating || len(d.Blocked()) > 0 || d.refusedEnd() {
 		return false
 	}
 	return !slices.ContainsFunc(d.Causes, func(c Cause) bool {

@@ -75,9 +75,8 @@ func (e *examination) addAPIService(service *cluster.Object, api *API) {
 	default:
 		api.Owner = owner(service)
 		c.Action, c.Command, c.Look = Nothing, "", "kubectl describe apiservice "+name
-		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, pass "+
-			"unstick-ns --remove-apiservice=%s",
-			e.options.whose(), of(api.Owner), api.Service, name)
+		c.Remedy = fmt.Sprintf("it is not %s's%s: repair its Service %s, or if it is not needed any more, run %s "+
+			"--remove-apiservice=%s", e.options.whose(), of(api.Owner), api.Service, e.command(), name)
 	}
 	if len(api.CustomResources) > 0 {
 		c.Remedy += fmt.Sprintf(" (objects of %s may be hidden behind it)", enumerate(api.CustomResources))

@@ -456,9 +456,9 @@ func TestDiagnoseCauses(t *testing.T) {
 				w.add("secrets", "x", "b")
 			},
 			want: []want{
-				{Finalizer, ClearFinalizers, false, nil},
 				{Orphans, Sweep, false, []string{"there is no namespace x, but ConfigMap a and Secret b",
-					"create the namespace again"}},
+					"create the namespace again", "kubectl delete namespace x"}},
+				{Finalizer, ClearFinalizers, false, nil},
 			},
 		},
 		{

@@ -12,6 +12,9 @@ import (
 // typeName returns TYPE[.GROUP]/NAME, as kubectl takes it.
 func typeName(o *cluster.Object) string { return o.Resource.GroupResource().String() + "/" + o.Name }
 
+// program is a command of the plugin as a user types it.
+func program(command string) string { return "kubectl castai " + command }
+
 // describeCommand shows an object with its events.
 func describeCommand(o *cluster.Object) string {
 	return "kubectl describe " + typeName(o) + inNamespace(o.Namespace)

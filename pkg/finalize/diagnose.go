@@ -133,14 +133,17 @@ func (e *examination) findCauses(read map[string]bool) {
 			Remedy:  "wait: it looks again at least once a minute",
 		})
 	}
+	e.findRefusedEnd()
 	e.sortCauses()
 }
 
 // sortCauses puts those first that need the least force.
 func (e *examination) sortCauses() {
 	order := []Rung{RemoveAPIService, RemoveWebhook, RelaxSchema, DeletePods, DeleteContent, Wait, ClearFinalizers,
-		Finalize,
-		Sweep, Nothing}
+		Finalize, Sweep, Nothing}
+	if e.State == Missing && !updatesInMissing(e.server) { // without the namespace, nothing else is possible
+		order = slices.Insert(order, 0, Sweep)
+	}
 	slices.SortStableFunc(e.Causes, func(a, b Cause) int {
 		return slices.Index(order, a.Action) - slices.Index(order, b.Action)
 	})
@@ -401,7 +404,8 @@ func (e *examination) recreateNote() string {
 		func(o *cluster.Object) bool { return len(o.Finalizers) > 0 }) {
 		return ""
 	}
-	return "; to remove their finalizers, create the namespace again, and delete it afterwards"
+	return fmt.Sprintf("; to remove their finalizers, create the namespace again, and delete it afterwards with kubectl "+
+		"delete namespace %s", e.Namespace)
 }
 
 // summarize puts the diagnosis into a sentence.
@@ -413,7 +417,7 @@ func summarize(d *Diagnosis) string {
 	for _, c := range d.Causes {
 		kinds[c.Type] = true
 	}
-	if kinds[Progressing] {
+	if kinds[Progressing] && len(d.Causes) == 1 {
 		return d.Causes[0].Summary
 	}
 	if d.State != Terminating {

@@ -330,7 +330,7 @@ func Left(before, after []*Diagnosis, r *engine.Report) []string {
 		case len(unknown) > 0:
 			out = append(out, fmt.Sprintf("namespace %s is gone, but it was finalized while nobody could say what of %s is "+
 				"in it: "+
-				"look with unstick-ns %[1]s when that can be read again", d.Namespace, enumerate(unknown)))
+				"look with %s when that can be read again", d.Namespace, enumerate(unknown), d.command()))
 		}
 	}
 	return out

@@ -66,7 +66,7 @@ func ObserveObject(ctx context.Context, c Reader, t cluster.Target) (*Observatio
 	if err := o.findOwners(ctx, c); err != nil {
 		return nil, err
 	}
-	return o, o.sample(ctx, c, samples)
+	return o, (&asking{obs: o, client: c}).sample(ctx, samples)
 }
 
 // objectScope is what a snapshot must hold to judge one object. Dependents of it may be
@@ -296,7 +296,7 @@ func (e *examination) refuseObject(t cluster.Target) *Refusal {
 	case t.Namespace != "" && e.object == nil && unreadable(e.snap, "namespaces") == nil:
 		// NamespaceLifecycle admits no update there; see updatesInMissing.
 		return &Refusal{e.Title(), NotFound, fmt.Sprintf(
-			"the namespace of %s is gone: unstick-ns %s frees all that is left in it", e.Title(), t.Namespace)}
+			"the namespace of %s is gone: %s frees all that is left in it", e.Title(), program("unstick-ns "+t.Namespace))}
 	}
 	return nil
 }
@@ -364,8 +364,8 @@ func (e *examination) decideProtected(c *Cause, named bool) bool {
 		c.Remedy = fmt.Sprintf("wait: it goes by itself when %s gone", isAre(what))
 	case len(what) > 0 && going && isClaim(what[0]):
 		c.Action, c.later, c.Blocks, c.itself = Nothing, true, true, true
-		c.Remedy = fmt.Sprintf("free the claim first, it goes by itself then: unstick %s%s", typeName(what[0]),
-			inNamespace(what[0].Namespace))
+		c.Remedy = fmt.Sprintf("free the claim first, it goes by itself then: %s", program("unstick "+typeName(what[0])+
+			inNamespace(what[0].Namespace)))
 	case len(what) > 0:
 		c.Action, c.Blocks, c.itself = Nothing, true, true
 		c.Remedy = fmt.Sprintf("it goes by itself when %s gone, or let go of it; it protects %s", isAre(what),
@@ -405,10 +405,10 @@ func (d *Diagnosis) Title() string {
 	return "namespace " + d.Namespace
 }
 
-// command is what frees it, without the name of the program.
+// command is what frees it.
 func (d *Diagnosis) command() string {
 	if d.Object == nil {
-		return "unstick-ns " + d.Namespace
+		return program("unstick-ns " + d.Namespace)
 	}
-	return "unstick " + typeName(d.subject) + inNamespace(d.Namespace)
+	return program("unstick " + typeName(d.subject) + inNamespace(d.Namespace))
 }

@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/castai/kubectl-castai/pkg/cluster"
 )
@@ -18,6 +19,8 @@ type Reader interface {
 	Get(ctx context.Context, t cluster.Target, fields ...[]string) (*cluster.Object, error)
 	StripFinalizers(ctx context.Context, t cluster.Target, o *cluster.Object, names []string, dry bool) error
 	Delete(ctx context.Context, t cluster.Target, o cluster.DeleteOptions) error
+	FinalizeNamespace(ctx context.Context, t cluster.Target, dry bool) error
+	Create(ctx context.Context, t cluster.Target, content map[string]any, dry bool) error
 	Missing(ctx context.Context, rights []cluster.Right) ([]cluster.Right, error)
 }
 
@@ -64,6 +67,10 @@ func Observe(ctx context.Context, c Reader, namespaces ...string) (*Observation,
 			return nil, err
 		}
 	}
+	a := &asking{obs: o, client: c}
+	if err := a.tryEnds(ctx, namespaces); err != nil {
+		return nil, err
+	}
 	samples := o.toSample(namespaces)
 	if len(samples.order) == 0 && !slices.ContainsFunc(o.Objects, func(obj *cluster.Object) bool {
 		return isNamespace(obj) && slices.Contains(namespaces, obj.Name) && slices.ContainsFunc(specFinalizers(obj), foreign)
@@ -73,7 +80,7 @@ func Observe(ctx context.Context, c Reader, namespaces ...string) (*Observation,
 	if err := o.findOwners(ctx, c); err != nil {
 		return nil, err
 	}
-	return o, o.sample(ctx, c, samples)
+	return o, a.sample(ctx, samples)
 }
 
 // managerLease is the Lease of kube-controller-manager (Kubernetes 1.36.3
@@ -182,6 +189,9 @@ func specFinalizers(ns *cluster.Object) []string {
 	list, _, _ := unstructured.NestedStringSlice(ns.Body, "spec", "finalizers")
 	return list
 }
+
+// namespaceKind is that of namespaces.
+var namespaceKind = schema.GroupResource{Resource: "namespaces"}
 
 func isNamespace(o *cluster.Object) bool {
 	return o.Resource.Group == "" && o.Resource.Kind == "Namespace"

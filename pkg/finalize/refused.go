@@ -119,7 +119,7 @@ func (e *examination) refusingWebhook(name string, silent bool, o *cluster.Objec
 		if silent {
 			r.remedy = "repair the webhook, or " + r.remedy
 		}
-		if r.command = leaveOut(h.config, h.index, h.body, o.Namespace); o.Namespace == "" {
+		if r.command = leaveOut(h.config, h.index, h.body, namespaceOf(o)); namespaceOf(o) == "" {
 			r.command = "kubectl edit " + typeName(h.config) // a namespace selector does not tell such objects apart
 		}
 		return r
@@ -132,10 +132,10 @@ func (e *examination) refusingWebhook(name string, silent bool, o *cluster.Objec
 // place is what admission can be told to leave out so that it lets a write on an object
 // pass: its namespace, or itself.
 func place(o *cluster.Object) string {
-	if o.Namespace == "" {
-		return o.Ref().String()
+	if ns := namespaceOf(o); ns != "" {
+		return "namespace " + ns
 	}
-	return "namespace " + o.Namespace
+	return o.Ref().String()
 }
 
 // leaveOut is the command that makes a webhook leave out a namespace. What its

@@ -190,8 +190,8 @@ func pick(objects []*cluster.Object) []*cluster.Object {
 
 // sample looks at some objects of each class. Those that nobody answers for, or a webhook refuses, are not asked for
 // again.
-func (o *Observation) sample(ctx context.Context, c Reader, samples *classes) error {
-	a := &asking{obs: o, client: c}
+func (a *asking) sample(ctx context.Context, samples *classes) error {
+	o := a.obs
 	first, more := samples.rounds()
 	for _, round := range [][]probe{first, more} {
 		found := make([]Sample, len(round))
@@ -213,7 +213,7 @@ func (o *Observation) sample(ctx context.Context, c Reader, samples *classes) er
 			o.Samples[p.class] = s
 		}
 	}
-	o.findSchemas(ctx, c)
+	o.findSchemas(ctx, a.client)
 	return ctx.Err()
 }
 
@@ -235,7 +235,7 @@ func (a *asking) look(ctx context.Context, p probe, try bool) (s Sample) {
 	}
 	s.Writes = writes(full, p.class.Finalizer)
 	s.Untracked = len(s.Writes) == 0
-	if !try || !full.Terminating() || !slices.Contains(full.Finalizers, p.class.Finalizer) || isNamespace(full) {
+	if !try || !full.Terminating() || !slices.Contains(full.Finalizers, p.class.Finalizer) {
 		return s
 	}
 	full.Resource = p.object.Resource
@@ -269,8 +269,8 @@ func answered(o cluster.Ref, err error) Sample {
 // refusals are Forbidden, too (k8s.io/apiserver v0.36.3
 // pkg/endpoints/handlers/responsewriters/errors.go, forbiddenMessage).
 func lacksRight(err error) bool {
-	return strings.Contains(err.Error(), "cannot patch resource") || strings.Contains(err.Error(),
-		"cannot delete resource")
+	return slices.ContainsFunc([]string{"patch", "update", "create", "delete"},
+		func(verb string) bool { return strings.Contains(err.Error(), "cannot "+verb+" resource") })
 }
 
 // writes returns what the managedFields of an object say, the last first.

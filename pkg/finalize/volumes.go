@@ -69,8 +69,8 @@ func (v *Volume) summarize() string {
 	begin := fmt.Sprintf("PersistentVolume %s was bound to PersistentVolumeClaim %s, which is gone", v.Name, v.Claim)
 	switch {
 	case v.Terminating && len(v.Finalizers) > 0:
-		return fmt.Sprintf("%s: it is being deleted, and waits for %s; unstick pv/%s says why", begin,
-			enumerate(v.Finalizers), v.Name)
+		return fmt.Sprintf("%s: it is being deleted, and waits for %s; %s says why", begin,
+			enumerate(v.Finalizers), program("unstick pv/"+v.Name))
 	case v.Terminating:
 		return begin + ": it is being deleted"
 	case v.ReclaimPolicy == "Retain":

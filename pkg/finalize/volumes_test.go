@@ -27,7 +27,7 @@ func TestVolumes(t *testing.T) {
 			[]string{"PersistentVolume pv was bound to PersistentVolumeClaim x/data, which is gone", "cost money"}},
 		{"being deleted", func(w *world) {
 			w.volume("x", "Released", "Delete", deleting, held("external-provisioner.volume.kubernetes.io/finalizer"))
-		}, []string{"waits for external-provisioner.volume.kubernetes.io/finalizer; unstick pv/pv says why"}},
+		}, []string{"waits for external-provisioner.volume.kubernetes.io/finalizer; kubectl castai unstick pv/pv says why"}},
 		{"not given back", func(w *world) { w.volume("x", "Failed", "Delete") },
 			[]string{"could not be given back"}},
 		{"not yet removed", func(w *world) { w.volume("x", "Released", "Delete") },

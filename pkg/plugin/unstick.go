@@ -450,7 +450,8 @@ func (o *unstickOptions) free(ctx context.Context, before []*finalize.Diagnosis,
 		return err
 	}
 	progress := printer.NewProgress(o.ErrOut, false)
-	r := finalize.Runner{Cluster: o.teller(), Object: o.object, Options: o.rules, OnEvent: recorded(journal, progress.Event)}
+	r := finalize.Runner{Cluster: o.teller(), Object: o.object, Options: o.rules,
+		OnEvent: recorded(journal, progress.Event)}
 	result, err := r.Run(ctx, before)
 	o.saving.closeJournal(journal, err)
 	o.saving.finish(err)

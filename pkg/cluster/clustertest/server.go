@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -203,7 +204,9 @@ func (s *Server) do(w http.ResponseWriter, req *http.Request, r *Request) *strea
 		return nil
 	}
 	if s.Forbid != nil && s.Forbid(r) {
-		s.fail(w, apierrors.NewForbidden(r.groupResource(), r.Name, errors.New("the test forbids it")))
+		s.fail(w, apierrors.NewForbidden(r.groupResource(), r.Name, fmt.Errorf(
+			"the test forbids it: User %q cannot %s resource %q in API group %q", "test", r.Verb,
+			strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/"), r.Group)))
 		return nil
 	}
 	_, broken := s.groupVersions()
