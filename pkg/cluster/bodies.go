@@ -17,6 +17,19 @@ func podFields(prefix ...string) [][]string {
 	return out
 }
 
+// volumeSecrets are the fields of a PersistentVolume that name the Secrets which its
+// driver logs in with (core/v1 PersistentVolumeSource).
+func volumeSecrets() [][]string {
+	var out [][]string
+	for _, driver := range []string{"cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"} {
+		out = append(out, []string{"spec", driver, "secretRef"})
+	}
+	for _, call := range []string{"controllerPublish", "nodeStage", "nodePublish", "controllerExpand", "nodeExpand"} {
+		out = append(out, []string{"spec", "csi", call + "SecretRef"})
+	}
+	return append(out, []string{"spec", "azureFile", "secretName"}, []string{"spec", "azureFile", "secretNamespace"})
+}
+
 // bodies names, by plural.group, the kinds of which ownership or impact needs
 // more than metadata, and the fields that are kept. Everything else is listed
 // as metadata only. Secrets are deliberately absent: their data is read in one
@@ -37,8 +50,8 @@ var bodies = map[string][][]string{
 	"cronjobs.batch": append(podFields("spec", "jobTemplate", "spec", "template", "spec"), []string{"spec", "suspend"},
 		[]string{"spec", "jobTemplate", "spec", "template", "metadata", "labels"}),
 	"persistentvolumeclaims":                                       {{"spec", "storageClassName"}, {"spec", "volumeName"}},
-	"persistentvolumes":                                            {{"spec", "storageClassName"}, {"spec", "claimRef"}},
-	"storageclasses.storage.k8s.io":                                {{"provisioner"}},
+	"persistentvolumes":                                            append(volumeSecrets(), []string{"spec", "storageClassName"}, []string{"spec", "claimRef"}),
+	"storageclasses.storage.k8s.io":                                {{"provisioner"}, {"parameters"}},
 	"runtimeclasses.node.k8s.io":                                   {{"handler"}, {"scheduling"}},
 	"clusterrolebindings.rbac.authorization.k8s.io":                {{"roleRef"}, {"subjects"}},
 	"rolebindings.rbac.authorization.k8s.io":                       {{"roleRef"}, {"subjects"}},
@@ -47,6 +60,12 @@ var bodies = map[string][][]string{
 	"apiservices.apiregistration.k8s.io":                           {{"spec"}, {"status"}},
 	"securitycontextconstraints.security.openshift.io":             {{"users"}, {"groups"}},
 	"poddisruptionbudgets.policy":                                  {{"spec", "selector"}},
+	// What names Secrets and ConfigMaps.
+	"serviceaccounts":             {{"secrets"}, {"imagePullSecrets"}},
+	"ingresses.networking.k8s.io": {{"spec", "tls"}},
+	"routes.route.openshift.io":   {{"spec", "tls", "externalCertificate"}},
+	"validatingadmissionpolicybindings.admissionregistration.k8s.io": {{"spec", "paramRef"}},
+	"mutatingadmissionpolicybindings.admissionregistration.k8s.io":   {{"spec", "paramRef"}},
 	"leases.coordination.k8s.io": {{"spec", "holderIdentity"}, {"spec", "renewTime"},
 		{"spec", "leaseDurationSeconds"}},
 	"clusters.castware.cast.ai":   {{"spec"}},

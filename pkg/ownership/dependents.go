@@ -79,8 +79,14 @@ func attached(r *reader, o *cluster.Object) (Evidence, bool) {
 				firstOr(list, "no image"))}, true
 		}
 	}
+	return r.writtenBy(o, func(string) bool { return true })
+}
+
+// writtenBy tells whether a program that is neither Cast AI's nor Kubernetes' and
+// that counts wrote an object.
+func (r *reader) writtenBy(o *cluster.Object, counts func(string) bool) (Evidence, bool) {
 	for _, m := range o.Managers {
-		if !r.cat.writes(m) && !slices.Contains(distributors, m) {
+		if counts(m) && !r.cat.writes(m) && !slices.Contains(distributors, m) {
 			return Evidence{Rule: "manager", Text: text("%s wrote it: it is not Cast AI's controllers' alone", m)}, true
 		}
 	}

@@ -23,7 +23,8 @@ type index struct {
 	below     map[types.UID][]*cluster.Object
 	workloads []workload
 	bindings  []*binding
-	boundBy   map[cluster.Ref][]*binding // by the role that they grant
+	boundBy   map[cluster.Ref][]*binding   // by the role that they grant
+	needs     map[string][]*cluster.Object // see needed; made when it is asked for
 }
 
 func newIndex(objects []*cluster.Object) *index {

@@ -64,7 +64,7 @@ var spaceRules = []rule[*spaceView]{
 	{evidence: []string{"companion"}, judge: (*spaceView).judgeCompanions,
 		doc: "what Kubernetes makes beside an owned object without an owner reference: Endpoints, token Secrets, Leases, volumes"},
 	{evidence: []string{"used"}, judge: (*spaceView).judgeUsed, home: true,
-		doc: "only workloads of Cast AI's use it: ServiceAccounts, Secrets, ConfigMaps, Services, budgets"},
+		doc: "only workloads of Cast AI's use it, and no program of others wrote it: ServiceAccounts, Secrets, ConfigMaps, Services, budgets"},
 	{evidence: []string{"known"}, judge: (*spaceView).judgeKnown, home: true, last: true,
 		doc: "a kind and name that one component always uses in the namespace that it lives in"},
 	{evidence: []string{"home"}, judge: (*spaceView).judgeHome, home: true, last: true,

@@ -79,7 +79,7 @@ func TestStrangersBesideCastAI(t *testing.T) {
 					"imagePullSecrets: [{name: regcred}]\n",
 				deployment("castai-agent", "web", "registry.example.com/web:1"),
 			),
-			want: map[string]string{"Secret/castai-agent/regcred": "unclear others live in its namespace"},
+			want: map[string]string{"Secret/castai-agent/regcred": "foreign ServiceAccount web uses it"},
 		},
 		{
 			name: "a Secret that a pod of others uses",

@@ -84,11 +84,8 @@ func (v *spaceView) stranger(o *cluster.Object) (Evidence, bool) {
 	case o.Resource.Kind == "RoleBinding" && o.Resource.Group == rbac:
 		return Evidence{Rule: "subjects", Text: "its subjects are not all Cast AI's ServiceAccounts"}, true
 	}
-	for _, by := range v.usedBy()[o.Ref()] {
-		if !v.owned(by) {
-			return Evidence{Rule: "used", Text: text("%s %s uses it, which is not Cast AI's", by.Resource.Kind, by.Name),
-				From: ref(by)}, true
-		}
+	if e, foreign := v.usedByOthers(o); foreign {
+		return e, true
 	}
 	if name := o.Labels["app.kubernetes.io/name"]; name != "" && v.app(name) == nil && !v.knownApps()[name] {
 		return Evidence{Rule: "app-label", Text: text("label app.kubernetes.io/name=%s names something else", name)}, true

@@ -282,8 +282,15 @@ func (v *spaceView) judgeUsed() {
 	alone := v.alone && others == 0
 	for r, by := range v.usedBy() {
 		o := v.byRef[r]
-		if o == nil || v.owned(o) || v.noise(o) || slices.ContainsFunc(by,
-			func(w *cluster.Object) bool { return !v.owned(w) }) {
+		if o == nil || v.owned(o) || v.noise(o) || !slices.ContainsFunc(by, v.owned) {
+			continue
+		}
+		if _, shared := v.usedByOthers(o); shared {
+			continue // which may be Cast AI's, once that is known
+		}
+		if against, foreign := v.writtenBy(o, func(m string) bool { return !byHand(m) }); foreign {
+			v.hint(o, Evidence{Rule: "used", Text: "workloads of Cast AI's use it"})
+			v.deny(o, against)
 			continue
 		}
 		e := Evidence{Rule: "used", Text: text("only %s %s and other workloads of Cast AI's use it", by[0].Resource.Kind,
