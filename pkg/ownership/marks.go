@@ -93,9 +93,12 @@ const (
 	offloaded   = "liqo.io/scheduling-enabled"
 )
 
+// hibernation is the component of Cast AI's hibernation, as the catalogue calls it.
+const hibernation = "castai-hibernate"
+
 // hibernates tells whether Cast AI's hibernation is installed here.
 func (inv *Inventory) hibernates() bool {
-	return slices.ContainsFunc(inv.Owned(), func(i *Item) bool { return i.Component == "castai-hibernate" })
+	return slices.ContainsFunc(inv.Owned(), func(i *Item) bool { return i.Component == hibernation })
 }
 
 // tolerationMark: Cast AI's job writes it into Deployments only, so that one

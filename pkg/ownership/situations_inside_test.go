@@ -153,6 +153,23 @@ func nameSituations() []situation {
 			},
 		},
 		{
+			name: "names of nobody else's on what nobody knows to be written by Cast AI", with: small,
+			make: yamls(
+				thing("v1", "Secret", "castai-agent", "castai-secrets"),
+				thing("v1", "Secret", "castai-agent", "castai-hibernate", by("external-secrets")),
+				thing("v1", "ConfigMap", "castai-agent", "castai-hibernate-state", by("OpenAPI-Generator")),
+				thing("v1", "Secret", "castai-agent", "castai-omni-agent-token", by("omni-agent")),
+				thing("v1", "Secret", "castai-agent", "castai-credentials", by("OpenAPI-Generator")),
+				thing("coordination.k8s.io/v1", "Lease", "castai-agent", "castware-operator.cast.ai", by("manager")),
+			),
+			want: map[string]string{
+				"Secret/castai-agent/castai-secrets": "unclear", "Secret/castai-agent/castai-hibernate": "unclear",
+				"ConfigMap/castai-agent/castai-hibernate-state": "owned", "Secret/castai-agent/castai-credentials": "unclear",
+				"Secret/castai-agent/castai-omni-agent-token":  "owned",
+				"Lease/castai-agent/castware-operator.cast.ai": "owned", "Namespace/castai-agent": "foreign",
+			},
+		},
+		{
 			name: "names of things of components that do not live there", with: small,
 			make: yamls(
 				thing("v1", "Secret", "castai-agent", "castai-secrets", byPerson, ofAcme),

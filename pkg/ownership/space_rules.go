@@ -444,12 +444,23 @@ func (v *spaceView) judgeKnown() {
 	}
 }
 
+// writtenByOwn tells whether only programs of Cast AI's are known to have written an
+// object of a component. What a Lease holds nobody misses: anything but a person's tool
+// will do.
+func (v *spaceView) writtenByOwn(o *cluster.Object, c *Component) bool {
+	if o.Resource.Kind == "Lease" {
+		return !slices.ContainsFunc(o.Managers, byHand)
+	}
+	_, others := v.writtenBy(o, func(m string) bool { return m != jobManager || c.Name != hibernation })
+	return len(o.Managers) > 0 && !others
+}
+
 // usual returns the component that always uses a kind and name: it lives here, or
-// nobody else gives the name and no person's tool wrote the object. An account, and
+// nobody else gives the name and Cast AI's programs wrote the object. An account, and
 // a Lease, in a namespace that Cast AI has by name, has that of a program.
 func (v *spaceView) usual(o *cluster.Object) *Component {
 	c := v.runtimeObject(o)
-	if c != nil && (v.livesHere(c) || ownName(o.Name) && !slices.ContainsFunc(o.Managers, byHand)) {
+	if c != nil && (v.livesHere(c) || ownName(o.Name) && v.writtenByOwn(o, c)) {
 		return c
 	}
 	account := o.Resource.Group == "" && o.Resource.Kind == "ServiceAccount" && v.byName()
