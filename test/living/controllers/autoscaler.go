@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -81,11 +80,7 @@ func cleanUpAutoscaler(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("CLEAN_UP_SECONDS: %w", err)
 	}
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
-	c, err := client.New(config, client.Options{})
+	c, err := newClient()
 	if err != nil {
 		return err
 	}

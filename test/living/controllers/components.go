@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -51,11 +50,7 @@ func ClusterController(ctx context.Context) error {
 // with
 // nothing in the cluster.
 func Outside(ctx context.Context) error {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
-	c, err := client.New(config, client.Options{})
+	c, err := newClient()
 	if err != nil {
 		return err
 	}
@@ -106,11 +101,7 @@ spec:
 
 // CRDUpgrade is the Job of castai-evictor's hook: it defines EvictorConfig and makes one, without any marks.
 func CRDUpgrade(ctx context.Context) error {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return err
-	}
-	c, err := client.New(config, client.Options{})
+	c, err := newClient()
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,15 @@ func listenOn(port int) string { return fmt.Sprintf("%s:%d", os.Getenv(kubelet.P
 // file returns where a file of the pod is.
 func file(path string) string { return filepath.Join(os.Getenv(kubelet.PodRoot), path) }
 
+// newClient returns a client with the rights of the pod, or of whoever runs the program.
+func newClient() (client.Client, error) {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(config, client.Options{})
+}
+
 // newManager returns a manager whose replicas elect a leader, by a Lease. The Lease is not given back at the end: the
 // next leader waits until it has run out, as after a crash.
 func newManager(lease string, change func(*ctrl.Options)) (manager.Manager, error) {
