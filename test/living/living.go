@@ -86,6 +86,7 @@ func (c *Cluster) AddLivingNode(ctx context.Context) (err error) {
 	for image, name := range map[string]string{
 		"castware-operator": "operator", "agent": "agent", "evictor": "evictor", "cluster-controller": "cluster-controller",
 		"kubectl": "crd-upgrade", "workload-autoscaler": "workload-autoscaler",
+		"liqo/controller-manager": "liqo-controller-manager", "liqo/virtual-kubelet": "virtual-kubelet",
 	} {
 		images[registry+image] = kubelet.Image{Path: c.program, Entrypoint: []string{name}}
 	}
@@ -117,8 +118,8 @@ type More struct {
 	Values             map[string]any
 }
 
-// Program returns a command of those that a user runs, in a process of its own: install or uninstall; or outside,
-// which Cast AI runs.
+// Program returns a command of those that a user runs, in a process of its own: install, install-omni or uninstall; or
+// outside, which Cast AI runs.
 func (c *Cluster) Program(ctx context.Context, name string, more ...More) (*exec.Cmd, error) {
 	place := map[string]any{
 		"nodeSelector": map[string]any{mark: ""},
@@ -130,7 +131,7 @@ func (c *Cluster) Program(ctx context.Context, name string, more ...More) (*exec
 		maps.Copy(componentValues, m.Values)
 	}
 	values := map[string]any{"values": componentValues, "components": components,
-		"webhook": map[string]any{"port": webhookPort()}}
+		"webhook": map[string]any{"port": webhookPort()}, "global": place}
 	maps.Copy(values, place)
 	encoded, err := json.Marshal(values)
 	if err != nil {

@@ -72,7 +72,7 @@ func TestSlowCleanUp(t *testing.T) {
 			result := cluster.Admin.Expect(t, 0, "offboard", "--yes", "--no-backup", "-o", "json")
 			var report printer.Report
 			result.Document(t, &report)
-			if got := forced(&report); got != test.forced {
+			if got := forced(&report, "Recommendation"); got != test.forced {
 				t.Errorf("finalizers of Recommendations were taken off by force: %t\n%s", got, result.Stderr)
 			}
 			if now := generations(t); now != workloads {
@@ -109,9 +109,9 @@ func generations(t *testing.T) string {
 	return string(out)
 }
 
-// forced tells whether the plugin took finalizers off Recommendations.
-func forced(r *printer.Report) bool {
+// forced tells whether the plugin took finalizers off objects of a kind.
+func forced(r *printer.Report, kind string) bool {
 	return slices.ContainsFunc(r.Outcomes, func(o engine.Outcome) bool {
-		return o.Object.Kind == "Recommendation" && len(o.Finalizers) > 0
+		return o.Object.Kind == kind && len(o.Finalizers) > 0
 	})
 }

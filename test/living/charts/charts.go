@@ -13,7 +13,7 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 )
 
-//go:embed all:cast*
+//go:embed all:cast* all:omni-agent
 var files embed.FS
 
 // Load returns a chart by its name, in a version, or in its own if that is empty.

@@ -13,17 +13,27 @@ import (
 // ValuesVariable holds the values of the charts that Install installs, in JSON.
 const ValuesVariable = "VALUES"
 
+// Omni is the namespace of Cast AI's Liqo.
+const Omni = "castai-omni"
+
 // Install is somebody at a terminal who installs castware-operator, waits for it, and then lets it install the rest.
 func Install(context.Context) error {
+	return installAll(namespace(), "castware-operator", "castware-components")
+}
+
+// InstallOmni is somebody at a terminal who installs omni-agent, with Cast AI's Liqo, and waits for both.
+func InstallOmni(context.Context) error { return installAll(Omni, "omni-agent") }
+
+func installAll(namespace string, names ...string) error {
 	values := map[string]any{}
 	if err := json.Unmarshal([]byte(os.Getenv(ValuesVariable)), &values); err != nil {
 		return fmt.Errorf("read the values: %w", err)
 	}
-	helm, err := releases.New(namespace(), "helm")
+	helm, err := releases.New(namespace, "helm")
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"castware-operator", "castware-components"} {
+	for _, name := range names {
 		c, err := charts.Load(name, "")
 		if err != nil {
 			return err

@@ -27,15 +27,18 @@ import (
 // Programs are the controllers, by name.
 func Programs() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"operator":            Operator,
-		"agent":               Agent,
-		"evictor":             Evictor,
-		"cluster-controller":  ClusterController,
-		"crd-upgrade":         CRDUpgrade,
-		"workload-autoscaler": WorkloadAutoscaler,
-		"install":             Install,
-		"outside":             Outside,
-		"uninstall":           Uninstall,
+		"operator":                Operator,
+		"agent":                   Agent,
+		"evictor":                 Evictor,
+		"cluster-controller":      ClusterController,
+		"crd-upgrade":             CRDUpgrade,
+		"workload-autoscaler":     WorkloadAutoscaler,
+		"liqo-controller-manager": LiqoControllerManager,
+		"virtual-kubelet":         VirtualKubelet,
+		"install":                 Install,
+		"install-omni":            InstallOmni,
+		"outside":                 Outside,
+		"uninstall":               Uninstall,
 	}
 }
 
