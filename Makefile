@@ -21,6 +21,9 @@ MODULES = . test test/controlplane hack/release
 # What has no clock, no network and no terminal: quick enough for the race detector.
 PURE = ./pkg/engine ./pkg/finalize ./pkg/offboard ./internal/console
 
+# What takes longest of the end-to-end tests, the longest first. Each package is tested once.
+LONGEST = ./e2e/unstick ./e2e/hibernate ./e2e ./e2e/console ./e2e/restore ./chaos
+
 GOVULNCHECK = v1.9.0
 
 .DEFAULT_GOAL := help
@@ -76,8 +79,9 @@ attack: build controlplane ## Let tenants, kubelets and a second person act duri
 
 .PHONY: test-e2e
 test-e2e: build controlplane ## Test the built plugin against real control planes
-	@# Three packages at a time: they wait more than they work. Of make alive and make attack there are samples.
-	go -C test test -p 3 -timeout 30m $$(go -C test list ./... | grep -vE "/e2e/(alive|attack)")
+	@# Three packages at a time: they wait more than they work. The longest begin first, so that none is left to the
+	@# end alone. Of make alive and make attack there are samples.
+	go -C test test -p 3 -timeout 30m $(LONGEST) $$(go -C test list ./... | grep -vE "/e2e/(alive|attack)")
 
 .PHONY: test-samples
 test-samples: build living controlplane ## Run one moment of make alive and three cases of make attack (SEED=)
