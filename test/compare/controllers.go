@@ -20,6 +20,8 @@ var Controllers = []struct {
 		"status"},
 	{"kube-controller-manager", []string{"Node", "Lease.coordination.k8s.io"},
 		"heartbeats of nodes and its own leadership"},
+	{"kubernetes-service-cidr-controller", []string{"ServiceCIDR.networking.k8s.io"}, "status, by kube-apiserver"},
+	{"service-cidr-controller", []string{"ServiceCIDR.networking.k8s.io"}, "status, by kube-controller-manager"},
 	{"kube-controller-manager", []string{"EndpointSlice.discovery.k8s.io", "Endpoints"}, "the pods behind Services"},
 	{"clusterrole-aggregation-controller", []string{"ClusterRole.rbac.authorization.k8s.io"},
 		"admin, edit and view hold the rules of the roles that are aggregated to them"},
