@@ -153,7 +153,7 @@ func (t *Text) NothingStuck(terminating, orphans bool) {
 
 // Freed says of each namespace how it ended.
 func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
-	t.line("%s", freedTotals(r))
+	t.line("%s", freedTotals(r, before, after))
 	for i, d := range after {
 		switch unknown := d.PossiblyOrphaned(r); {
 		case d.Freed(before[i]) && len(unknown) > 0:
@@ -174,7 +174,7 @@ func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 func (t *Text) Refused(r *finalize.Refusal) { t.line("%s.", r.Message) }
 
 // freedTotals counts what was done.
-func freedTotals(r *engine.Report) string {
+func freedTotals(r *engine.Report, before, after []*finalize.Diagnosis) string {
 	var parts []string
 	for _, c := range []struct {
 		verb  engine.Verb
@@ -187,8 +187,15 @@ func freedTotals(r *engine.Report) string {
 	if n := r.Count(engine.ResultFailed); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", n))
 	}
-	if len(parts) == 0 {
+	freed := len(after) > 0
+	for i, d := range after {
+		freed = freed && d.Freed(before[i])
+	}
+	switch {
+	case len(parts) == 0 && freed:
 		parts = append(parts, "nothing had to be done")
+	case len(parts) == 0:
+		parts = append(parts, "nothing was removed or finalized")
 	}
 	var total time.Duration
 	for _, p := range r.Phases {

@@ -235,6 +235,9 @@ func (o *unstickOptions) run(ctx context.Context, role string) error {
 	if o.all || o.orphans {
 		ds = o.skip(ds)
 	}
+	if err := o.unused(ds); err != nil {
+		return err
+	}
 	if ds, err = o.askNames(ctx, ds); err != nil {
 		return err
 	}

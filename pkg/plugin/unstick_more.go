@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,21 @@ func stepNames() []string {
 		out = append(out, string(r))
 	}
 	return out
+}
+
+// unused says which names that were given nothing has. Where that is plainly a slip, it is an error, before anything
+// is done; with --all, a name may be meant for what is not there this time.
+func (o *unstickOptions) unused(ds []*finalize.Diagnosis) error {
+	judged := slices.ContainsFunc(ds, func(d *finalize.Diagnosis) bool { return d.Refusal == nil })
+	says, mistyped := finalize.Unused(o.seen, ds, o.finalizers, o.rules)
+	switch {
+	case len(says) == 0, !judged:
+		return nil
+	case mistyped && !o.all && !o.orphans:
+		return usage(errors.New(strings.Join(says, "; ")))
+	}
+	_, _ = fmt.Fprintln(o.ErrOut, printer.Escape(strings.Join(says, "; "))) // a message; the data goes elsewhere
+	return nil
 }
 
 // askNames asks a person at a terminal about each finalizer that is removed only if

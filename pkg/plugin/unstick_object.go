@@ -82,7 +82,10 @@ func (o *objectOptions) Run(cmd *cobra.Command) error {
 		return err
 	}
 	r, err := o.client.Locate(o.kind)
-	if err != nil {
+	switch {
+	case errors.Is(err, cluster.ErrKind):
+		return usage(err)
+	case err != nil:
 		return err
 	}
 	t := cluster.Target{
