@@ -9,6 +9,7 @@ package ownership
 import (
 	_ "embed" // the catalogue is part of the binary
 	"fmt"
+	"iter"
 	"path"
 	"regexp"
 	"slices"
@@ -244,6 +245,19 @@ func (c *Catalogue) group(group string) *Component { return c.groups[group] }
 // app returns the component that a workload's name, or the label
 // app.kubernetes.io/name, stands for.
 func (c *Catalogue) app(name string) *Component { return c.apps[name] }
+
+// names yields the names of programs and accounts, in no order.
+func (c *Catalogue) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, list := range []map[string]*Component{c.apps, c.accounts} {
+			for name := range list {
+				if !yield(name) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // runtimeObject returns the component that makes an object of this kind and name at run time.
 func (c *Catalogue) runtimeObject(r cluster.Ref) *Component {

@@ -221,7 +221,7 @@ func (v *clusterView) knownAccount(a cluster.Ref) bool {
 		return true
 	}
 	for release := range v.releases[a.Namespace] {
-		if rest, ok := strings.CutPrefix(a.Name, release+"-"); ok && v.exactAccount(rest) {
+		if rest, ok := v.behind(a.Name, release); ok && v.exactAccount(rest) {
 			return true
 		}
 	}

@@ -192,12 +192,41 @@ func (r *reader) named(name, release string) *Component {
 	if release == "" {
 		return nil
 	}
-	if rest, ok := strings.CutPrefix(name, release+"-"); ok {
+	if rest, ok := r.behind(name, release); ok {
 		if c := r.app(rest); c != nil {
 			return c
 		}
 	}
 	return r.calledAfter(name, release)
+}
+
+// maxFullname is how much of RELEASE-NAME Helm's own template keeps (helm create,
+// pkg/chart/v2/util/create.go: trunc 63 | trimSuffix "-").
+const maxFullname = 63
+
+// behind returns what stands behind RELEASE- in a name: of one that Helm's template
+// has cut, the name of the catalogue that it may have been. What is left of it must
+// begin as only Cast AI's names do.
+func (r *reader) behind(name, release string) (string, bool) {
+	rest, ok := strings.CutPrefix(name, release+"-")
+	if !ok || release == "" {
+		return "", false
+	}
+	if len(name) < maxFullname-1 || !ownName(rest) || r.exactAccount(rest) {
+		return rest, true
+	}
+	whole := ""
+	for candidate := range r.cat.names() {
+		full := release + "-" + candidate
+		if len(full) > maxFullname && strings.TrimSuffix(full[:maxFullname], "-") == name &&
+			(whole == "" || candidate < whole) {
+			whole = candidate
+		}
+	}
+	if whole == "" {
+		return rest, true
+	}
+	return whole, true
 }
 
 // calledAfter: Helm's template leaves the chart's name out where the release's
@@ -222,7 +251,7 @@ func (r *reader) calledAfter(name, release string) *Component {
 // unmistakably returns the component whose program has a name that nobody else
 // gives: NAME, or RELEASE-NAME.
 func (r *reader) unmistakably(name, release string) *Component {
-	if rest, ok := strings.CutPrefix(name, release+"-"); ok && release != "" && r.app(name) == nil {
+	if rest, ok := r.behind(name, release); ok && r.app(name) == nil {
 		name = rest
 	}
 	switch c := r.app(name); {

@@ -154,3 +154,48 @@ func chartLabel(manifest, chart string) string {
 	}
 	return strings.Replace(manifest, "metadata:\n", "metadata:\n  labels: {helm.sh/chart: "+chart+"}\n", 1)
 }
+
+// Helm's template cuts RELEASE-NAME at 63 characters, and a dash at the end: a chart
+// under a long name goes whole all the same, in a namespace of any name.
+func TestNamesThatHelmCuts(t *testing.T) {
+	const long = "costs-of-the-production-cluster-in-western-europe-01"
+	for _, chart := range []string{"castai-pod-mutator", "castai-workload-autoscaler", "castai-spot-handler"} {
+		for _, keep := range []int{62, 63} { // 62: the cut leaves a dash, which goes, too
+			dash := strings.LastIndex(chart, "-") + 1
+			release := long[:63-1-dash]
+			if keep == 63 {
+				release = long[:63-1-dash-2]
+			}
+			name := strings.TrimSuffix((release + "-" + chart)[:63], "-")
+			if len(name) != keep {
+				t.Fatalf("%s has %d characters", name, len(name))
+			}
+			manifest := strings.ReplaceAll(read(t, filepath.Join("testdata/charts", chart+".yaml")), "the-release-"+chart, name)
+			manifest = strings.ReplaceAll(manifest, "the-release", release)
+			manifest = strings.ReplaceAll(manifest, "the-namespace", "finops")
+			s := &scene{}
+			s.manifest(t, install{release, "finops", false}, manifest)
+			everythingGoes(t, s.withNamespaces())
+		}
+	}
+}
+
+// cutSituations are names that are nearly those which Helm's template cuts.
+func cutSituations() []situation {
+	const release = "costs-of-the-production-cluster-in-western-eu"
+	nothing := func(testing.TB) *scene { return &scene{} }
+	of := func(name string) string {
+		return role(name) + strings.Replace(binding(name, name, "ServiceAccount:finops/"+name), "metadata:\n",
+			"metadata:\n  labels: {app.kubernetes.io/instance: "+release+"}\n", 1)
+	}
+	binds := func(name, want, rest string) situation {
+		return situation{name: name, with: nothing, make: yamls(of(release + "-" + rest)),
+			want: map[string]string{"ClusterRoleBinding/" + release + "-" + rest: want}}
+	}
+	return []situation{
+		binds("a name that Helm has cut", "owned", "castai-workload-a"),
+		binds("a name that is as long, and begins otherwise", "foreign", "castai-workloadsx"),
+		binds("a name that is one character short", "foreign", "castai-pod-mutat"),
+		binds("a cut name that may be anybody's", "foreign", "gpu-metrics-expor"),
+	}
+}
