@@ -54,6 +54,7 @@ func ObserveObject(ctx context.Context, c Reader, t cluster.Target) (*Observatio
 			return nil, err
 		}
 	}
+	o.findRelaxed(ctx, c)
 	samples := &classes{}
 	for _, obj := range inside(o, t) {
 		for _, f := range obj.Finalizers {

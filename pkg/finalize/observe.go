@@ -41,6 +41,8 @@ type Observation struct {
 	Conversions []Conversion
 	// Schemas are the definitions whose schema refuses something, by plural.group.
 	Schemas map[string]*cluster.Object
+	// Relaxed are the definitions whose schema a run has relaxed and not put back yet.
+	Relaxed []*cluster.Object
 	// Manager is the Lease of kube-controller-manager, nil if it can't be read.
 	Manager *cluster.Object
 }
@@ -67,6 +69,7 @@ func Observe(ctx context.Context, c Reader, namespaces ...string) (*Observation,
 			return nil, err
 		}
 	}
+	o.findRelaxed(ctx, c)
 	a := &asking{obs: o, client: c}
 	if err := a.tryEnds(ctx, namespaces); err != nil {
 		return nil, err

@@ -175,8 +175,8 @@ func says(taken []keyword) string {
 }
 
 // patchSchema is the command that takes keywords off a definition, or adds them.
-func patchSchema(name, op string, crd *cluster.Object, taken []keyword) string {
-	var patch []any
+func patchSchema(name, op string, crd *cluster.Object, taken []keyword, more ...any) string {
+	patch := more
 	for i, v := range versionsOf(crd) {
 		_, version := rootOf(v)
 		for _, k := range taken {

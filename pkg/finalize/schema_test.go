@@ -175,3 +175,32 @@ func TestSchemaStaysRelaxed(t *testing.T) {
 		}
 	})
 }
+
+// TestSchemaOfAKilledRun holds that the next look names a definition that a run has left relaxed, with the command
+// that puts back what is not there again, and takes the mark off.
+func TestSchemaOfAKilledRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, crd := refusing(t)
+		r := &finalize.Runner{Cluster: server.Client(), Namespaces: []string{"shop"}}
+		o, err := r.Observe(t.Context())
+		if err != nil || len(o.StillRelaxed()) > 0 {
+			t.Fatalf("%v, %q", err, o.StillRelaxed())
+		}
+		now := server.Get(crd)
+		versions, _, _ := unstructured.NestedSlice(now.Object, "spec", "versions")
+		unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "required")
+		_ = unstructured.SetNestedSlice(now.Object, versions, "spec", "versions")
+		now.SetAnnotations(map[string]string{finalize.RelaxedAnnotation: `[{"version":"v1","keyword":"required",` +
+			`"value":["spec"]},{"version":"v2","keyword":"x-kubernetes-validations","value":[]}]`})
+		server.Put(now)
+		if o, err = r.Observe(t.Context()); err != nil || len(o.StillRelaxed()) != 1 {
+			t.Fatalf("%v, %q", err, o.StillRelaxed())
+		}
+		const undo = `kubectl patch crd gears.strict.example.com --type=json -p ` +
+			`'[{"op":"remove","path":"/metadata/annotations/castai.kubectl.dev~1relaxed"},` +
+			`{"op":"add","path":"/spec/versions/0/schema/openAPIV3Schema/required","value":["spec"]}]'`
+		if said := o.StillRelaxed()[0]; !strings.HasSuffix(said, undo) {
+			t.Errorf("%s", said)
+		}
+	})
+}

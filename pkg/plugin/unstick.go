@@ -232,6 +232,9 @@ func (o *unstickOptions) run(ctx context.Context, role string) error {
 	if err != nil {
 		return err
 	}
+	for _, line := range o.seen.StillRelaxed() {
+		_, _ = fmt.Fprintln(o.ErrOut, printer.Escape(line)) // a message; the data goes elsewhere
+	}
 	if o.all || o.orphans {
 		ds = o.skip(ds)
 	}
