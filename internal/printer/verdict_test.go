@@ -66,6 +66,27 @@ func TestWhatRemainsIsReported(t *testing.T) {
 	}
 }
 
+// A run that says that something is left, or was refused, does not end with "Clean",
+// even if what is left is not found any more when the cluster is judged again.
+func TestWhatIsLeftIsNotClean(t *testing.T) {
+	inv := judged(t, strings.ReplaceAll(theirs, "castai-agent", "shop"))
+	slow := cluster.Ref{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "slows.cast.ai"}
+	for _, verb := range []engine.Verb{engine.Delete, engine.StripFinalizers, engine.Finalize} {
+		for result, clean := range map[engine.Result]bool{
+			engine.ResultLeft: false, engine.ResultFailed: false, engine.ResultDone: true, engine.ResultGone: true,
+		} {
+			var out bytes.Buffer
+			NewText(&out).Report(&engine.Report{Outcomes: []engine.Outcome{
+				{Verb: engine.Delete, Object: cluster.Ref{Kind: "Secret", Namespace: "shop", Name: "x"}, Result: engine.ResultDone},
+				{Verb: verb, Object: slow, Result: result},
+			}}, inv, nil)
+			if strings.Contains(out.String(), "Clean") != clean || !clean && !strings.Contains(out.String(), slow.Name) {
+				t.Errorf("%s %s: %s", verb, result, &out)
+			}
+		}
+	}
+}
+
 // What runs Cast AI's images where nothing proves that it lives is named in the
 // last line, which does not say that all is clean.
 func TestWhatRunsIsNotClean(t *testing.T) {
