@@ -75,7 +75,7 @@ func (r *Runner) makeNode(ctx context.Context, p *Pause, tell func(string)) erro
 	if err := r.Cluster.Apply(ctx, stateTarget(r.Namespace), content, false); err != nil {
 		return err
 	}
-	tell("for Cast AI to make the node")
+	tell("waits for Cast AI to make the node")
 	if err := r.operation(ctx, j.Node.Operation); err != nil {
 		return fmt.Errorf("the hibernation node could not be made: %w", err)
 	}
@@ -91,7 +91,7 @@ func (r *Runner) order(ctx context.Context, p *Pause, tell func(string)) (castai
 	if p.unheard = unanswered(ctx, err); !p.unheard {
 		return added, err
 	}
-	tell("to see whether Cast AI makes the node: there was no answer")
+	tell("checks whether Cast AI makes the node: there was no answer")
 	if added.NodeId = r.listed(ctx, p.Journal); added.NodeId == "" {
 		return added, err
 	}
@@ -138,7 +138,7 @@ func (r *Runner) giveUp(ctx context.Context, id string, tell func(string)) error
 	if _, err := r.API.DeleteNode(ctx, r.ClusterID, id, 0, true); err != nil && !castai.IsGone(err) {
 		return err
 	}
-	tell("for Cast AI to delete the node")
+	tell("waits for Cast AI to delete the node")
 	return wait.PollUntilContextCancel(ctx, polling, true, func(ctx context.Context) (bool, error) {
 		nodes, err := r.API.Nodes(ctx, r.ClusterID)
 		there := slices.ContainsFunc(nodes, func(n castai.Node) bool { return n.Id == id && n.State.Phase != "deleted" })
@@ -176,7 +176,7 @@ func (r *Runner) awaitReady(ctx context.Context, name string, tell func(string))
 func (r *Runner) awaitNode(ctx context.Context, tell func(string), is func(*Node) bool) error {
 	told := ""
 	return r.Cluster.Await(ctx, nodesResource(), "", nodeFields(), func(objects []*cluster.Object) (bool, error) {
-		why := "for the node to join the cluster"
+		why := "waits for the node to join the cluster"
 		for _, o := range objects {
 			n, err := newNode(o)
 			if err != nil {
@@ -187,9 +187,9 @@ func (r *Runner) awaitNode(ctx context.Context, tell func(string), is func(*Node
 			}
 			switch taints := n.otherTaints(); {
 			case !n.ready():
-				why = "for node " + n.Object.Name + " to be ready"
+				why = "waits for node " + n.Object.Name + " to be ready"
 			case len(taints) > 0:
-				why = fmt.Sprintf("for node %s to lose its taints: %s", n.Object.Name,
+				why = fmt.Sprintf("waits for node %s to lose its taints: %s", n.Object.Name,
 					names(taints, func(s string) string { return s }))
 			default:
 				return true, nil
@@ -215,7 +215,7 @@ func (r *Runner) awaitEssential(ctx context.Context, p *Pause, tell func(string)
 			// Where no budget allows an eviction, its pods move when their nodes go.
 			return slices.ContainsFunc(p.Follow, func(m Move) bool { return m.Workload == w })
 		})
-		if why := "for a pod on a node that stays: " + names(missing,
+		if why := "waits for a pod on a node that stays: " + names(missing,
 			func(w *Workload) string { return w.Ref().String() }); len(missing) > 0 && why != told {
 			told = why
 			tell(why)

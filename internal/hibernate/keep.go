@@ -267,7 +267,7 @@ func (r *Runner) moveOne(ctx context.Context, w *Workload, p *Pod, tell func(str
 		err := r.Cluster.Evict(ctx, p.Object.Target())
 		if apierrors.IsTooManyRequests(err) {
 			if !told {
-				tell("for PodDisruptionBudgets to allow the eviction of pod " + p.Object.Name)
+				tell("waits for PodDisruptionBudgets to allow the eviction of pod " + p.Object.Name)
 			}
 			told = true
 			return false, nil
@@ -281,6 +281,6 @@ func (r *Runner) moveOne(ctx context.Context, w *Workload, p *Pod, tell func(str
 	case err != nil:
 		return fmt.Errorf("pod %s can't be evicted: %w", p.Object.Name, err)
 	}
-	tell("for the replacement of pod " + p.Object.Name)
+	tell("waits for the replacement of pod " + p.Object.Name)
 	return running(p.Object.UID, func(n int) bool { return n >= before })
 }

@@ -375,7 +375,7 @@ func (r *Runner) awaitStatus(ctx context.Context, api ManagedAPI, end managedEnd
 			return true, nil
 		case c.Status == end.during:
 			began = true
-			tell("for the service: the cluster is " + c.Status)
+			tell("waits for the service: the cluster is " + c.Status)
 		case c.Status != end.before || began:
 			return false, errors.New("the cluster is " + cmp.Or(c.Status, "in an unknown state") +
 				" now: the console says why (" + cmp.Or(c.ReconcileError, "no reason is given by the API") + ")")
@@ -413,7 +413,10 @@ func (s *State) Way(keep []string) Way {
 			foreign++
 		}
 	}
-	if foreign > 0 {
+	switch {
+	case foreign == 1:
+		against = append(against, "one node is not Cast AI's, and would go, too")
+	case foreign > 1:
 		against = append(against, fmt.Sprintf("%d nodes are not Cast AI's, and would go, too", foreign))
 	}
 	if len(s.Nodes) > mostNodes {

@@ -309,8 +309,10 @@ func TestWhichWayFits(t *testing.T) {
 			want: "--add-tolerations"},
 		"another provider":   {objects: whole, provider: "openshift", want: "this is openshift"},
 		"namespaces to keep": {objects: whole, provider: "gke", keep: []string{"shop"}, want: "keeps none"},
-		"nodes that are not Cast AI's": {objects: whole + aNode("f", "foreign"), provider: "eks",
-			want: "1 nodes are not Cast AI's"},
+		"a node that is not Cast AI's": {objects: whole + aNode("f", "foreign"), provider: "eks",
+			want: "one node is not Cast AI's"},
+		"nodes that are not Cast AI's": {objects: whole + aNode("f", "foreign") + aNode("g", "foreign"), provider: "eks",
+			want: "2 nodes are not Cast AI's"},
 	} {
 		s := situation(t, tc.objects, func(s *State) { s.Console.Cluster.ProviderType = tc.provider })
 		if w := s.Way(tc.keep); w.Managed != tc.managed || !strings.Contains(w.String(), tc.want) {
