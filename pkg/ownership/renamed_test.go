@@ -91,9 +91,9 @@ func everythingGoes(t *testing.T, s *scene, but ...string) {
 // administrator copied in part stays.
 func renamedSituations() []situation {
 	const evictor, agent = "castai-evictor-0.35.136", "castai-agent-0.153.2"
-	pair := func(bindingChart, roleChart, binds, granted, account string) func(testing.TB, *scene) {
+	pair := func(roleChart, binds, granted, account string) func(testing.TB, *scene) {
 		return yamls(chartLabel(role(granted), roleChart),
-			chartLabel(binding(binds, granted, "ServiceAccount:"+account), bindingChart))
+			chartLabel(binding(binds, granted, "ServiceAccount:"+account), evictor))
 	}
 	nothing := func(testing.TB) *scene { return &scene{} }
 	of := func(name, verdict, binds string, make func(testing.TB, *scene)) situation {
@@ -101,26 +101,26 @@ func renamedSituations() []situation {
 	}
 	return []situation{
 		of("a binding and a role with the names and the label of a chart", "owned", "castai-evictor",
-			pair(evictor, evictor, "castai-evictor", "castai-evictor", "finops/default")),
+			pair(evictor, "castai-evictor", "castai-evictor", "finops/default")),
 		of("the role has no label", "unclear", "castai-evictor",
-			pair(evictor, "", "castai-evictor", "castai-evictor", "finops/default")),
+			pair("", "castai-evictor", "castai-evictor", "finops/default")),
 		of("the role has the label of another chart", "unclear", "castai-evictor",
-			pair(evictor, agent, "castai-evictor", "castai-evictor", "finops/default")),
+			pair(agent, "castai-evictor", "castai-evictor", "finops/default")),
 		of("the role has another name", "unclear", "castai-evictor",
-			pair(evictor, evictor, "castai-evictor", "payments-reader", "finops/default")),
+			pair(evictor, "castai-evictor", "payments-reader", "finops/default")),
 		of("the binding has another name", "unclear", "payments",
-			pair(evictor, evictor, "payments", "castai-evictor", "finops/default")),
+			pair(evictor, "payments", "castai-evictor", "finops/default")),
 		of("both have another name, for an account of others", "unclear", "payments",
-			pair(evictor, evictor, "payments", "payments", "finops/payments")),
+			pair(evictor, "payments", "payments", "finops/payments")),
 		of("both have another name than the account of others beside Cast AI", "unclear", "sre-debug",
-			pair(evictor, evictor, "sre-debug", "sre-debug", "castai-agent/web")),
+			pair(evictor, "sre-debug", "sre-debug", "castai-agent/web")),
 		of("both are called after a program of the chart, for an account of others", "unclear", "castai-evictor-x",
-			pair(evictor, evictor, "castai-evictor-x", "castai-evictor-x", "finops/default")),
+			pair(evictor, "castai-evictor-x", "castai-evictor-x", "finops/default")),
 		of("so, where Cast AI lives by name", "owned", "castai-evictor-x",
-			pair(evictor, evictor, "castai-evictor-x", "castai-evictor-x", "castai-agent/default")),
+			pair(evictor, "castai-evictor-x", "castai-evictor-x", "castai-agent/default")),
 		of("both have the account's name, where Cast AI lives by name", "owned", "corp-x-crds",
-			pair(evictor, evictor, "corp-x-crds", "corp-x-crds", "castai-agent/corp-x")),
-		{name: "a built-in role with a label", with: nothing, make: pair(evictor, evictor, "castai-evictor", "system:corp",
+			pair(evictor, "corp-x-crds", "corp-x-crds", "castai-agent/corp-x")),
+		{name: "a built-in role with a label", with: nothing, make: pair(evictor, "castai-evictor", "system:corp",
 			"castai-agent/default"), want: map[string]string{"ClusterRole/system:corp": "unclear"}},
 		{
 			name: "what others made with an account that was there before stays", with: nothing,
