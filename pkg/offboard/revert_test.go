@@ -14,7 +14,10 @@ import (
 const users = `
 apiVersion: v1
 kind: Namespace
-metadata: {name: payments, labels: {liqo.io/scheduling-enabled: "true", rebalancing.cast.ai/active: "true", team: payments}}
+metadata:
+  name: payments
+  labels: {liqo.io/scheduling-enabled: "true", rebalancing.cast.ai/active: "true", team: payments}
+  managedFields: [{manager: kentroller, operation: Update}]
 ---
 apiVersion: v1
 kind: Namespace
@@ -22,7 +25,7 @@ metadata: {name: shop, labels: {tsc-scaledown.cast.ai/enabled: "true"}}
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: web, namespace: shop}
+metadata: {name: web, namespace: shop, managedFields: [{manager: OpenAPI-Generator, operation: Update}]}
 spec:
   template:
     spec:
@@ -35,7 +38,7 @@ spec:
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: only, namespace: shop}
+metadata: {name: only, namespace: shop, managedFields: [{manager: OpenAPI-Generator, operation: Update}]}
 spec:
   template:
     spec:

@@ -31,7 +31,7 @@ func TestSituations(t *testing.T) {
 	all := castAI(t)
 	for _, list := range [][]situation{releaseSituations(), accessSituations(), clusterSituations(), namespaceSituations(),
 		liqoSituations(), leftoverSituations(), authoritySituations(), aliasSituations(), insideSituations(),
-		unlistedSituations(), renamedSituations(), cutSituations(), usedSituations()} {
+		unlistedSituations(), renamedSituations(), cutSituations(), usedSituations(), madeSituations()} {
 		for _, s := range list {
 			if s.with == nil {
 				s.with = func(testing.TB) *scene { return all.clone() }

@@ -41,7 +41,7 @@ func (v *clusterView) judgeBindings() {
 func (v *clusterView) judgeSubjects(b *binding) {
 	known := 0
 	for _, a := range b.accounts {
-		if v.knownAccount(a) {
+		if v.knownAccount(a) || v.forGateway(b, a) {
 			known++
 		}
 	}

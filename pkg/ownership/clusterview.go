@@ -208,7 +208,8 @@ func (v *clusterView) claim(o *cluster.Object, c *Component, e Evidence) {
 
 // knownAccount tells whether a ServiceAccount is Cast AI's by cluster-scoped
 // evidence: a binding of Cast AI's names it; it lives in a home under the exact
-// name of a program of Cast AI's; or Cast AI's controllers made the namespace.
+// name of a program of Cast AI's; or it is that of a virtual kubelet, in a namespace
+// that Cast AI's controllers made.
 func (v *clusterView) knownAccount(a cluster.Ref) bool {
 	if v.accounts[a] {
 		return true
@@ -216,8 +217,7 @@ func (v *clusterView) knownAccount(a cluster.Ref) bool {
 	if !v.isHome(a.Namespace) {
 		return false
 	}
-	home := v.namedHome(a.Namespace)
-	if home != nil && home.generated() || v.exactAccount(a.Name) && v.corroborated(v.program(a.Name), a.Namespace) {
+	if v.generatedAccount(a) || v.exactAccount(a.Name) && v.corroborated(v.program(a.Name), a.Namespace) {
 		return true
 	}
 	for release := range v.releases[a.Namespace] {

@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -59,6 +60,17 @@ func MadeAgain(o *cluster.Object) bool {
 	}, o.Ref().GroupKind().String())
 }
 
+// makers are the kinds for which Kubernetes' controllers make what is MadeAgain.
+var makers = []string{
+	"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicationController", "Service",
+}
+
+// custom tells whether an owner is of a kind that is not built in.
+func custom(r metav1.OwnerReference) bool {
+	group, _, grouped := strings.Cut(r.APIVersion, "/")
+	return grouped && strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io")
+}
+
 // holdsMore tells whether more than the object goes with it: what is in a
 // namespace, of a kind, on a machine, or on a disk.
 func holdsMore(o *cluster.Object) bool {
@@ -70,8 +82,18 @@ func holdsMore(o *cluster.Object) bool {
 // their images, unless a controller made it, or a program that is neither Cast AI's
 // nor Kubernetes' wrote it.
 func attached(r *reader, o *cluster.Object) (Evidence, bool) {
-	if MadeAgain(o) && o.Controller() != nil {
-		return Evidence{}, false
+	if MadeAgain(o) {
+		c := o.Controller()
+		switch {
+		case c != nil && slices.Contains(makers, c.Kind):
+			return Evidence{}, false
+		case c != nil && custom(*c): // its controller makes it, under whatever name
+			return r.writtenBy(o, byHand)
+		case len(o.Managers) == 0 && !slices.ContainsFunc(o.Owners, custom):
+			return Evidence{Rule: "owner", Text: text("no controller of Kubernetes makes a %s for a %s", o.Resource.Kind,
+				o.Owners[0].Kind)}, true
+		}
+		return r.writtenBy(o, func(m string) bool { return m != "kubelet" && m != "kube-scheduler" })
 	}
 	if spec, ok := podSpec(o); ok && o.Controller() == nil {
 		if list := images(spec); !slices.ContainsFunc(list, r.cat.published) {

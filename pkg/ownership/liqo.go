@@ -220,6 +220,31 @@ func (v *clusterView) judgeLiqo() {
 	}
 }
 
+// generatedAccount tells whether a ServiceAccount is that of a virtual kubelet, vk-NAME
+// (liqo pkg/vkMachinery), in a namespace that Cast AI's Liqo made.
+func (v *clusterView) generatedAccount(a cluster.Ref) bool {
+	home := v.namedHome(a.Namespace)
+	return home != nil && home.generated() && strings.HasPrefix(a.Name, "vk-")
+}
+
+// forGateway tells whether a binding with a label of Cast AI's Liqo is for an account in
+// a namespace that it made: those of its gateways have whatever name their template says.
+func (v *clusterView) forGateway(b *binding, a cluster.Ref) bool {
+	home := v.namedHome(a.Namespace)
+	return home != nil && home.generated() && v.liqoLabel(b.Object) != ""
+}
+
+// liqoLabel returns the key of a label of Cast AI's Liqo that an object has, or "".
+func (r *reader) liqoLabel(o *cluster.Object) string {
+	for key := range o.Labels {
+		domain, _, prefixed := strings.Cut(key, "/")
+		if prefixed && r.liqo == liqoCastAI && r.cat.group(domain) == r.liqoComponent() {
+			return key
+		}
+	}
+	return ""
+}
+
 const omniProvider = "castai-omni://"
 
 // judgeNodes: virtual nodes of Cast AI's Liqo. A kubelet writes labels, taints

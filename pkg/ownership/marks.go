@@ -47,10 +47,9 @@ func (inv *Inventory) Marks(objects []*cluster.Object) []Mark {
 		}
 		var m Mark
 		switch o.Ref().GroupKind().String() {
-		case "Deployment.apps":
-			m = tolerationMark(o)
-		case "StatefulSet.apps", "DaemonSet.apps":
-			if _, marked := o.Annotations[hibernationMark]; marked {
+		case "Deployment.apps", "StatefulSet.apps", "DaemonSet.apps":
+			byJob := o.Resource.Kind == "Deployment" && slices.Contains(o.Managers, jobManager)
+			if _, marked := o.Annotations[hibernationMark]; marked || byJob {
 				m = tolerationMark(o)
 			}
 		case "Namespace":
@@ -102,7 +101,7 @@ func (inv *Inventory) hibernates() bool {
 }
 
 // tolerationMark: Cast AI's job writes it into Deployments only, so that one
-// elsewhere is a person's, unless a mark says otherwise.
+// elsewhere, or where the job wrote nothing, is a person's, unless a mark says otherwise.
 func tolerationMark(o *cluster.Object) Mark {
 	rest, found := without(o, pausedCluster, "spec", "template", "spec", "tolerations")
 	if !found {
@@ -115,8 +114,12 @@ func tolerationMark(o *cluster.Object) Mark {
 	}
 }
 
-// namespaceMark: what Cast AI's controllers put on namespaces of users.
+// namespaceMark: what Cast AI's controllers put on namespaces of users. Where none of
+// them has written, the label is a person's.
 func (inv *Inventory) namespaceMark(o *cluster.Object) Mark {
+	if !slices.ContainsFunc(o.Managers, inv.judged.cat.writes) {
+		return Mark{}
+	}
 	keys := []string{rebalancing}
 	if inv.judged.cluster.liqo == liqoCastAI {
 		keys = append(keys, offloaded)

@@ -42,7 +42,9 @@ func (v *spaceView) tie(o *cluster.Object) (*Component, string) {
 	if ns := v.above.namespace(v.name); ns != nil && ns.Terminating() {
 		return nil, "it goes with the namespace, which is being deleted"
 	}
-	if home.generated() && o.Resource.Kind != "PersistentVolumeClaim" && !slices.ContainsFunc(o.Managers, byHand) {
+	account := o.Resource.Group == "" && o.Resource.Kind == "ServiceAccount"
+	if home.generated() && o.Resource.Kind != "PersistentVolumeClaim" && !slices.ContainsFunc(o.Managers, byHand) &&
+		(!account || v.above.generatedAccount(o.Ref())) {
 		return v.liqoComponent(), "Cast AI's controllers made the namespace for themselves"
 	}
 	for _, f := range o.Finalizers {
@@ -50,11 +52,8 @@ func (v *spaceView) tie(o *cluster.Object) (*Component, string) {
 			return nil, "it has the finalizer " + f + " of Cast AI's"
 		}
 	}
-	for key := range o.Labels {
-		domain, _, prefixed := strings.Cut(key, "/")
-		if prefixed && v.liqo == liqoCastAI && v.cat.group(domain) == v.liqoComponent() {
-			return v.liqoComponent(), "it has the label " + key + " of Cast AI's Liqo"
-		}
+	if key := v.liqoLabel(o); key != "" {
+		return v.liqoComponent(), "it has the label " + key + " of Cast AI's Liqo"
 	}
 	if len(o.Managers) == 1 && v.cat.unmistakable(o.Managers[0]) && v.app(o.Managers[0]) != nil {
 		return v.app(o.Managers[0]), text("only %s wrote it", o.Managers[0])

@@ -7,11 +7,11 @@ import (
 	"github.com/castai/kubectl-castai/test/fixtures"
 )
 
-// team is what Cast AI has written into, and what its user wrote.
+// team is what its user wrote.
 const team = `
 apiVersion: v1
 kind: Namespace
-metadata: {name: team, labels: {rebalancing.cast.ai/active: "true", owner: team}}
+metadata: {name: team, labels: {owner: team}}
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -23,7 +23,6 @@ spec:
     metadata: {labels: {app: web}}
     spec:
       tolerations:
-        - {key: scheduling.cast.ai/paused-cluster, operator: Exists, effect: NoSchedule}
         - {key: scheduling.cast.ai/spot, operator: Exists}
       containers: [{name: web, image: registry.example.com/web}]
 `
@@ -33,6 +32,17 @@ spec:
 func TestRevertWorkloads(t *testing.T) {
 	if err := cluster.Apply(t.Context(), team); err != nil {
 		t.Fatal(err)
+	}
+	// What Cast AI writes, under the names of its programs.
+	for _, args := range [][]string{
+		{"label", "namespace/team", "rebalancing.cast.ai/active=true", "--field-manager=kentroller"},
+		{"patch", "-n", "team", "deployment/web", "--type=json", "--field-manager=OpenAPI-Generator", "-p",
+			`[{"op": "add", "path": "/spec/template/spec/tolerations/-", "value":
+				{"key": "scheduling.cast.ai/paused-cluster", "operator": "Exists", "effect": "NoSchedule"}}]`},
+	} {
+		if _, err := cluster.Kubectl(t.Context(), args...); err != nil {
+			t.Fatal(err)
+		}
 	}
 	defer func() {
 		if _, err := cluster.Kubectl(t.Context(), "delete", "namespace", "team"); err != nil {
