@@ -15,6 +15,7 @@ import (
 // TestBackup: what unstick-ns takes finalizers off is saved before, and recorded
 // while it happens. What was being deleted before is not put back by restore.
 func TestBackup(t *testing.T) {
+	t.Parallel()
 	ns, dir := fresh(t), filepath.Join(t.TempDir(), "saved")
 	create(t, configMaps, ns, "held", map[string]any{"data": map[string]any{"key": "value"}}, hold)
 	begin(t, ns)

@@ -168,6 +168,7 @@ func isReady(t *testing.T, ns, name string) {
 // A running operator that needs a minute is waited for; by name only it is not.
 // (finalizer-doctor refuses with UNKNOWN; knsk and unstuck strip, and it leaks.)
 func TestLivingOperator(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name     string
 		deployed bool

@@ -17,6 +17,7 @@ var templates = schema.GroupVersionResource{Version: "v1", Resource: "podtemplat
 // cluster get their time and are then asked for; once they are not there any more, their finalizer is removed.
 // (finalizer-doctor refuses with UNKNOWN; knsk and unstuck strip, and it leaks.)
 func TestOwnerThatMayLive(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, manager string
 		kind          schema.GroupVersionResource

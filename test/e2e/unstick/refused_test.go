@@ -95,9 +95,9 @@ func TestPolicyThatRefusesUpdates(t *testing.T) {
 }
 
 // A policy that refuses DELETE: the condition that says so is shown, and nobody else
-// is blamed. (unstuck prints the condition and exits with 0.)
+// is blamed. (unstuck prints the condition and exits with 0.) It also refuses where the
+// namespace is gone and has no labels to select by: no other test runs at the same time.
 func TestPolicyThatRefusesDeletion(t *testing.T) {
-	t.Parallel()
 	ns := fresh(t)
 	create(t, configMaps, ns, "a", nil)
 	name := policy(t, ns, "DELETE")
@@ -108,7 +108,6 @@ func TestPolicyThatRefusesDeletion(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	causes := diagnose(t, finalize.Options{}, ns)[0].Causes
-	// Other tests of the package break things for the whole cluster meanwhile.
 	mine := slices.IndexFunc(causes, func(c finalize.Cause) bool { return strings.Contains(c.Summary, name) })
 	if mine < 0 {
 		t.Fatalf("%s is no cause: %+v", name, causes)
@@ -158,6 +157,7 @@ func hook(t *testing.T, ns, name string, answer func(w http.ResponseWriter, r *h
 // anything is tried, with the command that makes them leave out this namespace.
 // (unstuck fails with exit 2; knsk orphans the object.)
 func TestWebhooksThatRefuse(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request, string){
 		"denies": func(w http.ResponseWriter, _ *http.Request, uid string) {
 			_, _ = fmt.Fprintf(w,
