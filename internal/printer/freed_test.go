@@ -11,7 +11,8 @@ import (
 
 // That nothing had to be done is said only of what is freed.
 func TestNothingHadToBeDone(t *testing.T) {
-	before := []*finalize.Diagnosis{{Namespace: "shop", UID: "1", State: finalize.Terminating}}
+	var before []*finalize.Diagnosis
+	before = append(before, &finalize.Diagnosis{Namespace: "shop", UID: "1", State: finalize.Terminating})
 	for name, tc := range map[string]struct {
 		after []*finalize.Diagnosis
 		says  string
