@@ -10,10 +10,8 @@ import (
 // madeSituations are about what a person made by hand as if a controller had.
 func madeSituations() []situation {
 	const clusterRole = "ClusterRole.rbac.authorization.k8s.io/castai-agent"
-	controlled := func(more string) string {
-		return "ownerReferences: [{apiVersion: " + rbacV1 + ", kind: ClusterRole, name: castai-agent, uid: " +
-			clusterRole + ", controller: true}]" + more
-	}
+	const controlled = "ownerReferences: [{apiVersion: " + rbacV1 + ", kind: ClusterRole, name: castai-agent, uid: " +
+		clusterRole + ", controller: true}]"
 	const mutation = "ownerReferences: [{apiVersion: pod-mutations.cast.ai/v1, kind: PodMutation, name: mine, " +
 		"uid: PodMutation.pod-mutations.cast.ai/mine, controller: true}]"
 	vk := "ServiceAccount:omni-edge-1/"
@@ -23,9 +21,9 @@ func madeSituations() []situation {
 			make: yamls(thing("pod-mutations.cast.ai/v1", "PodMutation", "", "mine"),
 				thing("v1", "Pod", "shop", "custom", by("manager"), mutation), thing("v1", "Pod", "shop", "hand",
 					by("kubectl-run"), mutation),
-				thing("v1", "Pod", "shop", "nobody", controlled("")), thing("v1", "Pod", "castai-agent", "person",
-					controlled(""), by("kubectl-run")), thing("batch/v1", "Job", "shop", "person", controlled(""), by("terraform")),
-				thing("v1", "Pod", "shop", "own", controlled(""),
+				thing("v1", "Pod", "shop", "nobody", controlled), thing("v1", "Pod", "castai-agent", "person",
+					controlled, by("kubectl-run")), thing("batch/v1", "Job", "shop", "person", controlled, by("terraform")),
+				thing("v1", "Pod", "shop", "own", controlled,
 					"managedFields: [{manager: castai-agent}, {manager: kubelet}, {manager: kube-scheduler}]")),
 			want: map[string]string{
 				"Pod/shop/nobody":         "unclear no controller of Kubernetes makes a Pod for a ClusterRole",
