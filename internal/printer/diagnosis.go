@@ -155,10 +155,11 @@ func (t *Text) NothingStuck(terminating, orphans bool) {
 func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 	t.line("%s", freedTotals(r, before, after))
 	for i, d := range after {
+		freed := d.Freed(before[i]) //nolint:gosec // there is one before for each after
 		switch unknown := d.PossiblyOrphaned(r); {
-		case d.Freed(before[i]) && len(unknown) > 0:
+		case freed && len(unknown) > 0:
 			t.line("Namespace %s is gone, but nobody knows whether %s of it are left.", d.Namespace, strings.Join(unknown, ", "))
-		case d.Freed(before[i]):
+		case freed:
 			t.line("%s is freed.", capital(d.Title()))
 		case d.State == finalize.Missing:
 			t.line("Namespace %s is gone, but not what was in it.", d.Namespace)
