@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/castai/kubectl-castai/test/living"
 )
 
 // A settled installation goes, nothing comes back, and its backup brings it to life again.
@@ -62,7 +64,8 @@ const evictorRecord = "sh.helm.release.v1.castai-evictor.v1"
 func TestPendingRelease(t *testing.T) {
 	before := cluster.Settled(t)
 	reset(t, before)
-	interrupted(t, func(name string) bool { return strings.HasSuffix(name, "/"+evictorRecord) })
+	slow := living.More{Component: "castai-evictor", Version: "0.35.136", Values: map[string]any{"crdUpgradeSeconds": 60}}
+	interrupted(t, func(name string) bool { return strings.HasSuffix(name, "/"+evictorRecord) }, slow)
 	backup := t.TempDir() + "/backup"
 	offboard(t, backup, "--clean-up-timeout=0")
 	clean(t, before)
@@ -124,7 +127,7 @@ func interrupt(t *testing.T, n int) bool {
 }
 
 // interrupted does so when the object has appeared.
-func interrupted(t *testing.T, at func(name string) bool) bool {
+func interrupted(t *testing.T, at func(name string) bool, more ...living.More) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -132,7 +135,7 @@ func interrupted(t *testing.T, at func(name string) bool) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd, err := cluster.Program(ctx, "install")
+	cmd, err := cluster.Program(ctx, "install", more...)
 	if err != nil {
 		t.Fatal(err)
 	}

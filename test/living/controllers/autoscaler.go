@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -76,10 +74,6 @@ func recommend(ctx context.Context, c client.Client, d *appsv1.Deployment) error
 // cleanUpAutoscaler is what the hook does at an uninstallation: it strips the finalizers of
 // one Recommendation after the other, and deletes their definition. What was written into workloads stays.
 func cleanUpAutoscaler(ctx context.Context) error {
-	seconds, err := strconv.Atoi(os.Getenv("CLEAN_UP_SECONDS"))
-	if err != nil {
-		return fmt.Errorf("CLEAN_UP_SECONDS: %w", err)
-	}
 	c, err := newClient()
 	if err != nil {
 		return err
@@ -93,11 +87,8 @@ func cleanUpAutoscaler(ctx context.Context) error {
 		return err
 	}
 	for i := range all.Items {
-		timer := time.NewTimer(time.Duration(seconds) * time.Second)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
+		if err := takeTime(ctx, "CLEAN_UP_SECONDS"); err != nil {
+			return err
 		}
 		patch := client.RawPatch(client.Merge.Type(), []byte(`{"metadata":{"finalizers":null}}`))
 		if err := client.IgnoreNotFound(c.Patch(ctx, &all.Items[i], patch)); err != nil {

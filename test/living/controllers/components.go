@@ -101,6 +101,9 @@ spec:
 
 // CRDUpgrade is the Job of castai-evictor's hook: it defines EvictorConfig and makes one, without any marks.
 func CRDUpgrade(ctx context.Context) error {
+	if err := takeTime(ctx, "CRD_UPGRADE_SECONDS"); err != nil {
+		return err
+	}
 	c, err := newClient()
 	if err != nil {
 		return err

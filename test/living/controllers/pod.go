@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -115,6 +116,22 @@ func lead(ctx context.Context, lease string, work func(ctx context.Context, c cl
 		return err
 	}
 	return m.Start(ctx)
+}
+
+// takeTime waits for as many seconds as a variable of the pod says.
+func takeTime(ctx context.Context, variable string) error {
+	seconds, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil {
+		return fmt.Errorf("%s: %w", variable, err)
+	}
+	timer := time.NewTimer(time.Duration(seconds) * time.Second)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // every calls f at once, and then with every period, until ctx ends.
