@@ -40,10 +40,7 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 			known[o.UID] = known[o.UID] || !inv.Arrived(o.Ref())
 		}
 	}
-	running := ""
-	if i := slices.IndexFunc(after.Owned(), func(i *ownership.Item) bool { return isPod(i.Object) }); i >= 0 {
-		running = after.Owned()[i].Object.Ref().String()
-	}
+	running := ranBefore(after, known)
 	var out []Return
 	for _, o := range after.Objects() {
 		_, again := was[o.Ref()]
@@ -61,6 +58,31 @@ func Returned(after *ownership.Inventory, before ...*ownership.Inventory) []Retu
 		out = append(out, r)
 	}
 	return out
+}
+
+// ranBefore returns a pod of Cast AI's whose workload was there before, or "". One that
+// was put back with its workload is rather made by who makes the rest. A pod is at most
+// two steps away from its workload.
+func ranBefore(after *ownership.Inventory, known map[types.UID]bool) string {
+	there := map[types.UID]*cluster.Object{}
+	for _, o := range after.Objects() {
+		there[o.UID] = o
+	}
+	for _, i := range after.Owned() {
+		o := i.Object
+		if !isPod(o) {
+			continue
+		}
+		for range 2 {
+			if c := o.Controller(); c != nil && there[c.UID] != nil {
+				o = there[c.UID]
+			}
+		}
+		if c := o.Controller(); known[o.UID] || c != nil && known[c.UID] {
+			return i.Object.Ref().String()
+		}
+	}
+	return ""
 }
 
 // late returns the UIDs of what came while Cast AI was being removed and would go
@@ -145,7 +167,7 @@ func isOwn(manager string) bool {
 var common = []string{"manager", "controller", "operator", "main", "Go-http-client", "unknown"}
 
 // remedy says what to do about an object that came back. running is a pod of Cast
-// AI's that is still in the cluster, or empty.
+// AI's that may have made it, or empty.
 func remedy(o *cluster.Object, running string) string {
 	if tool := ownership.ManagedBy(o); tool != "" {
 		return "remove Cast AI there: " + tool + " manages it"
@@ -160,8 +182,8 @@ func remedy(o *cluster.Object, running string) string {
 		if running != "" {
 			return manager + " made it, and " + running + " is still here: stop that, then run offboard again"
 		}
-		return manager + " made it, and nothing of Cast AI's runs in this cluster any more: stop it where it runs, " +
-			"outside of this cluster, then run offboard again"
+		return manager + " made it, and nothing of Cast AI's that ran in this cluster before does any more: " +
+			"stop it where it runs, most likely outside of this cluster, then run offboard again"
 	}
 	if w := writerOf(o); w != nil {
 		return w.remedy

@@ -163,6 +163,36 @@ spec: {group: autoscaling.cast.ai, names: {kind: EvictorConfig, plural: evictorc
 	}
 }
 
+// A pod of a workload that was put back itself is no reason to look for what puts things back in the cluster.
+func TestReturnedPodsMakeNothing(t *testing.T) {
+	before := inventory(t, home, asItIs)
+	after := inventory(t, home+`---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: castai-agent-1-a
+  namespace: castai-agent
+  ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: castai-agent, uid: deployment-1, controller: true}]
+`, func(u *unstructured.Unstructured) {
+		if u.GetKind() != "Namespace" {
+			u.SetUID("again-" + u.GetUID())
+			wroteAs(u, "castai-cluster-controller")
+		}
+		if owners := u.GetOwnerReferences(); len(owners) > 0 {
+			owners[0].UID = "again-" + owners[0].UID
+			u.SetOwnerReferences(owners)
+		}
+	})
+	got := offboard.Returned(after, before)
+	i := slices.IndexFunc(got, func(r offboard.Return) bool { return r.Kind == "CustomResourceDefinition" })
+	if i < 0 || !strings.Contains(got[i].Remedy, "outside of this cluster") {
+		t.Errorf("%+v", got)
+	}
+	if !slices.ContainsFunc(after.Owned(), func(i *ownership.Item) bool { return i.Object.Resource.Kind == "Pod" }) {
+		t.Error("the pod is not Cast AI's")
+	}
+}
+
 // anew is what a person makes where Cast AI was, under names that Cast AI uses, too.
 const anew = `apiVersion: v1
 kind: Namespace
