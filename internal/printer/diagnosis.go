@@ -155,7 +155,7 @@ func (t *Text) NothingStuck(terminating, orphans bool) {
 func (t *Text) Freed(r *engine.Report, before, after []*finalize.Diagnosis) {
 	t.line("%s", freedTotals(r, before, after))
 	for i, d := range after {
-		freed := d.Freed(before[i]) //nolint:gosec // there is one before for each after
+		freed := d.Freed(before[i])
 		switch unknown := d.PossiblyOrphaned(r); {
 		case freed && len(unknown) > 0:
 			t.line("Namespace %s is gone, but nobody knows whether %s of it are left.", d.Namespace, strings.Join(unknown, ", "))
