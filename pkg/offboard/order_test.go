@@ -3,6 +3,7 @@ package offboard_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/castai/kubectl-castai/pkg/cluster/clustertest"
 	"github.com/castai/kubectl-castai/pkg/engine"
@@ -101,5 +102,27 @@ func TestTheOrderOfAPlan(t *testing.T) {
 		if got[kind] != phase {
 			t.Errorf("%s is removed in the phase %q, not %q", kind, got[kind], phase)
 		}
+	}
+}
+
+// Whoever writes ownerReferences may close a circle of them, and nothing follows it for ever.
+func TestOwnersInACircle(t *testing.T) {
+	pod := func(name, owner string) string {
+		return "\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", namespace: castai-agent, uid: " + name +
+			", labels: {app: agent}, ownerReferences: [{apiVersion: v1, kind: Pod, name: " + owner + ", uid: " + owner +
+			", controller: true}]}\nspec: {serviceAccountName: castai-agent, " +
+			"containers: [{name: agent, image: us-docker.pkg.dev/castai-hub/library/agent:v1}]}\n"
+	}
+	_, snap := clustertest.World(t, everyPhase+pod("left", "right")+pod("right", "left")+pod("alone", "alone"))
+	cat, err := ownership.LoadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned := make(chan *engine.Plan, 1)
+	go func() { planned <- offboard.New(take(t, snap), cat, offboard.Options{}) }()
+	select {
+	case <-planned:
+	case <-time.After(10 * time.Second):
+		t.Fatal("there is no plan after 10 s")
 	}
 }

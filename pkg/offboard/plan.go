@@ -343,7 +343,9 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 	if !isPod(i.Object) {
 		return "", false
 	}
-	for o := i.Object; ; {
+	seen := map[types.UID]bool{} // owners may stand in a circle
+	for o := i.Object; !seen[o.UID]; {
+		seen[o.UID] = true
 		if o.Terminating() || stopped(o) {
 			return PhaseStop, true
 		}
@@ -363,6 +365,7 @@ func (p *planner) stoppedPod(i *ownership.Item) (string, bool) {
 		}
 		o = up.Object
 	}
+	return "", false
 }
 
 func isPod(o *cluster.Object) bool { return o.Resource.Kind == "Pod" && o.Resource.Group == "" }
@@ -370,7 +373,9 @@ func isPod(o *cluster.Object) bool { return o.Resource.Kind == "Pod" && o.Resour
 // orphaned tells whether what made a pod has gone, with what would tell whose it
 // is: somebody is removing its workload, and Kubernetes collects the rest.
 func (p *planner) orphaned(pod *cluster.Object) bool {
-	for o := pod; ; {
+	seen := map[types.UID]bool{} // owners may stand in a circle
+	for o := pod; !seen[o.UID]; {
+		seen[o.UID] = true
 		c := o.Controller()
 		if c == nil {
 			return false
@@ -381,6 +386,7 @@ func (p *planner) orphaned(pod *cluster.Object) bool {
 		}
 		o = up
 	}
+	return false
 }
 
 // stopped tells whether a workload was stopped before.

@@ -178,8 +178,12 @@ func serveAll(t *testing.T, manifest string) *world {
 // namespaceController empties and ends what is being deleted at once: the
 // unkindest that it may be.
 func (w *world) namespaceController(*clustertest.Request) clustertest.Fault {
-	for _, name := range w.Refs() {
-		ns := w.Get(cluster.Ref{Kind: "Namespace", Name: strings.TrimPrefix(name, "Namespace/")})
+	for _, ref := range w.Refs() {
+		name, is := strings.CutPrefix(ref, "Namespace/")
+		if !is {
+			continue
+		}
+		ns := w.Get(cluster.Ref{Kind: "Namespace", Name: name})
 		if ns == nil || ns.GetDeletionTimestamp() == nil {
 			continue
 		}

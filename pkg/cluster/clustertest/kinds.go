@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -36,10 +37,10 @@ var allVerbs = []string{"create", "delete", "deletecollection", "get", "list", "
 // unserved are kinds of k8s.io/api that a default API server does not serve.
 var unserved = []string{"ComponentStatus"}
 
-// builtIn returns the resources that every API server serves: the kinds of
+// builtIn holds the resources that every API server serves: the kinds of
 // k8s.io/api in their best stable version, CustomResourceDefinitions and
 // APIServices.
-func builtIn() []*kind {
+var builtIn = sync.OnceValue(func() []*kind {
 	var out []*kind
 	versions := scheme.Scheme.PrioritizedVersionsAllGroups()
 	slices.SortStableFunc(versions, func(a, b schema.GroupVersion) int {
@@ -73,7 +74,7 @@ func builtIn() []*kind {
 		&kind{GroupVersionKind: apiServiceKind, resource: "apiservices", status: true, verbs: allVerbs},
 	)
 	return out
-}
+})
 
 var (
 	crdKind = schema.GroupVersionKind{
@@ -135,7 +136,10 @@ func customKinds(crd *unstructured.Unstructured) []*kind {
 
 // kinds returns all that is served now, by group, version and resource.
 func (s *Server) kinds() []*kind {
-	out := slices.Clone(s.builtIn)
+	if s.served != nil {
+		return s.served
+	}
+	out := slices.Clone(builtIn())
 	for _, crd := range s.all(crdKind.GroupKind()) {
 		out = append(out, customKinds(crd)...)
 	}
@@ -146,6 +150,7 @@ func (s *Server) kinds() []*kind {
 			cmp.Compare(a.resource, b.resource),
 		)
 	})
+	s.served = out
 	return out
 }
 

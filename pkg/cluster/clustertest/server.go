@@ -46,14 +46,14 @@ type Server struct {
 	// Logs is what pods have logged, by NAMESPACE/NAME.
 	Logs map[string]string
 
-	t       testing.TB
-	builtIn []*kind
-	http    *http.Server
-	pipes   *pipes
-	port    func() string
+	t     testing.TB
+	http  *http.Server
+	pipes *pipes
+	port  func() string
 
 	mu       sync.Mutex
 	objects  map[key]*unstructured.Unstructured
+	served   []*kind // what kinds returns, nil once a CustomResourceDefinition has changed
 	version  int64
 	history  []change
 	oldest   int64         // version up to which history is forgotten
@@ -70,7 +70,7 @@ type Server struct {
 func Serve(t testing.TB, objects ...*unstructured.Unstructured) *Server {
 	t.Helper()
 	s := &Server{
-		t: t, builtIn: builtIn(), pipes: newPipes(), objects: map[key]*unstructured.Unstructured{},
+		t: t, pipes: newPipes(), objects: map[key]*unstructured.Unstructured{},
 		changed: make(chan struct{}), closed: make(chan struct{}), pages: map[string]*page{},
 	}
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}

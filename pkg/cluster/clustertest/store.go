@@ -61,6 +61,7 @@ func (s *Server) write(u *unstructured.Unstructured) *unstructured.Unstructured 
 	u = u.DeepCopy()
 	u.SetResourceVersion(strconv.FormatInt(s.version, 10))
 	s.objects[k] = u
+	s.defined(k)
 	c := change{version: s.version, kind: watch.Modified, old: old, now: u}
 	if old == nil {
 		c.kind = watch.Added
@@ -74,11 +75,19 @@ func (s *Server) write(u *unstructured.Unstructured) *unstructured.Unstructured 
 func (s *Server) erase(k key) {
 	last := s.objects[k].DeepCopy()
 	delete(s.objects, k)
+	s.defined(k)
 	s.version++
 	last.SetResourceVersion(strconv.FormatInt(s.version, 10))
 	s.history = append(s.history, change{version: s.version, kind: watch.Deleted, old: last, now: last})
 	s.tell()
 	s.cleanUp()
+}
+
+// defined forgets what is served if an object says that.
+func (s *Server) defined(k key) {
+	if k.GroupKind == crdKind.GroupKind() {
+		s.served = nil
+	}
 }
 
 // tell wakes the watches.
