@@ -25,7 +25,8 @@ func finish(r *engine.Report, shown *engine.Plan, after *ownership.Inventory) {
 	})
 	for i := range r.Outcomes {
 		o := &r.Outcomes[i]
-		if !removes(o.Verb) || !gone(*o) {
+		stopped := o.Verb == engine.Patch && o.Result == engine.ResultLeft // later than its phase waited for
+		if !removes(o.Verb) && !stopped || !gone(*o) {
 			continue
 		}
 		switch o.Result {

@@ -30,6 +30,7 @@ func TestOutcomesAgreeWithTheLastLook(t *testing.T) {
 		{outcome(engine.Delete, engine.ResultKept, "gone.test"), engine.ResultGone},
 		{outcome(engine.Delete, engine.ResultSkipped, "gone.test"), engine.ResultSkipped},
 		{outcome(engine.Patch, engine.ResultFailed, "gone.test"), engine.ResultFailed},
+		{outcome(engine.Patch, engine.ResultLeft, "gone.test"), engine.ResultDone}, // it has stopped for good
 		{outcome(engine.Delete, engine.ResultLeft, "forbidden.test"), engine.ResultLeft},
 		{outcome(engine.Delete, engine.ResultLeft, "away.test"), engine.ResultLeft},
 		{outcome("", engine.ResultLeft, "away.test"), engine.ResultLeft},
