@@ -70,7 +70,7 @@ func (s *server) listFloor(ctx context.Context) (page.Sample, error) {
 	}
 	sample.Counts = map[string]int{"resources": len(slices.Compact(slices.Sorted(slices.Values(paths)))),
 		"KiB": int(bytes.Load() >> 10)}
-	sample.Requests, err = s.requestsSince(size)
+	sample.Requests, err = s.verbsSince(size)
 	return sample, err
 }
 

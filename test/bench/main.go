@@ -53,6 +53,7 @@ var measure = map[string]func(*bench, context.Context) error{
 	page.Offboard:  (*bench).calm,
 	page.Stuck:     (*bench).stuck,
 	page.Living:    (*bench).alive,
+	page.Window:    (*bench).window,
 	page.Inventory: (*bench).inventory,
 	page.Unstick:   (*bench).unstick,
 	page.Restore:   (*bench).restore,

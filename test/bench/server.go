@@ -72,9 +72,22 @@ func (t tools) start(ctx context.Context, o controlplane.Options) (s *server, er
 
 func (s *server) stop() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
 
-// requestsSince counts by verb what the administrator asked since the audit log
-// had a size. The log is written before an answer is sent.
-func (s *server) requestsSince(size int64) (map[string]int, error) {
+// request is one of the administrator's, as the audit log has it.
+type request struct {
+	Verb   string `json:"verb"`
+	Object struct {
+		Group     string `json:"apiGroup"`
+		Resource  string `json:"resource"`
+		Namespace string `json:"namespace"`
+		Name      string `json:"name"`
+	} `json:"objectRef"`
+	Received time.Time `json:"requestReceivedTimestamp"`
+	Answered time.Time `json:"stageTimestamp"`
+}
+
+// requestsSince returns what the administrator asked since the audit log had a
+// size. The log is written before an answer is sent.
+func (s *server) requestsSince(size int64) ([]request, error) {
 	f, err := os.Open(s.audit)
 	if err != nil {
 		return nil, err
@@ -83,17 +96,25 @@ func (s *server) requestsSince(size int64) (map[string]int, error) {
 	if _, err := f.Seek(size, 0); err != nil {
 		return nil, err
 	}
-	counts := map[string]int{}
+	var all []request
 	for d := json.NewDecoder(f); d.More(); {
-		var event struct {
-			Verb string `json:"verb"`
-		}
-		if err := d.Decode(&event); err != nil {
+		var r request
+		if err := d.Decode(&r); err != nil {
 			return nil, fmt.Errorf("read the audit log: %w", err)
 		}
-		counts[event.Verb]++
+		all = append(all, r)
 	}
-	return counts, nil
+	return all, nil
+}
+
+// verbsSince counts by verb what the administrator asked since the audit log had a size.
+func (s *server) verbsSince(size int64) (map[string]int, error) {
+	all, err := s.requestsSince(size)
+	counts := map[string]int{}
+	for _, r := range all {
+		counts[r.Verb]++
+	}
+	return counts, err
 }
 
 func (s *server) auditSize() (int64, error) {
@@ -125,7 +146,7 @@ func (s *server) runIn(ctx context.Context, dir string, stdout *strings.Builder,
 	if err != nil {
 		return sample, err
 	}
-	sample.Requests, err = s.requestsSince(size)
+	sample.Requests, err = s.verbsSince(size)
 	return sample, err
 }
 

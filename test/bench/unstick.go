@@ -91,7 +91,7 @@ func (s *server) patchFloor(ctx context.Context, name string, size int) (page.Sa
 		return page.Sample{}, err
 	}
 	sample := page.Sample{Seconds: time.Since(start).Seconds(), CPU: processorTime() - used}
-	if sample.Requests, err = s.requestsSince(before); err != nil {
+	if sample.Requests, err = s.verbsSince(before); err != nil {
 		return sample, err
 	}
 	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {

@@ -5,6 +5,7 @@ const (
 	Offboard  = "offboard"
 	Stuck     = "stuck"
 	Living    = "living"
+	Window    = "window"
 	Inventory = "inventory"
 	Unstick   = "unstick"
 	Restore   = "restore"
@@ -77,9 +78,9 @@ with similar names, each time in a fresh cluster; the finalizers of all custom r
 live controllers would. *documented commands* is the procedure of Cast AI's documentation with an unchanged kubectl
 ([test/bench/documented.sh](../test/bench/documented.sh)). *kubectl castai* is ` +
 				"`offboard --yes`" + `: it
-also judges every object, makes a backup, and looks again at the end, 5 s after the last deletion at the earliest. *left* are objects of
-Cast AI's that are still there, *of others, touched* those of others that are gone or changed, both counted from
-snapshots of the whole cluster, whatever the commands say.`,
+also judges every object, makes a backup, and looks again at the end, when nothing has come back for 5 s. *left* are
+objects of Cast AI's that are still there, *of others, touched* those of others that are gone or changed, both counted
+from snapshots of the whole cluster, whatever the commands say.`,
 			Targets: []target{
 				wall("wall time, of the documented commands'", Documented, 0.3),
 				{"objects left", 0, "%.0f", median(counted("left"))},
@@ -105,6 +106,12 @@ castai* is ` + "`offboard --yes`" + `: it lets the operator uninstall its compon
 ` + "`--clean-up-timeout=0`" + `: everything is stopped first, and nobody is asked to clean up. *not as before* are the
 objects of the whole cluster that are new, gone or changed when everything has come to rest.`,
 			Targets: []target{{"objects not as before", 0, "%.0f", median(counted("left"))}},
+		},
+		{
+			Name: Window, Title: "The window before a namespace's deletion", Base: Castai,
+			Text: `From when the API server received the first of the last lists of what is in the namespace castai-agent, to when it
+answered its deletion, by its audit log: what appears in a namespace within that time may go with it, unseen. Each round
+installs the agent's chart on the same server and takes it out again.`,
 		},
 		{
 			Name: Inventory, Title: "Inventory", Base: Floor, Sizes: "objects of others", Columns: []column{processor, peak, all,
