@@ -62,6 +62,9 @@ func contentOf(item runtime.Object, fields [][]string) (map[string]any, error) {
 	for _, path := range fields {
 		copyField(to.Elem(), from, path)
 	}
+	if to.Elem().IsZero() { // as of most ServiceAccounts
+		return nil, nil
+	}
 	return runtime.DefaultUnstructuredConverter.ToUnstructured(to.Interface())
 }
 
