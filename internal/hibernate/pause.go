@@ -228,7 +228,7 @@ func (p *Pause) begin(s *State, o PauseOptions) error {
 		p.Warnings = append(p.Warnings, "the cluster is "+sleep.String()+
 			": this pause takes it over, and its resume turns the autoscaler on")
 	case !makes && !slices.Contains(o.Accept, AutoscalerOff):
-		return refuse("the autoscaler is off, which no pause did that is known of: a resume would leave it off, and nothing would make nodes for the pods that wait. Turn it on first, or pass --accept=%s; resume --start-autoscaler turns it on then", AutoscalerOff)
+		return refuse("the autoscaler is off, but no known pause turned it off: a resume would leave it off, and nothing would make nodes for the pods that wait. Turn it on first, or pass --accept=%s; resume --start-autoscaler turns it on then", AutoscalerOff)
 	default:
 		on, err := switched(s.Console.Policies, o.Switch)
 		if err != nil {

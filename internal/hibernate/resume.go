@@ -149,7 +149,7 @@ func (s *State) nothingToResume(o ResumeOptions) string {
 		out += fmt.Sprintf("; earlier runs left something on %d objects: resume --repair takes it back", len(left))
 	}
 	if makes, err := s.makes(); err == nil && !makes {
-		out += "; the autoscaler is off, which no pause did that is known of: resume --start-autoscaler turns it on"
+		out += "; the autoscaler is off, but no known pause turned it off: resume --start-autoscaler turns it on"
 	}
 	return out
 }

@@ -244,7 +244,7 @@ func onOff(on bool) string {
 // before is what the autoscaler was before a pause that is on.
 func (doc *Hibernation) before() string {
 	if doc.Phase == hibernate.Awake && !*doc.Autoscaler {
-		return ", which no pause did that is known of"
+		return ", but no known pause turned it off"
 	}
 	if doc.Journal == nil || doc.Journal.Policies == nil || doc.Whose != hibernate.Ours {
 		return ""

@@ -110,7 +110,10 @@ func newScheduleAssign(r *Root, verb, short string, assign bool) *cobra.Command 
 			return err
 		}
 		if m.For(h) == assign {
-			return o.tell("Nothing to do: it is so already")
+			if assign {
+				return o.tell(fmt.Sprintf("Nothing to do: the schedule %s has this cluster already", h.Name))
+			}
+			return o.tell(fmt.Sprintf("Nothing to do: the schedule %s does not have this cluster", h.Name))
 		}
 		question := fmt.Sprintf("This has the hibernation schedule %s leave cluster %s alone.", h.Name, s.DisplayName())
 		if !assign {

@@ -112,7 +112,7 @@ func (o *hibernateUninstallOptions) observe(ctx context.Context) (*hibernate.Sta
 	}
 	api, err := o.access.reach(ctx, o.client)
 	if err != nil {
-		return nil, fmt.Errorf("the cluster may sleep (%s), and Cast AI can't be asked: %w",
+		return nil, fmt.Errorf("the cluster may be paused (%s), and Cast AI can't be asked: %w",
 			cmp.Or(state.Doubt(), state.Sleep().String()), err)
 	}
 	o.runner.API, o.runner.ClusterID = api, o.access.clusterID

@@ -53,7 +53,7 @@ func newOffboard(r *Root) *cobra.Command {
 		Long: templates.LongDesc(`
 			Removes everything that is Cast AI's from the cluster, and nothing that is not. Shows the plan first and asks you
 			to type the cluster's name. Stops what would put things back, removes webhooks before they can block anything,
-			clears what hangs, frees stuck namespaces, and verifies that nothing is left.
+			removes finalizers that nobody else removes, frees stuck namespaces, and verifies that nothing is left.
 
 			Saves everything that it removes or changes into a folder first, so that restore can put it back.
 

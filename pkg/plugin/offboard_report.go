@@ -73,7 +73,7 @@ func unfinishedError(r *engine.Report) error {
 		return nil
 	}
 	o := all[0]
-	return fmt.Errorf("%w or changed: %s, of which the first is %s (%s): see to that, and run it again",
+	return fmt.Errorf("%w or changed: %s, first %s (%s): resolve that, then run the command again",
 		errLeft, objects(len(all)), o.Object, cmp.Or(o.Message, "it did not go"))
 }
 
