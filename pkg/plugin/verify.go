@@ -26,7 +26,8 @@ func newVerify(r *Root) *cobra.Command {
 		Short: "Check whether anything of Cast AI's is left",
 		Long: templates.LongDesc(`
 			Checks whether anything of Cast AI's is left in the cluster. Exits with 0 if it is clean and with 4, and a list,
-			if something is left, if something stays under a name of Cast AI's, or if a part of the API could not be read. With --strict, unclear objects count as left, too.`),
+			if something is left, if something stays under a name of Cast AI's, or if a part of the API could not be read.
+			With --strict, unclear objects count as left, too.`),
 		Example: r.example(`
 			# Is anything left?
 			%[1]s verify
