@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -62,11 +63,24 @@ func contentOf(item runtime.Object, fields [][]string) (map[string]any, error) {
 	for _, path := range fields {
 		copyField(to.Elem(), from, path)
 	}
-	if to.Elem().IsZero() { // as of most ServiceAccounts
-		return nil, nil
+	if !to.Elem().IsZero() {
+		return runtime.DefaultUnstructuredConverter.ToUnstructured(to.Interface())
 	}
-	return runtime.DefaultUnstructuredConverter.ToUnstructured(to.Interface())
+	empty, known := empties.Load(from.Type())
+	if !known {
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(to.Interface())
+		if err != nil {
+			return nil, err
+		}
+		empty, _ = empties.LoadOrStore(from.Type(), content)
+	}
+	content, _ := empty.(map[string]any)
+	return runtime.DeepCopyJSON(content), nil
 }
+
+// empties holds by type what an object with none of its fields converts to, as most
+// ServiceAccounts have none that is wanted: converting takes long.
+var empties sync.Map
 
 // copyField copies one field, named as in JSON, to an empty value of the same
 // type. What names lead to no further (a map, a list) is copied whole.
